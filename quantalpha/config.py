@@ -1,0 +1,347 @@
+"""What a run does: `params.yaml` as frozen models, checked once at load; secrets, which never enter it.
+
+    params = load(profile="demo", overrides=["labels.horizon=12"])
+    params.labels.horizon
+
+The values (and the only defaults) stand in `params.yaml`; a profile overlays it, `section.key=value` overlays both.
+"""
+
+import os
+from datetime import UTC, date, datetime
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from quantalpha import timeframe
+from quantalpha.errors import UsageError, did_you_mean
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+def _instant(value):
+    """A date, datetime or ISO text as an aware UTC datetime."""
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    if isinstance(value, datetime):
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    if isinstance(value, date):
+        return datetime(value.year, value.month, value.day, tzinfo=UTC)
+    raise ValueError("expected a date such as 2024-01-31")
+
+
+def _timeframe(value):
+    try:
+        timeframe.milliseconds(value)
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+    return value
+
+
+Instant = Annotated[datetime, BeforeValidator(_instant)]
+Timeframe = Annotated[str, AfterValidator(_timeframe)]
+Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9]{2,30}$")]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
+
+
+class Venue(Section):
+    name: str
+    rest_url: str | None
+    ws_url: str | None
+    timeout: Positive
+
+
+class Data(Section):
+    symbols: Annotated[list[Symbol], Field(min_length=1)]
+    timeframe: Timeframe
+    start: Instant
+    end: Instant | None
+
+    @model_validator(mode="after")
+    def _ordered(self):
+        if self.end is not None and self.start >= self.end:
+            raise ValueError(f"start {self.start:%Y-%m-%d %H:%M} must lie before end {self.end:%Y-%m-%d %H:%M}")
+        if len(set(self.symbols)) < len(self.symbols):
+            raise ValueError(f"symbols must differ, found {self.symbols}")
+        return self
+
+
+class Clean(Section):
+    duplicates: Literal["first", "last", "fail"]
+    impossible: Literal["drop", "fail"]
+    max_missing: Fraction
+
+
+class Labels(Section):
+    take_profit: Positive
+    stop_loss: Positive
+    horizon: Count
+    volatility_window: Annotated[int, Field(ge=2)]
+
+
+class Splits(Section):
+    scheme: Literal["sliding", "expanding"]
+    train: Count
+    test: Count
+    embargo: Annotated[int, Field(ge=0)]
+
+
+class Boosting(Section):
+    trees: Count
+    learning_rate: Positive
+    leaves: Annotated[int, Field(ge=2)]
+    min_rows_per_leaf: Count
+    row_fraction: Annotated[float, Field(gt=0, le=1)]
+    column_fraction: Annotated[float, Field(gt=0, le=1)]
+    l2: Annotated[float, Field(ge=0)]
+
+
+class Models(Section):
+    names: Annotated[list[Literal["lightgbm", "xgboost"]], Field(min_length=1)]
+    seed: Seed
+    lightgbm: Boosting
+    xgboost: Boosting
+
+
+class Policy(Section):
+    enter: Annotated[float, Field(ge=0, le=1)]
+    exit: Annotated[float, Field(ge=0, le=1)]
+    leverage: Positive
+
+    @model_validator(mode="after")
+    def _ordered(self):
+        if self.exit > self.enter:
+            raise ValueError(f"exit {self.exit} must not exceed enter {self.enter}")
+        return self
+
+
+class AccountParams(Section):
+    initial_cash: Positive
+    leverage: Annotated[float, Field(ge=1, le=125)]
+    margin_mode: Literal["cross", "isolated"]
+    lot: Annotated[float, Field(ge=0)]
+
+
+class CostParams(Section):
+    maker: Annotated[float, Field(gt=-0.01, lt=0.1)]
+    taker: Annotated[float, Field(ge=0, lt=0.1)]
+    slippage: Annotated[float, Field(ge=0, lt=0.1)]
+    liquidation: Annotated[float, Field(ge=0, lt=0.1)]
+
+
+class StopParams(Section):
+    stop_loss: Annotated[float, Field(gt=0, lt=1)] | None
+    take_profit: Positive | None
+
+
+class Gate(Section):
+    min_trades: Count
+    random_seeds: Annotated[int, Field(ge=20)]
+    causality_cuts: Count
+
+
+class Pipeline(Section):
+    executor: Literal["local", "dask"]
+    workers: Count
+    dask_address: str | None
+
+    @model_validator(mode="after")
+    def _addressed(self):
+        if self.executor == "dask" and self.dask_address is None:
+            raise ValueError("dask_address must name the scheduler (tcp://host:8786) when executor is dask")
+        return self
+
+
+class Exchange(Section):
+    host: str
+    port: Annotated[int, Field(ge=0, le=65535)]
+    tape: str
+    speed: Annotated[float, Field(ge=0)]
+    now: Instant | None
+
+
+class Synthetic(Section):
+    seed: Seed
+    start: Instant
+    bars: Annotated[int, Field(ge=1000)]
+    timeframe: Timeframe
+    edge: dict[Symbol, Fraction]
+
+
+class Runner(Section):
+    bars: Count | None
+    stale_after: Positive
+    retries: Annotated[int, Field(ge=0)]
+
+
+class Params(Section):
+    venue: Venue
+    data: Data
+    clean: Clean
+    features: dict[str, list[Count]]
+    labels: Labels
+    splits: Splits
+    models: Models
+    policy: Policy
+    account: AccountParams
+    costs: CostParams
+    stops: StopParams
+    gate: Gate
+    pipeline: Pipeline
+    exchange: Exchange
+    synthetic: Synthetic
+    runner: Runner
+
+    def sections(self, names) -> dict[str, Any]:
+        """The named sections as plain JSON values: what a pipeline stage is given and hashed by."""
+        return {name: self.model_dump(mode="json")[name] for name in names}
+
+
+class Sections:
+    """The sections a stage declared, by attribute; reading one it did not declare is an error, so that its cache stays true."""
+
+    def __init__(self, values: dict[str, Any]):
+        self._values = values
+
+    def __getattr__(self, name):
+        try:
+            return self._values[name]
+        except KeyError:
+            raise UsageError(f"params: this stage did not declare section {name!r}; add it to `params` of the stage in pipelines/*.yaml") from None
+
+
+def stage_params(params: dict[str, Any], profile: str = "demo"):
+    """What a notebook reads: the sections its pipeline passed, or (run on its own, `params` empty) all of `params.yaml` under `profile`."""
+    if not params:
+        return load(profile)
+    unknown = set(params) - set(Params.model_fields)
+    if unknown:
+        raise UsageError(f"params: unknown section {sorted(unknown)[0]!r}; {did_you_mean(sorted(unknown)[0], Params.model_fields)}")
+    full = load().model_dump(mode="json") | params
+    checked = _check(full, "params")
+    return Sections({name: getattr(checked, name) for name in params})
+
+
+@cache
+def root() -> Path:
+    """The workspace: QUANTALPHA_ROOT, or the nearest folder above the current one that holds `params.yaml`."""
+    named = os.environ.get("QUANTALPHA_ROOT")
+    if named:
+        return Path(named).resolve()
+    here = Path.cwd().resolve()
+    for folder in (here, *here.parents):
+        if (folder / "params.yaml").is_file():
+            return folder
+    raise UsageError(f"no params.yaml in {here} or above it; run inside a quantalpha workspace or set QUANTALPHA_ROOT")
+
+
+def load(profile: str = "default", overrides=(), path: Path | None = None) -> Params:
+    """`params.yaml` under a profile and `section.key=value` overrides.
+
+    Raises UsageError with one line naming the key, what was expected and found, and the nearest valid name.
+    """
+    path = path or root() / "params.yaml"
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise UsageError(f"{path.name}: cannot be read: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise UsageError(f"{path.name}: expected sections, found {type(values).__name__}")
+    profiles = values.pop("profiles", {})
+    if profile not in profiles:
+        raise UsageError(f"profile: expected one of {', '.join(profiles)}, found {profile!r}; {did_you_mean(profile, profiles)}")
+    values = _overlay(values, profiles[profile] or {})
+    for text in overrides:
+        values = _overlay(values, _parse_override(text))
+    return _check(values, path.name)
+
+
+def _parse_override(text: str) -> dict:
+    key, sep, value = text.partition("=")
+    if not sep or not all(key.split(".")):
+        raise UsageError(f"--set: expected section.key=value, found {text!r}")
+    try:
+        nested = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise UsageError(f"--set {key}: {value!r} is not a YAML value") from None
+    for part in reversed(key.split(".")):
+        nested = {part: nested}
+    return nested
+
+
+def _overlay(base: dict, top: dict) -> dict:
+    merged = dict(base)
+    for key, value in top.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _overlay(merged[key], value) if both else value
+    return merged
+
+
+def _check(values: dict, where: str) -> Params:
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(f"{where}: {_explain(error.errors()[0], values)}") from None
+
+
+def _explain(fault: dict, values: dict) -> str:
+    """One line for one pydantic fault."""
+    path = [part for part in fault["loc"] if isinstance(part, (str, int))]
+    key = ".".join(map(str, path)) or "params"
+    if fault["type"] == "extra_forbidden":
+        return f"{key}: unknown key; {did_you_mean(path[-1], _known(path[:-1]))}"
+    if fault["type"] == "missing":
+        return f"{key}: missing; give it a value"
+    expected = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    found = fault["input"]
+    if isinstance(found, dict) or fault["type"] == "value_error" and isinstance(found, Section):
+        return f"{key}: {expected}"
+    return f"{key}: expected {expected}, found {found!r} ({type(found).__name__})"
+
+
+def _known(path) -> list[str]:
+    """Keys allowed at a place in the tree of models."""
+    model = Params
+    for part in path:
+        model = model.model_fields[part].annotation
+    return list(model.model_fields)
+
+
+SECRET_NAMES = ("KEY", "SECRET", "TOKEN", "PASSWORD", "PASSPHRASE")
+
+
+@cache
+def _environment() -> dict[str, str]:
+    from dotenv import dotenv_values
+
+    try:
+        stored = dotenv_values(root() / ".env")
+    except UsageError:
+        stored = {}
+    return {name: value for name, value in {**stored, **os.environ}.items() if value}
+
+
+def secret(name: str) -> str:
+    """A secret from the environment or `.env`. Raises UsageError naming the variable, never its value."""
+    try:
+        return _environment()[name]
+    except KeyError:
+        raise UsageError(f"secret {name}: not set; put it into .env (see .env.example) or the environment") from None
+
+
+def mask(text: str) -> str:
+    """`text` with every known secret, and any password inside a URL, replaced by ***."""
+    import re
+
+    hidden = [v for n, v in _environment().items() if any(word in n.upper() for word in SECRET_NAMES) and len(v) >= 6]
+    for value in sorted(hidden, key=len, reverse=True):
+        text = text.replace(value, "***")
+    return re.sub(r"(?<=://)([^/\s:@]+):([^/\s@]+)@", "***:***@", text)

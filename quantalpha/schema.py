@@ -1,0 +1,50 @@
+"""The one shape of a table of bars, and the check everybody uses.
+
+Index `timestamp`: UTC, increasing, unique, each bar named by its OPEN time. Columns float64.
+"""
+
+import numpy as np
+import pandas as pd
+
+from quantalpha.errors import DataError
+
+REQUIRED = ("open", "high", "low", "close", "volume")
+OPTIONAL = ("quote_volume", "trades", "taker_buy_volume", "mark", "funding_rate", "open_interest")
+INDEX_DTYPE = "datetime64[ms, UTC]"
+
+
+def check_bars(bars: pd.DataFrame, where: str = "bars") -> pd.DataFrame:
+    """`bars` unchanged if it is a sound table, else a DataError naming the first bad row."""
+    if not isinstance(bars.index, pd.DatetimeIndex) or bars.index.tz is None or str(bars.index.tz) != "UTC":
+        found = getattr(bars.index, "dtype", type(bars.index).__name__)
+        raise DataError(f"{where}: expected a UTC DatetimeIndex of bar open times, found {found}; use tz_localize('UTC') or tz_convert('UTC')")
+    missing = [name for name in REQUIRED if name not in bars]
+    if missing:
+        raise DataError(f"{where}: missing column(s) {', '.join(missing)}; found {', '.join(map(str, bars.columns))}")
+    order = np.flatnonzero(np.diff(bars.index.asi8) <= 0)
+    if order.size:
+        raise DataError(f"{where}: bars must be in strictly increasing time order; row {order[0] + 1} at {bars.index[order[0] + 1]} is not")
+    fault = impossible(bars)
+    if fault.any():
+        row = int(np.flatnonzero(fault)[0])
+        raise DataError(f"{where}: impossible bar at {bars.index[row]}: {bars.iloc[row][list(REQUIRED)].to_dict()}; run the clean stage first")
+    return bars
+
+
+def impossible(bars: pd.DataFrame) -> np.ndarray:
+    """bool[n]: NaN, infinite or non-positive price, high below or low above the body, negative volume."""
+    o, h, l, c, v = (bars[name].to_numpy(float) for name in REQUIRED)
+    finite = np.isfinite(o) & np.isfinite(h) & np.isfinite(l) & np.isfinite(c) & np.isfinite(v)
+    with np.errstate(invalid="ignore"):
+        sound = (l > 0) & (h >= np.maximum(o, c)) & (l <= np.minimum(o, c)) & (v >= 0)
+    return ~(finite & sound)
+
+
+def epoch_ms(index: pd.DatetimeIndex) -> np.ndarray:
+    """int64[n] milliseconds since 1970 UTC, whatever the unit of the index."""
+    return index.as_unit("ms").asi8
+
+
+def from_epoch_ms(times) -> pd.DatetimeIndex:
+    """The inverse of `epoch_ms`, named `timestamp`."""
+    return pd.DatetimeIndex(pd.to_datetime(np.asarray(times, dtype="int64"), unit="ms", utc=True).as_unit("ms"), name="timestamp")

@@ -1,0 +1,15 @@
+"""What all tests share: where the recorded market data lies, when it is there."""
+
+from pathlib import Path
+
+import pytest
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of recorded market data beside the checkout."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"recorded market data is not here ({SHARED_DATA.parent.name}/{SHARED_DATA.name} beside the checkout)")
+    return SHARED_DATA

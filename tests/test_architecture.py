@@ -1,0 +1,86 @@
+"""The house rules that a reader cannot see in one file: who imports whom, one door per library, start-up cost."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "quantalpha"
+
+LAYERS = [
+    {"errors"}, {"timeframe"}, {"config", "schema"}, {"perp"}, {"market", "features", "labels"}, {"validation", "models", "strategy"},
+    {"backtest", "bundle"}, {"promotion", "tracking", "plots"}, {"pipeline", "runner", "practice"}, {"demo"}, {"cli", "__main__"},
+]
+LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
+NEVER = {
+    "features": {"labels", "market"}, "labels": {"features", "market"}, "market": {"features", "labels"},
+    "models": {"market"}, "practice": {"runner"},
+    "runner": {"labels", "validation", "backtest", "promotion", "tracking", "plots", "practice", "pipeline"},
+    "bundle": {"backtest"}, "backtest": {"bundle"},
+}
+DOORS = {
+    "ccxt": {"market/exchange.py", "market/stream.py"}, "papermill": {"pipeline/execute.py"}, "mlflow": {"tracking.py"},
+    "lightgbm": {"models/boosting.py"}, "xgboost": {"models/boosting.py"}, "matplotlib": {"plots.py"},
+    "sqlalchemy": {"runner/journal.py"}, "distributed": {"pipeline/execute.py"}, "apscheduler": {"pipeline/schedule.py"}, "pickle": set(),
+}
+FORBIDDEN_LIVE = ["torch", "lightning", "pytorch_lightning", "vectorbt", "papermill", "optuna", "mlflow", "matplotlib",
+                  "quantalpha.labels", "quantalpha.validation", "quantalpha.backtest", "quantalpha.promotion"]
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names a file imports, anywhere in it, relative ones resolved."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = ("quantalpha", *path.relative_to(PACKAGE).parts)[: -node.level]
+                base = ".".join([*parts, base]).rstrip(".")
+            names |= {base} | {f"{base}.{alias.name}" for alias in node.names}
+    return names
+
+
+def room(name: str) -> str | None:
+    """'quantalpha.perp.ledger' -> 'perp'; None for what is not a room of the house."""
+    parts = name.split(".")
+    return parts[1] if parts[0] == "quantalpha" and len(parts) > 1 and parts[1] in LEVEL else None
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_down(path):
+    own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if own == "__init__":
+        return
+    assert own in LEVEL, f"{own} has no place in the import table"
+    for name in imports(path):
+        other = room(name)
+        if other is None or other == own:
+            continue
+        assert other not in NEVER.get(own, ()), f"{path.name} imports {name}"
+        assert LEVEL[other] <= LEVEL[own], f"{path.name} imports {name}, which stands above it"
+
+
+@pytest.mark.parametrize("library", DOORS)
+def test_one_door_per_library(library):
+    users = {str(p.relative_to(PACKAGE)) for p in FILES if any(n.split(".")[0] == library for n in imports(p))}
+    assert users <= DOORS[library], f"{library} is imported by {sorted(users - DOORS[library])}"
+
+
+def test_runner_process_holds_nothing_that_looks_ahead():
+    code = f"import sys, quantalpha.runner, quantalpha.bundle; print([m for m in {FORBIDDEN_LIVE} if m in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert loaded.strip() == "[]"
+
+
+def test_command_line_starts_light():
+    heavy = ["pandas", "numba", "mlflow", "ccxt", "papermill", "torch", "lightgbm", "xgboost", "matplotlib", "vectorbt", "sqlalchemy"]
+    code = f"import sys, quantalpha.cli; print([m for m in {heavy} if m in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert loaded.strip() == "[]"
