@@ -27,19 +27,22 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 def _instant(value):
     """A date, datetime or ISO text as an aware UTC datetime."""
     if isinstance(value, str):
-        value = datetime.fromisoformat(value)
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            raise ValueError("a date such as 2024-01-31") from None
     if isinstance(value, datetime):
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
     if isinstance(value, date):
         return datetime(value.year, value.month, value.day, tzinfo=UTC)
-    raise ValueError("expected a date such as 2024-01-31")
+    raise ValueError("a date such as 2024-01-31")
 
 
 def _timeframe(value):
     try:
         timeframe.milliseconds(value)
-    except UsageError as error:
-        raise ValueError(str(error)) from None
+    except UsageError:
+        raise ValueError("a number and m, h or d such as '15m'") from None
     return value
 
 
@@ -243,25 +246,30 @@ def root() -> Path:
     raise UsageError(f"no params.yaml in {here} or above it; run inside a quantalpha workspace or set QUANTALPHA_ROOT")
 
 
-def load(profile: str = "default", overrides=(), path: Path | None = None) -> Params:
+def path(text: str) -> Path:
+    """A path of the workspace: relative ones start at its root, whatever the current folder (a notebook's is notebooks/)."""
+    return root() / text
+
+
+def load(profile: str = "default", overrides=(), source: Path | None = None) -> Params:
     """`params.yaml` under a profile and `section.key=value` overrides.
 
     Raises UsageError with one line naming the key, what was expected and found, and the nearest valid name.
     """
-    path = path or root() / "params.yaml"
+    source = source or root() / "params.yaml"
     try:
-        values = yaml.safe_load(path.read_text())
+        values = yaml.safe_load(source.read_text())
     except (OSError, yaml.YAMLError) as error:
-        raise UsageError(f"{path.name}: cannot be read: {' '.join(str(error).split())}") from None
+        raise UsageError(f"{source.name}: cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
-        raise UsageError(f"{path.name}: expected sections, found {type(values).__name__}")
+        raise UsageError(f"{source.name}: expected sections, found {type(values).__name__}")
     profiles = values.pop("profiles", {})
     if profile not in profiles:
         raise UsageError(f"profile: expected one of {', '.join(profiles)}, found {profile!r}; {did_you_mean(profile, profiles)}")
     values = _overlay(values, profiles[profile] or {})
     for text in overrides:
         values = _overlay(values, _parse_override(text))
-    return _check(values, path.name)
+    return _check(values, source.name)
 
 
 def _parse_override(text: str) -> dict:

@@ -1,0 +1,35 @@
+"""Evidence that a result is earned: splits, metrics, and proof that nothing looks ahead."""
+
+from quantalpha.validation.causality import LeakReport, check_causal
+from quantalpha.validation.classification import class_scores, log_loss
+from quantalpha.validation.metrics import (
+    annual_volatility,
+    cagr,
+    calmar_ratio,
+    drawdown,
+    max_drawdown,
+    profit_factor,
+    sharpe_ratio,
+    sortino_ratio,
+    win_rate,
+)
+from quantalpha.validation.splits import Fold, combinatorial_purged, walk_forward
+
+__all__ = [
+    "Fold",
+    "LeakReport",
+    "annual_volatility",
+    "cagr",
+    "calmar_ratio",
+    "check_causal",
+    "class_scores",
+    "combinatorial_purged",
+    "drawdown",
+    "log_loss",
+    "max_drawdown",
+    "profit_factor",
+    "sharpe_ratio",
+    "sortino_ratio",
+    "walk_forward",
+    "win_rate",
+]

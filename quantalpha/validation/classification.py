@@ -1,0 +1,49 @@
+"""How good class forecasts are: P(down), P(flat), P(up) against what came."""
+
+import numpy as np
+import pandas as pd
+
+from quantalpha.errors import DataError
+
+CLASSES = (-1, 0, 1)
+NAMES = ("down", "flat", "up")
+
+
+def class_scores(label, probability) -> pd.DataFrame:
+    """DataFrame[precision, recall, f1, brier, support] with rows down, flat, up.
+
+    `label` is [n] of -1, 0, 1; `probability` [n, 3] in that order. The forecast class is the most probable one. `brier` is the mean
+    squared error of the class's probability (0 is perfect); scores without a forecast or without a case are NaN.
+    """
+    truth, chance = _checked(label, probability)
+    hit, said = truth == 1, np.eye(3)[chance.argmax(axis=1)] == 1
+    right, forecasts, cases = (hit & said).sum(axis=0), said.sum(axis=0), hit.sum(axis=0)
+    table = {
+        "precision": _share(right, forecasts),
+        "recall": _share(right, cases),
+        "f1": _share(2 * right, forecasts + cases),
+        "brier": ((chance - truth) ** 2).mean(axis=0),
+        "support": cases,
+    }
+    return pd.DataFrame(table, index=pd.Index(NAMES, name="class"))
+
+
+def log_loss(label, probability) -> float:
+    """Mean of -log(probability given to the class that came), in nats: log 3 = 1.0986 for a forecast that knows nothing."""
+    truth, chance = _checked(label, probability)
+    given = np.clip((truth * chance).sum(axis=1), np.finfo(float).eps, 1.0)
+    return float(-np.log(given).mean())
+
+
+def _share(part, whole):
+    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+
+
+def _checked(label, probability):
+    """(one-hot truth, probabilities), both float64[n, 3]."""
+    label, chance = np.asarray(label, dtype=float), np.asarray(probability, dtype=float)
+    if not label.size or chance.shape != (label.size, 3) or not np.isin(label, CLASSES).all():
+        raise DataError(f"classification: expected labels -1, 0, 1 and probabilities [n, 3], found {label.shape} and {chance.shape}")
+    if not (np.isfinite(chance).all() and (chance >= 0).all() and np.allclose(chance.sum(axis=1), 1, atol=1e-6)):
+        raise DataError("classification: each row of probabilities must be finite, not negative and sum to 1")
+    return (label[:, None] == np.array(CLASSES)).astype(float), chance

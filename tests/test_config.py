@@ -1,0 +1,96 @@
+"""Parameters: one clear line for every mistake; secrets never leave."""
+
+import pytest
+
+from quantalpha import config
+from quantalpha.errors import UsageError
+
+
+def test_defaults_and_profiles_load_and_are_frozen():
+    params = config.load("demo", ["labels.horizon=12"])
+    assert params.labels.horizon == 12
+    assert params.venue.rest_url == "http://127.0.0.1:8899"
+    with pytest.raises(ValueError, match="frozen"):
+        params.labels.horizon = 3
+
+
+@pytest.mark.parametrize("override, words", [
+    ("labels.horzion=3", ["labels.horzion", "unknown key", "did you mean 'horizon'"]),
+    ("labls.horizon=3", ["labls", "did you mean 'labels'"]),
+    ("labels.horizon=abc", ["labels.horizon", "integer", "'abc'"]),
+    ("labels.horizon=0", ["labels.horizon", "greater than 0", "found 0"]),
+    ("data.start=2030-01-01", ["data", "start 2030-01-01", "before end"]),
+    ("data.start=soon", ["data.start", "date", "'soon'"]),
+    ("data.timeframe=7x", ["data.timeframe", "'15m'", "'7x'"]),
+    ("data.symbols=[BTCUSDT, BTCUSDT]", ["data", "differ"]),
+    ("models.names=[lightgmb]", ["models.names", "'lightgbm'", "'lightgmb'"]),
+    ("models.lightgbm.tree=5", ["models.lightgbm.tree", "did you mean 'trees'"]),
+    ("policy.exit=0.9", ["policy", "exit 0.9", "enter"]),
+    ("costs.taker=.nan", ["costs.taker", "nan"]),
+    ("pipeline.executor=dask", ["pipeline", "dask_address"]),
+    ("labels", ["--set", "section.key=value", "'labels'"]),
+    ("labels=5", ["labels", "found 5"]),
+])
+def test_every_mistake_is_one_clear_line(override, words):
+    with pytest.raises(UsageError) as caught:
+        config.load("demo", [override])
+    message = str(caught.value)
+    assert "\n" not in message and "Value error" not in message
+    for word in words:
+        assert word in message
+
+
+def test_unknown_profile_names_the_nearest():
+    with pytest.raises(UsageError, match="did you mean 'demo'"):
+        config.load("dmeo")
+
+
+def test_params_file_faults(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("data: [unclosed")
+    with pytest.raises(UsageError, match="cannot be read"):
+        config.load(source=path)
+    path.write_text("- a list")
+    with pytest.raises(UsageError, match="expected sections"):
+        config.load(source=path)
+
+
+def test_a_stage_reads_only_what_it_declared():
+    sections = config.load("demo").sections(["labels"])
+    params = config.stage_params(sections)
+    assert params.labels == config.load("demo").labels
+    with pytest.raises(UsageError, match="did not declare section 'costs'"):
+        _ = params.costs
+    with pytest.raises(UsageError, match="did you mean 'labels'"):
+        config.stage_params({"labls": {}})
+
+
+def test_resolved_sections_round_trip_through_json():
+    import json
+
+    full = config.load("demo")
+    names = list(config.Params.model_fields)
+    again = config.stage_params(json.loads(json.dumps(full.sections(names))))
+    assert all(getattr(again, name) == getattr(full, name) for name in names)
+
+
+def test_secrets_come_from_the_environment_and_are_masked(monkeypatch):
+    monkeypatch.setattr(config, "_environment", lambda: {"BINANCE_API_SECRET": "s3cr3t-value", "HOME": "/home/user"})
+    assert config.secret("BINANCE_API_SECRET") == "s3cr3t-value"
+    with pytest.raises(UsageError, match="BYBIT_API_KEY: not set"):
+        config.secret("BYBIT_API_KEY")
+    assert config.mask("key=s3cr3t-value at /home/user") == "key=*** at /home/user"
+    assert config.mask("postgresql://me:hunter2@db/x") == "postgresql://***:***@db/x"
+
+
+def test_secrets_are_read_from_dotenv(tmp_path, monkeypatch):
+    (tmp_path / ".env").write_text("QA_TEST_TOKEN=abcdef123\n")
+    monkeypatch.setenv("QUANTALPHA_ROOT", str(tmp_path))
+    config.root.cache_clear()
+    config._environment.cache_clear()
+    try:
+        assert config.secret("QA_TEST_TOKEN") == "abcdef123"
+        assert "abcdef123" not in config.mask("token abcdef123")
+    finally:
+        config.root.cache_clear()
+        config._environment.cache_clear()
