@@ -218,7 +218,8 @@ class Sections:
         try:
             return self._values[name]
         except KeyError:
-            raise UsageError(f"params: this stage did not declare section {name!r}; add it to `params` of the stage in pipelines/*.yaml") from None
+            hint = "add it to `params` of the stage in pipelines/*.yaml"
+            raise UsageError(f"params: this stage did not declare section {name!r}; {hint}") from None
 
 
 def stage_params(params: dict[str, Any], profile: str = "demo"):

@@ -17,7 +17,8 @@ def check_bars(bars: pd.DataFrame, where: str = "bars") -> pd.DataFrame:
     """`bars` unchanged if it is a sound table, else a DataError naming the first bad row."""
     if not isinstance(bars.index, pd.DatetimeIndex) or bars.index.tz is None or str(bars.index.tz) != "UTC":
         found = getattr(bars.index, "dtype", type(bars.index).__name__)
-        raise DataError(f"{where}: expected a UTC DatetimeIndex of bar open times, found {found}; use tz_localize('UTC') or tz_convert('UTC')")
+        remedy = "use tz_localize('UTC') or tz_convert('UTC')"
+        raise DataError(f"{where}: expected a UTC DatetimeIndex of bar open times, found {found}; {remedy}")
     missing = [name for name in REQUIRED if name not in bars]
     if missing:
         raise DataError(f"{where}: missing column(s) {', '.join(missing)}; found {', '.join(map(str, bars.columns))}")
@@ -27,7 +28,8 @@ def check_bars(bars: pd.DataFrame, where: str = "bars") -> pd.DataFrame:
     fault = impossible(bars)
     if fault.any():
         row = int(np.flatnonzero(fault)[0])
-        raise DataError(f"{where}: impossible bar at {bars.index[row]}: {bars.iloc[row][list(REQUIRED)].to_dict()}; run the clean stage first")
+        found = bars.iloc[row][list(REQUIRED)].to_dict()
+        raise DataError(f"{where}: impossible bar at {bars.index[row]}: {found}; run the clean stage first")
     return bars
 
 

@@ -10,7 +10,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "quantalpha"
 
 LAYERS = [
-    {"errors"}, {"timeframe"}, {"config", "schema"}, {"perp"}, {"market", "features", "labels"}, {"validation", "models", "strategy"},
+    {"errors", "files"}, {"timeframe"}, {"config", "schema"}, {"perp"},
+    {"market", "features", "labels"}, {"validation", "models", "strategy"},
     {"backtest", "bundle"}, {"promotion", "tracking", "plots"}, {"pipeline", "runner", "practice"}, {"demo"}, {"cli", "__main__"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

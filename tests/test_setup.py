@@ -48,7 +48,8 @@ def test_conda_environment_agrees_with_lock():
 def test_make_refuses_another_python(tmp_path):
     """The real recipe runs under an interpreter that says it is 3.12."""
     fake = tmp_path / "python3.12"
-    fake.write_text(f"#!{sys.executable}\nimport sys\nsys.version_info = (3, 12, 1, 'final', 0)\nsys.version = '3.12.1 (main)'\nexec(sys.argv[2])\n")
+    lines = ["import sys", "sys.version_info = (3, 12, 1, 'final', 0)", "sys.version = '3.12.1 (main)'", "exec(sys.argv[2])"]
+    fake.write_text("\n".join([f"#!{sys.executable}", *lines, ""]))
     fake.chmod(0o755)
     for name in ("Makefile", "requirements.lock", "pyproject.toml"):
         (tmp_path / name).write_text((ROOT / name).read_text())

@@ -5,6 +5,7 @@ import pandas as pd
 from numba import njit
 
 from quantalpha import schema
+from quantalpha.config import Labels
 from quantalpha.errors import DataError, UsageError
 
 UNFINISHED, TAKE_PROFIT, STOP_LOSS, TIME = -1, 0, 1, 2
@@ -48,6 +49,12 @@ def triple_barrier(
     prices = [bars[name].to_numpy(float).copy() for name in ("open", "high", "low", "close")]
     code, end, ret = _paths(*prices, held, take_profit * scale, stop_loss * scale, int(horizon), entry == "next_open")
     return _table(bars.index, code, end, ret)
+
+
+def label(bars: pd.DataFrame, params: Labels) -> pd.DataFrame:
+    """Triple-barrier labels whose levels are multiples of the volatility to expect over the horizon."""
+    volatility = barrier_volatility(bars, window=params.volatility_window, horizon=params.horizon)
+    return triple_barrier(bars, take_profit=params.take_profit, stop_loss=params.stop_loss, horizon=params.horizon, volatility=volatility)
 
 
 def barrier_volatility(bars: pd.DataFrame, *, window: int, horizon: int) -> pd.Series:

@@ -1,0 +1,5 @@
+"""`python -m quantalpha`."""
+
+from quantalpha.cli import main
+
+main()

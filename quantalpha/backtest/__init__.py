@@ -1,0 +1,9 @@
+"""Target paths against recorded markets, under the one clock of `quantalpha.perp`.
+
+`walk_forward` and `baselines` bring the labels' compiled code along, so they are imported by their own names.
+"""
+
+from quantalpha.backtest.result import Result
+from quantalpha.backtest.simulate import simulate
+
+__all__ = ["Result", "simulate"]

@@ -1,0 +1,160 @@
+"""Out-of-sample forecasts: train on the past, forecast what follows, move on."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from quantalpha import config
+from quantalpha.backtest.result import Result
+from quantalpha.backtest.simulate import simulate
+from quantalpha.errors import DataError
+from quantalpha.labels import average_uniqueness
+from quantalpha.models import CLASSES, PROBABILITIES, Model
+from quantalpha.perp import Account, Costs, Stops
+from quantalpha.strategy import HysteresisPolicy, edge
+from quantalpha.validation import log_loss, walk_forward
+
+FORECASTS, FOLDS = "forecasts.parquet", "folds.json"
+Fit = Callable[[np.ndarray, np.ndarray, np.ndarray | None], Model]
+
+
+@dataclass(frozen=True)
+class WalkForward:
+    """forecasts: p_down p_flat p_up fold on the decision times of all test blocks; NaN where features are missing: no position.
+    folds: one dict each of times (ISO), sizes and out-of-sample scores on the finished labels."""
+
+    forecasts: pd.DataFrame
+    folds: list[dict]
+
+    @property
+    def edge(self) -> pd.Series:
+        """P(up) - P(down) per decision time."""
+        return pd.Series(edge(self.forecasts[list(PROBABILITIES)].to_numpy()), index=self.forecasts.index, name="edge")
+
+    def save(self, folder: Path) -> list[str]:
+        """Write into `folder` and name the files."""
+        self.forecasts.to_parquet(Path(folder) / FORECASTS)
+        (Path(folder) / FOLDS).write_text(json.dumps(self.folds, indent=1) + "\n")
+        return [FORECASTS, FOLDS]
+
+    @classmethod
+    def load(cls, folder: Path) -> "WalkForward":
+        """What `save` wrote; DataError naming a missing or unreadable file."""
+        try:
+            return cls(pd.read_parquet(Path(folder) / FORECASTS), json.loads((Path(folder) / FOLDS).read_bytes()))
+        except FileNotFoundError as error:
+            raise DataError(f"{Path(folder).name}: {Path(error.filename).name} is missing; run the training stage") from None
+        except (OSError, ValueError) as error:
+            raise DataError(f"{Path(folder).name}: forecasts cannot be read: {error}") from None
+
+
+def walk_forward_forecasts(
+    features: pd.DataFrame, labels: pd.DataFrame, splits: config.Splits, fit: Fit, *, on_fold: Callable[[dict], None] | None = None
+) -> WalkForward:
+    """Forecast every test block with a model fitted on the rows before it, weighted by label uniqueness.
+
+    features, labels: as FeatureSet.compute and triple_barrier give them, on the same index. Training takes rows with complete features and
+    a label that ended before the test begins; a test row needs neither (live, no label is finished). `on_fold` sees each fold's dict.
+    """
+    rows = _Rows(features, labels)
+    blocks, folds = [], []
+    for fold in rows.folds(splits):
+        block, scores = _forecast(rows, fold, len(folds), fit)
+        blocks.append(block)
+        folds.append(scores)
+        if on_fold is not None:
+            on_fold(scores)
+    return WalkForward(pd.concat(blocks), folds)
+
+
+def final_model(features: pd.DataFrame, labels: pd.DataFrame, splits: config.Splits, fit: Fit) -> Model:
+    """The model to go live with: fitted on the last `splits.train` usable rows (all of them for an expanding scheme)."""
+    rows = _Rows(features, labels)
+    usable = np.flatnonzero(rows.usable)
+    if usable.size < splits.train:
+        raise DataError(f"final model: splits.train asks for {splits.train} rows with features and a finished label, found {usable.size}")
+    return rows.fit(usable if splits.scheme == "expanding" else usable[-splits.train :], fit)
+
+
+def refit(features: pd.DataFrame, labels: pd.DataFrame, splits: config.Splits, fit: Fit, fold: int) -> pd.DataFrame:
+    """The forecasts of one fold, trained and made again."""
+    rows = _Rows(features, labels)
+    folds = list(rows.folds(splits))
+    if not 0 <= fold < len(folds):
+        raise DataError(f"walk-forward: fold {fold} is asked for, these bars give {len(folds)}; give the bars the forecasts were made from")
+    return _forecast(rows, folds[fold], fold, fit)[0]
+
+
+def backtest_forecasts(
+    bars: pd.DataFrame, forecasts: WalkForward, policy: HysteresisPolicy, *, account: Account, costs: Costs, stops: Stops | None = None
+) -> Result:
+    """The account that follows the policy through the test blocks, and only through them."""
+    return simulate(span(bars, forecasts.forecasts.index), policy.targets(forecasts.edge), account=account, costs=costs, stops=stops)
+
+
+def span(bars: pd.DataFrame, index: pd.DatetimeIndex) -> pd.DataFrame:
+    """The bars from the first to the last of `index`."""
+    missing = index.difference(bars.index)
+    if len(missing) or not len(index):
+        found = missing[0] if len(missing) else "no time at all"
+        raise DataError(f"forecasts: expected times of bars, found {found}; give the bars they were made from")
+    return bars.loc[index[0] : index[-1]]
+
+
+class _Rows:
+    """Features and labels side by side, from the first complete feature row on."""
+
+    def __init__(self, features: pd.DataFrame, labels: pd.DataFrame):
+        if not features.index.equals(labels.index):
+            raise DataError("walk-forward: features and labels must share one index of bars; make both from the same bars")
+        complete = np.isfinite(features.to_numpy(float)).all(axis=1)
+        if not complete.any():
+            raise DataError("walk-forward: no row has complete features; give more bars than the longest lookback")
+        first = int(complete.argmax())
+        self.index, self.labels = features.index[first:], labels.iloc[first:]
+        self.x, self.y = features.to_numpy(float)[first:], labels["label"].to_numpy(float)[first:]
+        self.weight = average_uniqueness(labels["end_time"]).to_numpy(float)[first:]
+        self.usable = complete[first:] & np.isfinite(self.y) & self.labels["end_time"].notna().to_numpy()
+
+    def folds(self, splits: config.Splits) -> Iterator:
+        """Folds of row positions. A label without an end is taken to end after all bars: never trained on, but forecast."""
+        after = self.index[-1] + pd.Timedelta(milliseconds=1)
+        end_time = self.labels["end_time"].where(self.labels["end_time"].notna(), after)
+        return walk_forward(end_time, train=splits.train, test=splits.test, embargo=splits.embargo, scheme=splits.scheme)
+
+    def fit(self, rows: np.ndarray, fit: Fit) -> Model:
+        return fit(self.x[rows], self.y[rows], self.weight[rows])
+
+
+def _forecast(rows: _Rows, fold, number: int, fit: Fit) -> tuple[pd.DataFrame, dict]:
+    """One test block and what it scored."""
+    train = fold.train[rows.usable[fold.train]]
+    if not train.size:
+        raise DataError(f"walk-forward: fold {number} has no usable training row; lengthen splits.train")
+    probabilities = rows.fit(train, fit).predict(rows.x[fold.test])
+    block = pd.DataFrame(probabilities, index=rows.index[fold.test], columns=list(PROBABILITIES)).assign(fold=number)
+    times = {"train_start": train[0], "train_end": train[-1], "test_start": fold.test[0], "test_end": fold.test[-1]}
+    scores = {"fold": number} | {name: rows.index[row].isoformat() for name, row in times.items()}
+    scores |= {"n_train": len(train), "n_test": len(fold.test)}
+    return block, scores | _scores(rows, fold.test, probabilities)
+
+
+def _scores(rows: _Rows, test: np.ndarray, probabilities: np.ndarray) -> dict[str, float | None]:
+    """Of finished labels: accuracy of the likeliest class, log loss, rank correlation of edge and return; None if undefined."""
+    label, ret = rows.y[test], rows.labels["ret"].to_numpy(float)[test]
+    judged = np.isfinite(label) & np.isfinite(probabilities).all(axis=1)
+    if not judged.any():
+        return dict.fromkeys(("accuracy", "log_loss", "information_coefficient"))
+    chance, label = probabilities[judged], label[judged]
+    ranks = pd.DataFrame({"edge": edge(chance), "ret": ret[judged]}).rank()
+    with np.errstate(invalid="ignore"):
+        correlation = float(ranks["edge"].corr(ranks["ret"]))
+    return {
+        "accuracy": float((np.array(CLASSES)[chance.argmax(axis=1)] == label).mean()),
+        "log_loss": log_loss(label, chance),
+        "information_coefficient": correlation if np.isfinite(correlation) else None,
+    }

@@ -1,0 +1,266 @@
+"""The immutable folder that travels from research to the runner: write, verify, load.
+
+    <id>/manifest.json   sha256 of every other file, lock and code hashes, data passports; its own sha256 is the id and the folder's name
+         params.json     symbol, timeframe, venue, feature list with lookbacks, labels, policy, account, costs, stops
+         model.json ...  the model, in a format that cannot run code
+         gate.json       the report of the gate it passed
+         check.json      a window of bars with the features and predictions it must give
+
+Nothing is parsed before its hash is checked, nothing stored is executed; an extra, missing or altered file or a link is refused by name.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pydantic import ValidationError
+
+from quantalpha import config, models, schema
+from quantalpha.errors import DataError, GateRefused, UsageError
+from quantalpha.features import FeatureSet, registry
+from quantalpha.files import sha256, sync
+from quantalpha.perp import Account, Costs, Stops, brackets_for
+from quantalpha.strategy import HysteresisPolicy
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+PARTS = {"params.json", "gate.json", "check.json", "model.json"}
+TREES = {"trees.txt", "trees.json"}
+SECTIONS = ("features", "labels", "policy", "account", "costs", "stops")
+MANIFEST_KEYS = ("format", "files", "lock_sha256", "code_version", "data")
+CHECK_ROWS = 16
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a model comes from. `sections`: resolved parameters as plain JSON, at least SECTIONS; `data`: passports of its inputs."""
+
+    symbol: str
+    timeframe: str
+    venue: str
+    sections: dict
+    data: dict
+    lock_sha256: str
+    code_version: str
+
+
+@dataclass(frozen=True)
+class BundleContent:
+    """What `write` seals. `bars`: at least lookback + CHECK_ROWS rows of the research bars; the last ones become the check window."""
+
+    origin: Origin
+    model: models.Model
+    bars: pd.DataFrame
+    gate: dict
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle, ready to decide: `policy.step(edge(model.predict(features.latest(window)[None])), previous)`."""
+
+    id: str
+    folder: Path
+    symbol: str
+    timeframe: str
+    venue: str
+    model: models.Model
+    features: FeatureSet
+    policy: HysteresisPolicy
+    account: Account
+    costs: Costs
+    stops: Stops
+    gate: dict
+    manifest: dict
+
+
+def write(folder: Path, content: BundleContent) -> Bundle:
+    """Seal `content` as `folder`/<id>: built under a temporary name, synced, loaded, then renamed. The same content has the same id."""
+    _require_passed(content.gate, "gate report")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=".bundle-", dir=folder))
+    try:
+        id = _fill(scratch, content)
+        load(scratch, id)
+        if not (folder / id).exists():
+            os.rename(scratch, folder / id)
+            sync(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return load(folder / id)
+
+
+def verify(folder: Path, expected_id: str | None = None) -> dict:
+    """The manifest of an untouched bundle, or DataError naming what is wrong. `expected_id`: the registry's; None: the folder's name."""
+    folder, name = Path(folder), title(folder)
+    if folder.is_symlink() or not folder.is_dir():
+        raise DataError(f"{name}: expected a folder, found {'a link' if folder.is_symlink() else 'none'}")
+    for entry in sorted(folder.iterdir()):
+        if entry.is_symlink() or not entry.is_file():
+            raise DataError(f"{name}: {entry.name} is a link or a folder; a bundle holds plain files only")
+    manifest = _read_manifest(folder, folder.name if expected_id is None else expected_id)
+    present = {entry.name for entry in folder.iterdir()} - {MANIFEST}
+    for file in sorted(present - set(manifest["files"])):
+        raise DataError(f"{name}: {file} does not belong to it; promote again")
+    for file, expected in manifest["files"].items():
+        if file not in present:
+            raise DataError(f"{name}: {file} is missing; promote again")
+        if sha256(folder / file) != expected:
+            raise DataError(f"{name}: {file} was altered (sha256 differs); promote again")
+    return manifest
+
+
+def load(folder: Path, expected_id: str | None = None) -> Bundle:
+    """The verified bundle in `folder`, its features equal to this code's and its stored predictions reproduced bit for bit."""
+    folder = Path(folder)
+    manifest = verify(folder, expected_id)
+    params = read_json(folder / "params.json", "symbol", "timeframe", "venue", "feature_list", "brackets", "sections")
+    gate = read_json(folder / "gate.json", "passed", "lines")
+    check = read_json(folder / "check.json", "timestamp", "bars", "features", "predictions")
+    _require_passed(gate, f"{title(folder)}: gate.json")
+    parts = {"model": models.load(folder), "features": feature_set(params["sections"]["features"], params["feature_list"], title(folder))}
+    reproduce(check, parts["features"], parts["model"], f"{title(folder)}: check.json")
+    named = {name: params[name] for name in ("symbol", "timeframe", "venue")}
+    parts |= decision_parts(params["sections"], params["brackets"])
+    return Bundle(sha256(folder / MANIFEST), folder, **named, **parts, gate=gate, manifest=manifest)
+
+
+def decision_parts(sections: dict, brackets: list) -> dict:
+    """policy, account, costs and stops from parameter sections as plain JSON and maintenance brackets as (floor, rate) rows."""
+    try:
+        policy = config.Policy.model_validate(sections["policy"])
+        account = config.AccountParams.model_validate(sections["account"])
+        costs = config.CostParams.model_validate(sections["costs"])
+        stops = config.StopParams.model_validate(sections["stops"])
+    except KeyError as error:
+        raise DataError(f"params: section {error} is missing") from None
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise DataError(f"params: {error.title}.{'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None
+    return {
+        "policy": HysteresisPolicy(policy.enter, policy.exit, policy.leverage),
+        "account": Account(account.initial_cash, account.leverage, account.margin_mode, brackets, account.lot),
+        "costs": Costs(costs.maker, costs.taker, costs.slippage, costs.liquidation),
+        "stops": Stops(stops.stop_loss, stops.take_profit),
+    }
+
+
+def feature_list(features: FeatureSet) -> list[dict]:
+    """Column names and lookback in bars of each feature, in order."""
+    return [{"names": list(feature.names), "lookback": feature.lookback} for feature in features.features]
+
+
+def feature_set(spec: dict, listed: list[dict], where: str) -> FeatureSet:
+    """The features of `spec` from this code's registry; DataError where names or lookbacks differ from those the model was trained with."""
+    try:
+        features = registry.build(spec)
+    except UsageError as error:
+        raise DataError(f"{where}: {error}") from None
+    for trained, here in zip_longest(listed, feature_list(features)):
+        if trained != here:
+            raise DataError(f"{where}: trained on feature {trained}, this code gives {here}; train and promote again")
+    return features
+
+
+def golden(features: FeatureSet, model: models.Model, bars: pd.DataFrame, rows: int = CHECK_ROWS) -> dict:
+    """A window of bars with its last `rows` feature rows and their predictions, as JSON."""
+    complete = np.flatnonzero(features.compute(bars).notna().all(axis=1).to_numpy())
+    end = int(complete[-1]) + 1 if complete.size else 0
+    if end < features.lookback + rows - 1:
+        raise DataError(f"check rows: expected {features.lookback + rows - 1} bars that end in complete features, found {end}")
+    window = bars.iloc[end - features.lookback - rows + 1 : end]
+    window = window[[c for c in window if c in schema.REQUIRED or c in features.columns]]
+    x = features.compute(window).to_numpy(float)[-rows:]
+    values = {name: _listed(window[name].to_numpy(float)) for name in window}
+    check = {"timestamp": schema.epoch_ms(window.index).tolist(), "bars": values}
+    return check | {"features": _listed(x), "predictions": _listed(model.predict(x))}
+
+
+def reproduce(check: dict, features: FeatureSet, model: models.Model, where: str) -> None:
+    """DataError unless this code gives the stored features (1e-9) and the model the stored predictions (every bit)."""
+    stored, predictions = (np.array(check[key], dtype=float) for key in ("features", "predictions"))
+    index = schema.from_epoch_ms(check["timestamp"])
+    window = pd.DataFrame({name: np.array(values, dtype=float) for name, values in check["bars"].items()}, index=index)
+    x = features.compute(window).to_numpy(float)[-len(stored) :]
+    agree = np.isclose(x, stored, rtol=1e-9, atol=1e-12, equal_nan=True).all(axis=0)
+    if not agree.all():
+        name = features.names[int(np.argmin(agree))]
+        raise DataError(f"{where}: this code computes feature {name} otherwise than in training; train and promote again")
+    if not np.array_equal(model.predict(stored), predictions, equal_nan=True):
+        raise DataError(f"{where}: the model does not reproduce its stored predictions; the library or the machine differs from training")
+
+
+def to_json(value) -> bytes:
+    """JSON bytes with the keys in the order given (that of the features counts) and no NaN."""
+    return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
+
+
+def read_json(path: Path, *keys: str) -> dict:
+    """The JSON object of a file with at least these keys, or DataError naming file and key."""
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise DataError(f"{path.parent.name[:24]}: {path.name} is missing") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path.parent.name[:24]}/{path.name}: cannot be read: {error}") from None
+    missing = [key for key in keys if not isinstance(value, dict) or key not in value]
+    if missing:
+        raise DataError(f"{path.parent.name[:24]}/{path.name}: {missing[0]!r} is missing")
+    return value
+
+
+def title(folder: Path) -> str:
+    """How messages call a bundle."""
+    return f"bundle {Path(folder).name[:12]}"
+
+
+def _fill(folder: Path, content: BundleContent) -> str:
+    """Write every file, the manifest last; the bundle's id."""
+    origin = content.origin
+    features = registry.build(origin.sections["features"])
+    params = {name: getattr(origin, name) for name in ("symbol", "timeframe", "venue")}
+    params |= {"feature_list": feature_list(features), "brackets": [list(row) for row in brackets_for(origin.symbol)]}
+    params["sections"] = {name: origin.sections[name] for name in SECTIONS}
+    names = content.model.save(folder)
+    parts = {"params.json": params, "gate.json": content.gate, "check.json": golden(features, content.model, content.bars)}
+    for name, value in parts.items():
+        (folder / name).write_bytes(to_json(value))
+    hashes = {name: sha256(folder / name) for name in sorted([*names, *parts])}
+    manifest = {"format": FORMAT, "files": hashes} | {name: getattr(origin, name) for name in ("lock_sha256", "code_version", "data")}
+    (folder / MANIFEST).write_bytes(to_json(manifest))
+    for entry in (*folder.iterdir(), folder):
+        sync(entry)
+    return sha256(folder / MANIFEST)
+
+
+def _read_manifest(folder: Path, id: str) -> dict:
+    """The manifest, its hash checked first; DataError where it lists anything but the parts of a bundle."""
+    path, name = folder / MANIFEST, title(folder)
+    if not path.exists():
+        raise DataError(f"{name}: {MANIFEST} is missing: half-written or no bundle; promote again")
+    if sha256(path) != id:
+        raise DataError(f"{name}: {MANIFEST} was altered, or is another bundle's: its sha256 is {sha256(path)[:12]}, expected {id[:12]}")
+    manifest = read_json(path, *MANIFEST_KEYS)
+    if manifest["format"] != FORMAT or not isinstance(manifest["files"], dict):
+        raise DataError(f"{name}: {MANIFEST} is not of format {FORMAT}; promote again with this version")
+    for file in sorted((set(manifest["files"]) ^ PARTS) - TREES):
+        raise DataError(f"{name}: {MANIFEST}: {file} {'is not listed' if file in PARTS else 'is no part of a bundle'}")
+    return manifest
+
+
+def _require_passed(gate: dict, where: str) -> None:
+    """GateRefused unless the report says it passed and every line of it does."""
+    failed = [line["name"] for line in gate["lines"] if line["passed"] is not True]
+    if gate["passed"] is not True or failed or not gate["lines"]:
+        raise GateRefused(f"{where}: a bundle needs a gate that passed; failed: {', '.join(failed) or 'nothing was judged'}")
+
+
+def _listed(array: np.ndarray) -> list:
+    """Nested lists with None for NaN."""
+    return np.where(np.isnan(array), None, array).tolist()

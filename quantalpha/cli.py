@@ -1,0 +1,245 @@
+"""The command line: every command reads `params.yaml` under --profile and --set, prints a table or --json, and exits with a stable code.
+
+0 ok · 1 failed stage or bug · 2 usage · 3 refused by a gate · 4 bad data · 5 exchange unreachable · 6 does not reconcile · 7 halted
+130 interrupted
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from quantalpha import config
+from quantalpha.errors import QuantalphaError, ReconcileError, UsageError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Research, promote and run crypto perpetual-futures models.",
+)
+pipeline_app = typer.Typer(no_args_is_help=True, help="Run the notebooks of a pipeline; unchanged stages are skipped.")
+app.add_typer(pipeline_app, name="pipeline")
+
+Profile = Annotated[str, typer.Option(help="Overlay of params.yaml: demo, default or gpu.")]
+Overrides = Annotated[list[str], typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Set one parameter; repeat for more.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Name = Annotated[str, typer.Argument(help="A file in pipelines/, without .yaml.")]
+
+
+def main() -> None:
+    """Entry point; turns every QuantalphaError into one line and its exit code."""
+    try:
+        app()
+    except QuantalphaError as error:
+        message = config.mask(str(error))
+        if "--json" in sys.argv:
+            print(json.dumps({"error": type(error).__name__, "message": message, "exit_code": error.exit_code}))
+        print(f"error: {message}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def show(value, as_json: bool, text) -> None:
+    """`value` as JSON, or `text` (a string or a rich renderable) for people."""
+    if as_json:
+        print(json.dumps(value, indent=2, default=str))
+        return
+    from rich.console import Console
+
+    Console(soft_wrap=isinstance(text, str)).print(text, markup=not isinstance(text, str), highlight=False)
+
+
+def table(title: str, rows: list[dict]):
+    """Rows of one shape as a rich table."""
+    from rich.table import Table
+
+    grid = Table(title=title, title_justify="left", header_style="bold")
+    for name in rows[0] if rows else ():
+        grid.add_column(name, justify="right" if isinstance(rows[0][name], (int, float)) else "left", overflow="fold")
+    for row in rows:
+        grid.add_row(*(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()))
+    return grid
+
+
+@pipeline_app.command("run")
+def pipeline_run(
+    name: Name = "research", profile: Profile = "default", overrides: Overrides = (),
+    only: Annotated[list[str], typer.Option(help="A stage, or one of it such as train-BTCUSDT-lightgbm, and what it needs.")] = (),
+    force: Annotated[bool, typer.Option(help="Run the named stages (or all) even if nothing changed.")] = False,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Run the stages of a pipeline that are not fresh."""
+    from quantalpha import pipeline
+
+    report = pipeline.run(name, profile, overrides, only=only or None, force=force, progress=not as_json)
+    ran = sum(row["status"] == "done" for row in report.rows)
+    text = f"{ran} of {len(report.rows)} stages executed, the rest skipped, in {report.seconds:.1f} s; MLflow run {report.run_id}"
+    show({"run_id": report.run_id, "seconds": report.seconds, "stages": report.rows}, as_json, text)
+    raise typer.Exit(report.exit_code)
+
+
+@pipeline_app.command("status")
+def pipeline_status(name: Name = "research", profile: Profile = "default", overrides: Overrides = (), as_json: AsJson = False) -> None:
+    """Show each stage: fresh, stale and why, failed, running."""
+    from quantalpha import pipeline
+
+    rows = pipeline.status(name, profile, overrides)
+    shown = [{key: row[key] if row[key] is not None else "" for key in ("id", "status", "reason", "seconds", "finished")} for row in rows]
+    show(rows, as_json, table(f"pipeline {name} ({profile})", shown))
+
+
+@pipeline_app.command("schedule")
+def pipeline_schedule(
+    cron: Annotated[str, typer.Option(help="Minute hour day month weekday, UTC: '5 * * * *'.")],
+    name: Name = "research", profile: Profile = "default", overrides: Overrides = (),
+    grace: Annotated[float, typer.Option(help="Seconds a run may start late before it is left out.")] = 300.0,
+) -> None:  # fmt: skip
+    """Run a pipeline on a cron expression until interrupted; runs never overlap."""
+    from quantalpha import pipeline
+
+    config.load(profile, overrides)
+    pipeline.schedule(lambda: pipeline.run(name, profile, overrides, progress=False), cron, grace=grace)
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="Parquet or CSV of bars.")],
+    symbol: Annotated[str, typer.Option(help="Such as BTCUSDT.")],
+    timeframe: Annotated[str, typer.Option(help="Such as 1h.")],
+    funding: Annotated[Path | None, typer.Option(help="Funding rates of the same symbol: timestamp, funding_rate.")] = None,
+    timezone: Annotated[str | None, typer.Option(help="Zone of the file's times where it is not UTC.")] = None,
+    replace: Annotated[bool, typer.Option(help="Overwrite what was imported before.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take your own bars into data/raw; then `pipeline run --set venue.name=import`."""
+    from quantalpha import market
+
+    lake = market.Lake(config.path("data/raw"))
+    rows = [market.import_file(file, symbol, timeframe, lake, replace=replace, timezone=timezone)]
+    if funding is not None:
+        rows.append(market.import_file(funding, symbol, timeframe, lake, funding=True, replace=replace, timezone=timezone))
+    config.path(f"data/raw/{symbol}.manifest.json").unlink(missing_ok=True)  # the download stage looks at the lake again
+    shown = [{key: str(row[key]) for key in ("stored", "rows", "first", "last", "missing", "duplicates", "impossible")} for row in rows]
+    show(rows, as_json, table("imported", shown))
+
+
+@app.command()
+def exchange(
+    tape: Annotated[str | None, typer.Option(help="'synthetic' or a parquet file of bars.")] = None,
+    speed: Annotated[float | None, typer.Option(help="Tape seconds per second; 0 stops the clock.")] = None,
+    port: Annotated[int | None, typer.Option(help="0 takes a free one.")] = None,
+    now: Annotated[str | None, typer.Option(help="Where on the tape the clock starts, such as 2024-01-31.")] = None,
+    profile: Profile = "demo", overrides: Overrides = (),
+) -> None:  # fmt: skip
+    """Run the practice exchange: Binance USD-M market data from a tape, on this machine only."""
+    from quantalpha import practice
+
+    given = {"tape": tape, "speed": speed, "port": port, "now": now}
+    settings = [f"exchange.{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
+    practice.run(config.load(profile, [*overrides, *settings]))
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option(help="Where the page is served, on this machine only.")] = 5000) -> None:
+    """Open the MLflow page: every run, its metrics, figures and artefacts."""
+    from quantalpha import tracking
+
+    print(f"MLflow at http://127.0.0.1:{port} (stop with Ctrl-C)", flush=True)
+    raise typer.Exit(tracking.ui(port))
+
+
+@app.command()
+def promote(
+    run: Annotated[str, typer.Argument(help="'latest', or a run's name, id or the beginning of its id.")],
+    to: Annotated[str, typer.Option(help="Alias to move: paper.")] = "paper",
+    run_now: Annotated[bool, typer.Option("--run", help="Start the session at once.")] = False,
+    profile: Profile = "default", overrides: Overrides = (), as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Judge a run's best candidate; seal it as a bundle and move the alias, or refuse with reasons (exit 3)."""
+    from quantalpha import promotion
+
+    if to != "paper":
+        raise UsageError(f"--to: expected paper, found {to!r}; a gate for other aliases does not exist yet")
+    params = config.load(profile, overrides)
+    found = promotion.promote_run(promotion.candidates(run)[0], to, params.gate)
+    result = {"run_id": found.run.run_id, "run": found.run.name, "bundle": found.bundle and found.bundle.id, "version": found.version}
+    show(result | found.report.to_dict(), as_json, f"{found.run.name}\n{found.report}")
+    found.report.refuse()
+    if not as_json:
+        print(f"sealed {found.bundle.id[:12]}; {promotion.registered_name(found.bundle.symbol, found.bundle.timeframe)}@{to} points to it")
+    if run_now:
+        _session("paper", found.bundle, params, None, as_json)
+
+
+@app.command()
+def run(
+    mode: Annotated[str, typer.Option(help="paper: live bars; replay: recorded bars.")] = "paper",
+    model: Annotated[str | None, typer.Option(help="Registered model, such as BTCUSDT-1h; default: the first with alias paper.")] = None,
+    bars: Annotated[Path | None, typer.Option(help="replay: parquet of clean bars.")] = None,
+    session: Annotated[str | None, typer.Option(help="Name of the session; default: time and bundle.")] = None,
+    profile: Profile = "default", overrides: Overrides = (), as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Trade the promoted bundle on paper until interrupted, or replay recorded bars through the same engine."""
+    if mode not in ("paper", "replay"):
+        raise UsageError(f"--mode: expected paper or replay, found {mode!r}")
+    if (bars is None) == (mode == "replay"):
+        raise UsageError("--bars: a parquet of clean bars goes with --mode replay, and only with it")
+    params = config.load(profile, overrides)
+    _session(mode, _promoted(model, params), params, bars, as_json, session)
+
+
+@app.command()
+def reconcile(
+    session: Annotated[str, typer.Argument(help="A folder in data/sessions, or 'latest'.")] = "latest",
+    as_json: AsJson = False,
+) -> None:
+    """Replay a session's bars through the research code; exit 6 unless every decision, fill and cent comes out again."""
+    from quantalpha import bundle, promotion, runner
+
+    folder = runner.session_folder(session)
+    card = bundle.read_json(folder / "session.json")
+    sealed = bundle.load(Path(card["bundle_folder"]), card["bundle"])
+    report = promotion.reconcile(sealed, promotion.Recorded(**runner.recorded(folder)))
+    show({"session": folder.name} | report.to_dict(), as_json, table(f"session {folder.name} against its backtest", report.rows()))
+    if not report.agrees:
+        raise ReconcileError(f"session {folder.name}: paper and backtest differ; the table names the first difference of each line")
+
+
+@app.command()
+def demo(overrides: Overrides = (), as_json: AsJson = False) -> None:
+    """From nothing to a model trading on paper: exchange, pipeline, gate, paper session, reconcile. Synthetic data, no network."""
+    from quantalpha import demo as tour
+
+    summary = tour.run(overrides, quiet=as_json)
+    show(summary, as_json, tour.text(summary))
+
+
+def _session(mode: str, sealed, params: config.Params, bars: Path | None, as_json: bool, name: str | None = None) -> None:
+    """Run one session with a live status line and print what it came to."""
+    import pandas as pd
+
+    from quantalpha import runner
+
+    on_status = None if as_json or mode == "replay" else runner.print_status
+    if mode == "replay":
+        summary = runner.run_replay(sealed, params, pd.read_parquet(bars), session_id=name)
+    else:
+        summary = runner.run_session(sealed, params, mode=mode, session_id=name, on_status=on_status)
+    print("" if on_status is None else "\n", end="", file=sys.stderr)
+    show(summary.to_dict(), as_json, table(f"{mode} session", [{"": key, "value": str(value)} for key, value in summary.to_dict().items()]))
+
+
+def _promoted(model: str | None, params: config.Params):
+    """The verified bundle behind alias paper of `model`, or of the first of data.symbols that has one."""
+    from quantalpha import bundle, promotion, tracking
+
+    names = [model] if model is not None else [promotion.registered_name(symbol, params.data.timeframe) for symbol in params.data.symbols]
+    folders = [folder for folder in (tracking.find_alias(name, "paper") for name in names) if folder is not None]
+    if not folders:
+        raise UsageError(f"run: no bundle has alias paper among {', '.join(names)}; promote a run first: `quantalpha promote latest`")
+    return bundle.load(folders[0], folders[0].name)

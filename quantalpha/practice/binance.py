@@ -1,0 +1,166 @@
+"""Binance USD-M futures' public REST endpoints over the tape; nothing after the exchange's clock ever leaves here.
+
+Each endpoint: (exchange, query) -> (payload, request weight). Source: developers.binance.com, USD-M futures, market data REST API.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from quantalpha.practice import payloads
+from quantalpha.practice.candles import Candles
+from quantalpha.practice.exchange import Exchange
+from quantalpha.practice.query import Query, Refusal
+from quantalpha.practice.tape import Instrument
+from quantalpha.timeframe import UNITS
+
+Answer = tuple[Any, int]
+DEPTH_WEIGHTS = {5: 2, 10: 2, 20: 2, 50: 2, 100: 5, 500: 10, 1000: 20}
+WEIGHT_LIMIT = 2400  # a minute; counted, not enforced
+PERPETUAL = 4133404800000  # Binance's delivery date of a contract that is never delivered
+ORDER_TYPES = ["LIMIT", "MARKET", "STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET"]
+
+
+def ping(exchange: Exchange, query: Query) -> Answer:
+    return {}, 1
+
+
+def time(exchange: Exchange, query: Query) -> Answer:
+    return {"serverTime": exchange.now()}, 1
+
+
+def exchange_info(exchange: Exchange, query: Query) -> Answer:
+    limits = [("REQUEST_WEIGHT", "MINUTE", 1, WEIGHT_LIMIT), ("ORDERS", "MINUTE", 1, 1200), ("ORDERS", "SECOND", 10, 300)]
+    instruments = list(exchange.listed().values())
+    quotes = sorted({each.quote for each in instruments})
+    return {
+        "timezone": "UTC",
+        "serverTime": exchange.now(),
+        "futuresType": "U_MARGINED",
+        "rateLimits": [dict(zip(("rateLimitType", "interval", "intervalNum", "limit"), limit)) for limit in limits],
+        "exchangeFilters": [],
+        "assets": [{"asset": asset, "marginAvailable": True, "autoAssetExchange": "-10000"} for asset in quotes],
+        "symbols": [_contract(each) for each in instruments],
+    }, 1
+
+
+def _contract(instrument: Instrument) -> dict:
+    return {
+        "symbol": instrument.symbol, "pair": instrument.symbol, "contractType": "PERPETUAL", "deliveryDate": PERPETUAL,
+        "onboardDate": int(instrument.times[0]), "status": "TRADING", "maintMarginPercent": "2.5000", "requiredMarginPercent": "5.0000",
+        "baseAsset": instrument.base, "quoteAsset": instrument.quote, "marginAsset": instrument.quote,
+        "pricePrecision": instrument.digits, "quantityPrecision": instrument.lot_digits, "baseAssetPrecision": 8, "quotePrecision": 8,
+        "underlyingType": "COIN", "underlyingSubType": [], "triggerProtect": "0.0500", "liquidationFee": "0.012500",
+        "marketTakeBound": "0.05", "maxMoveOrderLimit": 10000, "filters": _filters(instrument), "orderTypes": ORDER_TYPES,
+        "timeInForce": ["GTC", "IOC", "FOK", "GTX", "GTD"],
+    }  # fmt: skip
+
+
+def _filters(instrument: Instrument) -> list[dict]:
+    tick, lot = (payloads.decimal(10.0**-digits, digits) for digits in (instrument.digits, instrument.lot_digits))
+    return [
+        {"filterType": "PRICE_FILTER", "minPrice": tick, "maxPrice": "10000000", "tickSize": tick},
+        {"filterType": "LOT_SIZE", "minQty": lot, "maxQty": "1000000", "stepSize": lot},
+        {"filterType": "MARKET_LOT_SIZE", "minQty": lot, "maxQty": "100000", "stepSize": lot},
+        {"filterType": "MAX_NUM_ORDERS", "limit": 200},
+        {"filterType": "MAX_NUM_ALGO_ORDERS", "limit": 10},
+        {"filterType": "MIN_NOTIONAL", "notional": "5"},
+        {"filterType": "PERCENT_PRICE", "multiplierUp": "1.0500", "multiplierDown": "0.9500", "multiplierDecimal": "4"},
+    ]
+
+
+def klines(exchange: Exchange, query: Query) -> Answer:
+    instrument = query.instrument()
+    return _klines(exchange, query, instrument, instrument.last, payloads.kline)
+
+
+def mark_price_klines(exchange: Exchange, query: Query) -> Answer:
+    instrument = query.instrument()
+    return _klines(exchange, query, instrument, instrument.mark, payloads.mark_kline)
+
+
+def _klines(exchange, query, instrument, candles: Candles, payload: Callable) -> Answer:
+    interval, limit, now = query.interval(instrument), query.limit(500, 1500), exchange.now()
+    chart, begun = candles.chart(interval), candles.begun(interval, now)
+    page = _page(chart.times[:begun], *query.span(), limit)
+    bars = [payload(int(chart.times[i]), int(chart.ends[i]), candles.standing(interval, i, now), candles.digits) for i in page]
+    return bars, 1 if limit < 100 else 2 if limit < 500 else 5 if limit <= 1000 else 10
+
+
+def _page(times: np.ndarray, start: int | None, end: int | None, limit: int) -> range:
+    """Positions within [start, end], ascending: the first `limit` where a start is given, else the last."""
+    low = 0 if start is None else int(np.searchsorted(times, start))
+    high = times.size if end is None else int(np.searchsorted(times, end, side="right"))
+    return range(max(low, high - limit), high) if start is None else range(low, min(high, low + limit))
+
+
+def funding_rate(exchange: Exchange, query: Query) -> Answer:
+    now, (start, end) = exchange.now(), query.span()
+    recent = start is None and end is None
+    limit = query.limit(200 if recent else 100, 1000)  # documented so: without times the last 200
+    found = []
+    for instrument in query.instruments():
+        page = _page(instrument.funding_times[: instrument.settled(now)], start, end, limit)
+        found += [payloads.funding(instrument, i) for i in page]
+    found.sort(key=lambda entry: entry["fundingTime"])
+    return found[-limit:] if start is None else found[:limit], 1
+
+
+def premium_index(exchange: Exchange, query: Query) -> Answer:
+    entries = [payloads.premium_index(each, exchange.now()) for each in query.instruments()]
+    return (entries[0], 1) if query.has("symbol") else (entries, 10)
+
+
+def depth(exchange: Exchange, query: Query) -> Answer:
+    instrument, limit = query.instrument(), query.integer("limit")
+    limit = 500 if limit is None else limit
+    if limit not in DEPTH_WEIGHTS:
+        raise Refusal(-4021, f"{limit} is not valid depth limit")
+    book, now = exchange.book(instrument.symbol), exchange.now()
+    return {
+        "lastUpdateId": book.version,
+        "E": now,
+        "T": instrument.last.trade_time(book.version - 1),
+        "bids": payloads.levels(instrument, book.bids, list(book.bids)[:limit]),
+        "asks": payloads.levels(instrument, book.asks, list(book.asks)[:limit]),
+    }, DEPTH_WEIGHTS[limit]
+
+
+def book_ticker(exchange: Exchange, query: Query) -> Answer:
+    def entry(instrument):
+        book = exchange.book(instrument.symbol)
+        traded = instrument.last.trade_time(book.version - 1)
+        return {"symbol": instrument.symbol, **payloads.book_top(exchange, instrument), "time": traded}
+
+    entries = [entry(each) for each in query.instruments()]
+    return (entries[0], 2) if query.has("symbol") else (entries, 5)
+
+
+def agg_trades(exchange: Exchange, query: Query) -> Answer:
+    instrument, limit, now = query.instrument(), query.limit(500, 1000), exchange.now()
+    (start, end), first = query.span(), query.integer("fromId")
+    if start is not None and end is not None and end - start > UNITS["h"]:
+        raise Refusal(-1127, "More than 1 hours between startTime and endTime.")
+    last = instrument.last
+    high = last.trades_until(now if end is None else min(end, now))
+    if first is None and start is None:
+        page = range(max(0, high - limit), high)
+    else:
+        low = max(0 if first is None else first, 0 if start is None else last.trades_until(start - 1))
+        page = range(low, min(high, low + limit))
+    return [payloads.agg_trade(instrument, number) for number in page], 20
+
+
+ENDPOINTS: dict[str, Callable[[Exchange, Query], Answer]] = {
+    "/fapi/v1/ping": ping,
+    "/fapi/v1/time": time,
+    "/fapi/v1/exchangeInfo": exchange_info,
+    "/fapi/v1/klines": klines,
+    "/fapi/v1/markPriceKlines": mark_price_klines,
+    "/fapi/v1/fundingRate": funding_rate,
+    "/fapi/v1/premiumIndex": premium_index,
+    "/fapi/v1/depth": depth,
+    "/fapi/v1/ticker/bookTicker": book_ticker,
+    "/fapi/v1/aggTrades": agg_trades,
+}

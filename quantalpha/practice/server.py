@@ -1,0 +1,160 @@
+"""The practice exchange as a server on this machine: REST and websocket on one port, loopback unless told otherwise."""
+
+import asyncio
+import errno
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from weakref import WeakSet
+
+import orjson
+import pandas as pd
+from aiohttp import WSCloseCode, web
+
+from quantalpha import config
+from quantalpha.errors import UsageError
+from quantalpha.practice import binance
+from quantalpha.practice.clock import Clock
+from quantalpha.practice.exchange import Exchange
+from quantalpha.practice.query import Query, Refusal
+from quantalpha.practice.socket import Connection
+from quantalpha.practice.tape import Tape, load
+
+PING_SECONDS = 180.0  # between ping frames; a client that does not answer within half of it is cut off
+PREFIXES = ("", "/market", "/public", "/private")  # where Binance serves websockets
+EXCHANGE = web.AppKey("exchange", Exchange)
+SOCKETS = web.AppKey("sockets", WeakSet)
+WEIGHT = web.RequestKey("weight", int)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running exchange. `clock` may be set to another speed while it runs."""
+
+    runner: web.AppRunner
+    host: str
+    port: int
+    clock: Clock
+
+    @property
+    def url(self) -> str:
+        """Base of the REST endpoints: venue.rest_url."""
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def ws_url(self) -> str:
+        """Base of the websocket streams: venue.ws_url."""
+        return f"ws://{self.host}:{self.port}"
+
+    async def close(self) -> None:
+        await self.runner.cleanup()
+
+
+async def serve(
+    tape: Tape,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    speed: float = 1.0,
+    now: int | None = None,
+    wall: Callable[[], float] = time.monotonic,
+) -> Server:
+    """Start the exchange and return; port 0 takes a free one. `now`: where on the tape its clock starts, milliseconds since 1970 UTC.
+
+    UsageError if the port is taken, the host is not this machine's or `now` lies off the tape.
+    """
+    start = tape.opening if now is None else now
+    if not tape.start <= start <= tape.end:
+        first, last, found = (pd.to_datetime(each, unit="ms") for each in (tape.start, tape.end, start))
+        raise UsageError(f"exchange.now: expected a time on the tape, {first} to {last}, found {found}")
+    clock = Clock(start, tape.end, speed, wall)
+    runner = web.AppRunner(_application(Exchange(tape, clock)), access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    return Server(runner, host, await _bind(runner, host, port), clock)
+
+
+def _application(exchange: Exchange) -> web.Application:
+    app = web.Application(middlewares=[_weighed])
+    app[EXCHANGE], app[SOCKETS] = exchange, WeakSet()
+    app.on_shutdown.append(_hang_up)
+    for prefix in PREFIXES:
+        app.router.add_get(prefix + "/ws", _websocket)
+        app.router.add_get(prefix + "/ws/{names:.*}", _websocket)
+        app.router.add_get(prefix + "/stream", _websocket)
+    app.router.add_route("*", "/{path:.*}", _rest)
+    return app
+
+
+async def _bind(runner, host, port) -> int:
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        await runner.cleanup()
+        reason = "is already in use" if error.errno == errno.EADDRINUSE else f"cannot be bound ({error.strerror})"
+        raise UsageError(f"exchange.port: {host}:{port} {reason}; stop what holds it or choose another (0: any free one)") from None
+    return runner.addresses[0][1]
+
+
+async def _rest(request: web.Request) -> web.Response:
+    exchange = request.app[EXCHANGE]
+    if request.method != "GET" or request.path not in binance.ENDPOINTS:
+        raise Refusal(-5000, f"Path {request.path}, Method {request.method} is invalid", status=404)
+    payload, request[WEIGHT] = binance.ENDPOINTS[request.path](exchange, Query(request.query, exchange))
+    return web.Response(body=orjson.dumps(payload), content_type="application/json")
+
+
+async def _websocket(request: web.Request) -> web.WebSocketResponse:
+    combined = request.path.endswith("/stream")
+    names = request.query.get("streams", "") if combined else request.match_info.get("names", "")
+    socket = web.WebSocketResponse(heartbeat=PING_SECONDS)
+    await socket.prepare(request)
+    request.app[SOCKETS].add(socket)
+    await Connection(request.app[EXCHANGE], socket, names.split("/"), combined).run()
+    return socket
+
+
+@web.middleware
+async def _weighed(request: web.Request, handler) -> web.StreamResponse:
+    """Refusals as Binance words them, and the request weight used this minute in a header."""
+    request[WEIGHT] = 1
+    try:
+        response = await handler(request)
+    except Refusal as refusal:
+        body = orjson.dumps({"code": refusal.code, "msg": refusal.message})
+        response = web.Response(body=body, status=refusal.status, content_type="application/json")
+    if not response.prepared:
+        response.headers["X-MBX-USED-WEIGHT-1M"] = str(request.app[EXCHANGE].use_weight(request.remote, request[WEIGHT]))
+    return response
+
+
+async def _hang_up(app: web.Application) -> None:
+    for socket in set(app[SOCKETS]):
+        await socket.close(code=WSCloseCode.GOING_AWAY, message=b"exchange closed")
+
+
+def run(params: config.Params) -> None:
+    """Play `params.exchange.tape` until SIGINT or SIGTERM; prints the URLs once it answers."""
+    asyncio.run(_run(params))
+
+
+async def _run(params: config.Params) -> None:
+    settings = params.exchange
+    tape = load(params)
+    now = None if settings.now is None else int(settings.now.timestamp() * 1000)
+    server = await serve(tape, host=settings.host, port=settings.port, speed=settings.speed, now=now)
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    print(_greeting(tape, server, settings), flush=True)
+    await stop.wait()
+    await server.close()
+
+
+def _greeting(tape, server, settings) -> str:
+    first, last, now = (f"{pd.to_datetime(each, unit='ms'):%Y-%m-%d %H:%M}" for each in (tape.start, tape.end, server.clock.now()))
+    return (
+        f"practice exchange: {', '.join(tape.instruments)}; tape {settings.tape}, {first} to {last} UTC\n"
+        f"clock      {now} UTC, {settings.speed:g} tape seconds a second\n"
+        f"REST       {server.url}\nwebsocket  {server.ws_url}\nstop with Ctrl-C"
+    )

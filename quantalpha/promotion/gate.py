@@ -1,0 +1,197 @@
+"""The gate between research and money: it believes nothing that is written down, runs it again, and says why it says no."""
+
+import math
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from quantalpha import bundle, config
+from quantalpha.backtest.walk_forward import refit
+from quantalpha.bundle import Bundle, BundleContent
+from quantalpha.errors import DataError, GateRefused
+from quantalpha.labels import label
+from quantalpha.models import PROBABILITIES, fitter
+from quantalpha.promotion.candidate import Candidate, backtest_candidate, load_candidate
+from quantalpha.validation import check_causal
+
+TOLERANCE = 1e-9  # relative: what another machine's rounding may change in a sum
+
+
+@dataclass(frozen=True)
+class GateLine:
+    """One question. value and threshold: None where undefined."""
+
+    name: str
+    passed: bool
+    value: float | None
+    threshold: float | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class GateReport:
+    """All answers for one candidate; evidence: the metrics and baselines the gate computed itself, as JSON."""
+
+    candidate: str
+    lines: list[GateLine]
+    evidence: dict
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.lines) and all(line.passed for line in self.lines)
+
+    def refuse(self) -> None:
+        """Raise GateRefused naming every failed line with its numbers; nothing when all passed."""
+        failed = [line for line in self.lines if not line.passed]
+        if not self.passed:
+            reasons = "; ".join(f"{line.name}: {line.reason}" for line in failed) or "nothing was judged"
+            raise GateRefused(f"{self.candidate}: refused by {len(failed)} of {len(self.lines)} gate lines: {reasons}")
+
+    def to_dict(self) -> dict:
+        """For gate.json."""
+        lines = [asdict(line) for line in self.lines]
+        return {"candidate": self.candidate, "passed": self.passed, "lines": lines, "evidence": self.evidence}
+
+    def __str__(self) -> str:
+        rows = [("", "line", "value", "threshold", "reason")]
+        rows += [("ok" if x.passed else "NO", x.name, _short(x.value), _short(x.threshold), x.reason) for x in self.lines]
+        widths = [max(len(row[k]) for row in rows) for k in range(4)]
+        return "\n".join("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths)), row[4]]) for row in rows)
+
+
+def promote(folder: Path, bars: pd.DataFrame, destination: Path, gate: config.Gate) -> tuple[GateReport, Bundle | None]:
+    """Judge the candidate in `folder` on the bars it was made from and seal it under `destination`; None if it failed (`report.refuse`)."""
+    candidate = load_candidate(folder)
+    report = evaluate(candidate, bars, gate)
+    if not report.passed:
+        return report, None
+    return report, bundle.write(destination, _content(candidate, bars, report))
+
+
+def evaluate(candidate: Candidate, bars: pd.DataFrame, gate: config.Gate) -> GateReport:
+    """Every line of the gate, the later ones also after a failure. bars: all bars the candidate was made from, or more."""
+    result, table = backtest_candidate(candidate.trained, bars, gate.random_seeds)
+    metrics = result.metrics()
+    lines = [
+        features_causal(candidate, bars, gate.causality_cuts),
+        _guarded("forecasts_reproduce", lambda: forecasts_reproduce(candidate, bars, metrics)),
+        net_result(metrics, table["sharpe_ratio"].to_dict()),
+        trades(metrics, gate.min_trades),
+        _guarded("bundle_roundtrip", lambda: bundle_roundtrip(candidate, bars)),
+    ]
+    evidence = {"metrics": _json(metrics), "baselines": {name: _json(row) for name, row in table.to_dict("index").items()}}
+    return GateReport(candidate.name, lines, evidence)
+
+
+def features_causal(candidate: Candidate, bars: pd.DataFrame, cuts: int) -> GateLine:
+    """No feature of the past changes when the future is hidden or replaced."""
+    found = check_causal(candidate.features.compute, bars, cuts=cuts)
+    leaks = found.columns[found.columns.leaks]
+    named = ", ".join(f"{row.name} (rows before {row.first_cut:%Y-%m-%d %H:%M} change)" for row in leaks.itertuples())
+    sound = f"{len(found.columns)} columns do not change when the future is hidden or replaced"
+    reason = f"features look ahead: {named}" if named else sound
+    return GateLine("features_causal", found.clean, float(len(leaks)), 0.0, reason)
+
+
+def forecasts_reproduce(candidate: Candidate, bars: pd.DataFrame, metrics: dict[str, float]) -> GateLine:
+    """The stored predictions, the last fold's forecasts and the recorded metrics all come out again."""
+    features = candidate.features.compute(bars)
+    bundle.reproduce(candidate.check, candidate.features, candidate.trained.model, "check.json")
+    gaps = {
+        "stored predictions": _golden_gap(candidate, features),
+        "forecasts of the last fold": _refit_gap(candidate, features, bars),
+        "recorded metrics": _metrics_gap(candidate.metrics, metrics),
+    }
+    wrong = [f"{name} differ by {gap:.3g}" for name, gap in gaps.items() if not gap <= TOLERANCE]
+    reason = "; ".join(wrong) or f"{', '.join(gaps)} come out again"
+    return GateLine("forecasts_reproduce", not wrong, _number(max(gaps.values())), TOLERANCE, reason)
+
+
+def net_result(metrics: dict[str, float], rivals: dict[str, float]) -> GateLine:
+    """Money made after all costs, at a better Sharpe ratio than every baseline."""
+    sharpe, total = metrics["sharpe_ratio"], metrics["total_return"]
+    better = [f"{name} {value:.2f}" for name, value in rivals.items() if not sharpe > value]
+    reasons = [] if total > 0 else [f"net return {total:+.2%} is not above 0"]
+    reasons += [f"Sharpe {sharpe:.2f} does not beat {', '.join(better)}"] if better else []
+    threshold = max(rivals.values()) if all(math.isfinite(value) for value in rivals.values()) else math.nan
+    reason = "; ".join(reasons) or f"net return {total:+.2%}, Sharpe {sharpe:.2f} beats {', '.join(rivals)}"
+    return GateLine("net_result", not reasons, _number(sharpe), _number(threshold), reason)
+
+
+def trades(metrics: dict[str, float], least: int) -> GateLine:
+    """Enough trades to say anything."""
+    count = metrics["n_trades"]
+    return GateLine("trades", count >= least, _number(count), float(least), f"{count:.0f} round trips, at least {least} needed")
+
+
+def bundle_roundtrip(candidate: Candidate, bars: pd.DataFrame) -> GateLine:
+    """A bundle written, read back and verified forecasts what the candidate's model does."""
+    rehearsal = GateReport(candidate.name, [GateLine("rehearsal", True, None, None, "written to be read back and thrown away")], {})
+    x = candidate.features.compute(bars).to_numpy(float)
+    with tempfile.TemporaryDirectory() as scratch:
+        again = bundle.write(Path(scratch), _content(candidate, bars, rehearsal))
+        same = again.model.predict(x).tobytes() == candidate.trained.model.predict(x).tobytes()
+    reason = f"{len(x)} predictions are the same bits after writing and loading" if same else "predictions change by writing and loading"
+    return GateLine("bundle_roundtrip", same, float(not same), 0.0, reason)
+
+
+def _guarded(name: str, judge: Callable[[], GateLine]) -> GateLine:
+    """A line whose evidence turns out damaged is a failed line."""
+    try:
+        return judge()
+    except DataError as error:
+        return GateLine(name, False, None, None, str(error))
+
+
+def _content(candidate: Candidate, bars: pd.DataFrame, report: GateReport) -> BundleContent:
+    return BundleContent(candidate.trained.origin, candidate.trained.model, bars, report.to_dict())
+
+
+def _golden_gap(candidate: Candidate, features: pd.DataFrame) -> float:
+    """Largest change of a stored prediction when its features are computed over all bars."""
+    stored = np.array(candidate.check["predictions"], dtype=float)
+    times = pd.to_datetime(candidate.check["timestamp"][-len(stored) :], unit="ms", utc=True)
+    return _gap(candidate.trained.model.predict(features.reindex(times).to_numpy(float)), stored)
+
+
+def _refit_gap(candidate: Candidate, features: pd.DataFrame, bars: pd.DataFrame) -> float:
+    """Largest change of a stored forecast when the last fold is trained again from the bars."""
+    sections, stored = candidate.trained.origin.sections, candidate.trained.walk.forecasts
+    number = int(stored["fold"].max())
+    splits, trees = config.Splits.model_validate(sections["splits"]), config.Models.model_validate(sections["models"])
+    labels = label(bars, config.Labels.model_validate(sections["labels"]))
+    again = refit(features, labels, splits, fitter(candidate.trained.model.kind, trees), number)
+    was = stored[stored["fold"] == number]
+    if not again.index.equals(was.index):
+        return math.inf
+    return _gap(again[list(PROBABILITIES)].to_numpy(), was[list(PROBABILITIES)].to_numpy())
+
+
+def _metrics_gap(recorded: dict[str, float], found: dict[str, float]) -> float:
+    return max(_gap(recorded[name], found[name]) for name in found) if set(recorded) == set(found) else math.inf
+
+
+def _gap(found, expected) -> float:
+    """Largest relative difference (absolute below 1); infinite where a number came or went."""
+    found, expected = np.asarray(found, dtype=float), np.asarray(expected, dtype=float)
+    if found.shape != expected.shape or (np.isnan(found) != np.isnan(expected)).any():
+        return math.inf
+    both = ~np.isnan(found)
+    difference = np.abs(found - expected)[both] / np.maximum(np.abs(expected[both]), 1.0)
+    return float(difference.max()) if difference.size else 0.0
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _json(metrics: dict[str, float]) -> dict[str, float | None]:
+    return {name: _number(value) for name, value in metrics.items()}
+
+
+def _short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"

@@ -1,0 +1,76 @@
+"""From a tracked run to a sealed bundle with an alias: find the candidate, judge it, seal it, move the alias last."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from quantalpha import config, tracking
+from quantalpha.bundle import Bundle
+from quantalpha.errors import DataError, UsageError
+from quantalpha.files import sha256
+from quantalpha.promotion.candidate import load_candidate
+from quantalpha.promotion.gate import GateReport, promote
+from quantalpha.tracking import RunInfo
+
+STAGE, OUTPUT = "walk_forward", "candidate"
+SHARPE = "sharpe_ratio"
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """What came of one attempt; bundle and version are None where the gate refused."""
+
+    run: RunInfo
+    report: GateReport
+    bundle: Bundle | None
+    version: str | None
+
+
+def registered_name(symbol: str, timeframe: str) -> str:
+    """The model registry's name for whatever trades this market: 'BTCUSDT-1h'."""
+    return f"{symbol}-{timeframe}"
+
+
+def candidates(wanted: str) -> list[RunInfo]:
+    """The candidate runs that `wanted` stands for, best Sharpe first.
+
+    wanted: 'latest' (the newest pipeline run), or the name, id or beginning of the id of a pipeline run, of its walk-forward
+    stage, or of the training stage that led to it. Raises UsageError.
+    """
+    pipelines = [run for run in tracking.runs() if run.tags["kind"] == "pipeline"] if wanted == "latest" else []
+    if wanted == "latest" and not pipelines:
+        raise UsageError("promote: no run is logged yet; run `quantalpha pipeline run` first")
+    run = pipelines[0] if pipelines else tracking.find_run(wanted)
+    if run.tags.get("stage") == STAGE and run.tags["kind"] == "stage":
+        return [run]
+    own = {name: run.tags[name] for name in ("symbol", "model") if name in run.tags}
+    found = tracking.runs(stage=STAGE, parent=run.tags.get("mlflow.parentRunId", run.run_id))
+    found = [each for each in found if SHARPE in each.metrics and own.items() <= each.tags.items()]
+    if not found:
+        raise UsageError(f"promote: run {run.name!r} holds no finished {STAGE} stage; name one that does or run the pipeline again")
+    return sorted(found, key=lambda each: each.metrics[SHARPE], reverse=True)
+
+
+def promote_run(run: RunInfo, alias: str, gate: config.Gate) -> Promotion:
+    """Judge the candidate of a walk-forward run; if it passes, seal it under data/bundles and point `alias` at it.
+
+    Raises DataError where the bars it was made from are gone or have changed: then the pipeline must run again.
+    """
+    folder = tracking.artifact_folder(run.run_id) / OUTPUT
+    report, sealed = promote(folder, candidate_bars(folder), config.path("data/bundles"), gate)
+    tracking.log_report(run.run_id, "gate.json", report.to_dict(), {"gate": "passed" if report.passed else "refused"})
+    if sealed is None:
+        return Promotion(run, report, None, None)
+    name = registered_name(sealed.symbol, sealed.timeframe)
+    return Promotion(run, report, sealed, tracking.register(name, sealed.folder, run.run_id, alias))
+
+
+def candidate_bars(folder: Path) -> pd.DataFrame:
+    """The clean bars a candidate names, unchanged since."""
+    source = load_candidate(folder).trained.origin.data["bars"]
+    path = config.path(source["path"])
+    if not path.is_file() or sha256(path) != source["sha256"]:
+        state = "have changed" if path.is_file() else "are gone"
+        raise DataError(f"{source['path']}: the bars this candidate was made from {state}; run the pipeline again and promote its new run")
+    return pd.read_parquet(path)

@@ -1,0 +1,325 @@
+"""The gate: a planted edge passes, and noise, leaks, edited numbers and damaged files are refused by name."""
+
+import json
+import math
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from quantalpha import bundle, config
+from quantalpha.backtest.walk_forward import final_model, walk_forward_forecasts
+from quantalpha.bundle import Origin
+from quantalpha.errors import DataError, GateRefused
+from quantalpha.features import FAMILIES, Feature, build
+from quantalpha.files import sha256
+from quantalpha.labels import label
+from quantalpha.models import create, fitter
+from quantalpha.promotion import GateReport, Trained, backtest_candidate, evaluate, load_candidate, origin, promote, write_candidate
+from quantalpha.promotion.gate import net_result, trades
+
+TREES = {"trees": 20, "learning_rate": 0.1, "leaves": 7, "min_rows_per_leaf": 20, "row_fraction": 0.7, "column_fraction": 1.0, "l2": 1.0}
+SECTIONS = {
+    "features": {"returns": [1, 4]},
+    "labels": {"take_profit": 1.0, "stop_loss": 1.0, "horizon": 4, "volatility_window": 48},
+    "policy": {"enter": 0.15, "exit": 0.0, "leverage": 1.0},
+    "account": {"initial_cash": 10000.0, "leverage": 5.0, "margin_mode": "cross", "lot": 0.0},
+    "costs": {"maker": 0.0002, "taker": 0.0005, "slippage": 0.0001, "liquidation": 0.0125},
+    "stops": {"stop_loss": None, "take_profit": None},
+    "splits": {"scheme": "sliding", "train": 900, "test": 300, "embargo": 4},
+    "models": {"names": ["lightgbm", "xgboost"], "seed": 7, "lightgbm": TREES, "xgboost": TREES},
+}
+GATE = config.Gate(min_trades=30, random_seeds=20, causality_cuts=4)
+
+
+def tape(momentum, n=1900, seed=4):
+    """Hourly bars, 1 % a bar; `momentum` carries that share of the last return into the next."""
+    rng = np.random.default_rng(seed)
+    change = 0.01 * rng.normal(size=n)
+    for i in range(1, n):
+        change[i] += momentum * change[i - 1]
+    close = 100 * np.exp(np.cumsum(change - change.mean()))
+    open_ = np.r_[100.0, close[:-1]]
+    index = pd.date_range("2024-01-01", periods=n, freq="h", tz="UTC", name="timestamp").as_unit("ms")
+    high, low = np.maximum(open_, close) * 1.001, np.minimum(open_, close) * 0.999
+    return pd.DataFrame({"open": open_, "high": high, "low": low, "close": close, "volume": 1.0}, index=index)
+
+
+def candidate(folder, bars, kind="lightgbm", **changed):
+    """What the pipeline does from features to candidate."""
+    sections = SECTIONS | changed
+    named = Origin("BTCUSDT", "1h", "binanceusdm", sections, {"bars": "ab" * 32}, "cd" * 32, "0.1.0+test")
+    features, labels = build(sections["features"]).compute(bars), label(bars, config.Labels(**sections["labels"]))
+    splits, fit = config.Splits(**sections["splits"]), fitter(kind, config.Models(**sections["models"]))
+    walk = walk_forward_forecasts(features, labels, splits, fit)
+    trained = Trained(named, final_model(features, labels, splits, fit), walk)
+    return write_candidate(folder, trained, bars, *backtest_candidate(trained, bars, GATE.random_seeds))
+
+
+def line(report, name):
+    return next(x for x in report.lines if x.name == name)
+
+
+@pytest.fixture(scope="module")
+def edge_bars():
+    return tape(0.6)
+
+
+@pytest.fixture(scope="module", params=["lightgbm", "xgboost"])
+def good(request, tmp_path_factory, edge_bars):
+    return candidate(tmp_path_factory.mktemp("good"), edge_bars, request.param)
+
+
+@pytest.fixture
+def copy(good, tmp_path):
+    """A candidate of one's own to damage."""
+    return shutil.copytree(good.folder, tmp_path / "candidate")
+
+
+def test_a_planted_edge_passes_every_line_and_becomes_a_bundle(good, edge_bars, tmp_path):
+    report, sealed = promote(good.folder, edge_bars, tmp_path, GATE)
+    assert report.passed, str(report)
+    assert [x.name for x in report.lines] == ["features_causal", "forecasts_reproduce", "net_result", "trades", "bundle_roundtrip"]
+    report.refuse()  # says nothing
+    assert json.loads((sealed.folder / "gate.json").read_text()) == report.to_dict()
+    again = bundle.load(tmp_path / sealed.id)
+    x = good.features.compute(edge_bars).to_numpy()
+    assert np.array_equal(again.model.predict(x), good.trained.model.predict(x), equal_nan=True)
+    assert again.manifest["data"] == {"bars": "ab" * 32} and again.manifest["code_version"] == "0.1.0+test"
+
+
+def test_the_same_candidate_gives_the_same_bundle(good, edge_bars, tmp_path):
+    ids = {promote(good.folder, edge_bars, tmp_path, GATE)[1].id for _ in range(2)}
+    assert len(ids) == 1 and [p.name for p in tmp_path.iterdir()] == list(ids)
+
+
+def test_a_candidate_made_twice_has_the_same_bytes(good, edge_bars, tmp_path):
+    again = candidate(tmp_path / "again", edge_bars, good.trained.model.kind)
+    for path in good.folder.iterdir():
+        assert path.read_bytes() == (again.folder / path.name).read_bytes(), path.name
+
+
+def test_noise_is_refused_for_its_result_and_leaves_no_bundle(tmp_path):
+    bars = tape(0.0)
+    folder = candidate(tmp_path / "noise", bars).folder
+    report, sealed = promote(folder, bars, tmp_path / "bundles", GATE)
+    assert sealed is None and not (tmp_path / "bundles").exists()
+    assert [x.name for x in report.lines if not x.passed] == ["net_result"]
+    with pytest.raises(GateRefused, match=r"net_result: .*Sharpe -?\d+\.\d\d does not beat .*random_p95 -?\d+\.\d\d") as refused:
+        report.refuse()
+    assert str(refused.value).startswith("BTCUSDT-lightgbm: refused by 1 of 5 gate lines: ")
+
+
+def peek(window):
+    """The return of the next bar: what nobody can know."""
+    return Feature(f"peek_{window}", 2, ("close",), lambda a: np.append(np.log(a["close"][1:] / a["close"][:-1]), np.nan))
+
+
+def test_a_leaky_feature_is_refused_by_name_however_well_it_trades(tmp_path, monkeypatch):
+    monkeypatch.setitem(FAMILIES, "peek", peek)
+    bars = tape(0.0)
+    found = candidate(tmp_path / "leak", bars, features={"returns": [1], "peek": [1]})
+    assert found.metrics["sharpe_ratio"] > 10
+    report, sealed = promote(found.folder, bars, tmp_path / "bundles", GATE)
+    assert sealed is None and line(report, "net_result").passed
+    causal = line(report, "features_causal")
+    assert not causal.passed and causal.value == 1 and "peek_1" in causal.reason and "returns_1" not in causal.reason
+    with pytest.raises(GateRefused, match="features_causal: features look ahead: peek_1"):
+        report.refuse()
+
+
+def test_too_few_trades_are_refused_with_their_number(good, edge_bars):
+    report = evaluate(good, edge_bars, GATE.model_copy(update={"min_trades": 10_000}))
+    assert [x.name for x in report.lines if not x.passed] == ["trades"]
+    assert line(report, "trades").value == good.metrics["n_trades"] and line(report, "trades").threshold == 10_000
+
+
+def test_all_failed_lines_are_named_at_once(tmp_path):
+    bars = tape(0.0)
+    found = candidate(tmp_path, bars)
+    with pytest.raises(GateRefused, match="net_result: .*; trades: .* at least 10000 needed"):
+        evaluate(found, bars, GATE.model_copy(update={"min_trades": 10_000})).refuse()
+
+
+@pytest.mark.parametrize("name", ["candidate.json", "model.json", "trees.*", "forecasts.parquet", "folds.json", "check.json",
+                                  "performance_metrics.json", "baselines.json"])  # fmt: skip
+def test_missing_and_altered_files_are_named(copy, edge_bars, tmp_path, name):
+    path = next(copy.glob(name))
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(DataError, match=f"{path.name}.*(altered|cannot be read)"):
+        promote(copy, edge_bars, tmp_path / "bundles", GATE)
+    path.unlink()
+    with pytest.raises(DataError, match=f"{path.name} is missing"):
+        promote(copy, edge_bars, tmp_path / "bundles", GATE)
+    assert not (tmp_path / "bundles").exists()
+
+
+def relist(folder, name):
+    """What a forger does: put the new hash into candidate.json."""
+    card = json.loads((folder / "candidate.json").read_text())
+    card["files"][name] = sha256(folder / name)
+    (folder / "candidate.json").write_text(json.dumps(card))
+
+
+def better_metrics(folder):
+    path = folder / "performance_metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"sharpe_ratio": 9.9}))
+    relist(folder, path.name)
+
+
+def fewer_metrics(folder):
+    (folder / "performance_metrics.json").write_text("{}")
+    relist(folder, "performance_metrics.json")
+
+
+def better_forecasts(folder):
+    path = folder / "forecasts.parquet"
+    table = pd.read_parquet(path)
+    table.iloc[-40:, [0, 2]] = [0.0, 0.9]
+    table.to_parquet(path)
+    relist(folder, path.name)
+
+
+def another_model(folder):
+    x = np.random.default_rng(0).normal(size=(300, 2))
+    kind = json.loads((folder / "model.json").read_text())["kind"]
+    for name in create(kind, config.Models(**SECTIONS["models"])).fit(x, np.sign(x[:, 0])).save(folder):
+        relist(folder, name)
+
+
+def other_costs(folder):
+    card = json.loads((folder / "candidate.json").read_text())
+    card["sections"]["costs"]["taker"] = 0.0
+    (folder / "candidate.json").write_text(json.dumps(card))
+
+
+def other_labels(folder):
+    card = json.loads((folder / "candidate.json").read_text())
+    card["sections"]["labels"]["horizon"] = 9
+    (folder / "candidate.json").write_text(json.dumps(card))
+
+
+@pytest.mark.parametrize(
+    ("forge", "reason"),
+    [
+        (better_metrics, "recorded metrics differ"),
+        (fewer_metrics, "recorded metrics differ"),
+        (better_forecasts, "forecasts of the last fold differ"),
+        (another_model, "does not reproduce its stored predictions"),
+        (other_costs, "recorded metrics differ"),
+        (other_labels, "forecasts of the last fold differ"),
+    ],
+)
+def test_edited_numbers_do_not_come_out_again(copy, edge_bars, tmp_path, forge, reason):
+    forge(copy)
+    report, sealed = promote(copy, edge_bars, tmp_path / "bundles", GATE)
+    assert sealed is None
+    judged = line(report, "forecasts_reproduce")
+    assert not judged.passed and reason in judged.reason
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda c: c["files"].update({"../outside": "0" * 64}), "'../outside' is not a plain file"),
+        (lambda c: c["files"].pop("baselines.json"), "baselines.json is not listed"),
+        (lambda c: c.update(format=2), "expected format 1"),
+        (lambda c: c.pop("sections"), "'sections' is missing"),
+        (lambda c: c["sections"]["features"].update(magic=[1]), "unknown family 'magic'"),
+        (lambda c: c["sections"]["features"].update(returns=[1, 5]), "returns_4.*returns_5"),
+    ],
+)
+def test_an_impossible_card_is_refused(copy, edit, message):
+    card = json.loads((copy / "candidate.json").read_text())
+    edit(card)
+    (copy / "candidate.json").write_text(json.dumps(card))
+    with pytest.raises(DataError, match=message):
+        load_candidate(copy)
+
+
+def test_plots_may_lie_beside_a_candidate(copy):
+    (copy / "equity_curve.png").write_bytes(b"\x89PNG")
+    assert load_candidate(copy).name.startswith("BTCUSDT-")
+
+
+def test_the_wrong_bars_are_refused(good, edge_bars, tmp_path):
+    with pytest.raises(DataError, match="give the bars they were made from"):
+        promote(good.folder, edge_bars.iloc[:1500], tmp_path, GATE)
+    other = edge_bars.copy()
+    other.loc[other.index[800:], ["open", "high", "low", "close"]] *= 1.01
+    report, sealed = promote(good.folder, other, tmp_path, GATE)
+    assert sealed is None and not line(report, "forecasts_reproduce").passed
+
+
+@pytest.mark.real
+def test_on_recorded_bars_the_evidence_reproduces_and_the_result_is_judged(shared_data, tmp_path):
+    bars = pd.read_parquet(shared_data / "binance_spot_BTCUSDT_1h.parquet").set_index("timestamp")
+    bars = bars.loc["2021-03-01":"2021-08-31", ["open", "high", "low", "close", "volume"]]
+    found = candidate(tmp_path, bars, features={"returns": [1, 24], "volatility": [24], "rsi": [14], "calendar": [24]})
+    report = evaluate(found, bars, GATE)
+    assert {x.name for x in report.lines if x.passed} >= {"features_causal", "forecasts_reproduce", "bundle_roundtrip"}, str(report)
+    traded = bars.loc[found.trained.walk.forecasts.index[0] : found.trained.walk.forecasts.index[-1]]
+    quantity, price = 10_000 / traded["close"].iloc[0], traded["open"].iloc[1] * 1.0001  # decided at a close, filled at the next open
+    money = quantity * (traded["close"].iloc[-1] - price) - 0.0005 * quantity * price
+    assert found.baselines.loc["buy_and_hold", "total_return"] == pytest.approx(money / 10_000, rel=1e-9)
+    better = found.metrics["total_return"] > 0 and found.metrics["sharpe_ratio"] > found.baselines["sharpe_ratio"].max()
+    assert line(report, "net_result").passed == better
+
+
+RIVALS = {"buy_and_hold": 0.5, "ma_cross": -0.2, "random_median": 0.0, "random_p95": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("sharpe", "total", "rivals", "passes"),
+    [
+        (1.5, 0.2, RIVALS, True),
+        (1.0, 0.2, RIVALS, False),  # equal is not better
+        (1.5, 0.0, RIVALS, False),
+        (1.5, -0.1, RIVALS, False),
+        (0.9, 0.2, RIVALS, False),
+        (math.nan, 0.2, RIVALS, False),
+        (1.5, math.nan, RIVALS, False),
+        (1.5, 0.2, RIVALS | {"random_p95": math.nan}, False),
+        (1.5, 0.2, RIVALS | {"ma_cross": math.nan}, False),
+    ],
+)
+def test_net_result_asks_for_profit_and_for_more_than_every_baseline(sharpe, total, rivals, passes):
+    judged = net_result({"sharpe_ratio": sharpe, "total_return": total}, rivals)
+    assert judged.passed is passes
+    assert judged.reason and json.dumps(judged.value, allow_nan=False)
+
+
+def test_an_undefined_number_of_trades_fails():
+    assert not trades({"n_trades": math.nan}, 1).passed
+
+
+def test_a_report_without_lines_has_not_passed():
+    empty = GateReport("x", [], {})
+    assert not empty.passed
+    with pytest.raises(GateRefused, match="nothing was judged"):
+        empty.refuse()
+
+
+def test_the_table_names_every_line_with_its_numbers(good, edge_bars):
+    report = evaluate(good, edge_bars, GATE)
+    text = str(report)
+    assert all(x.name in text and x.reason in text for x in report.lines)
+    assert text.count("\n") == 5 and json.dumps(report.to_dict(), allow_nan=False)
+
+
+def test_the_origin_records_what_a_run_was_made_of(tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "root", lambda: tmp_path)
+    params = {name: value for name, value in SECTIONS.items() if name != "features"}
+    kinds = {"account": config.AccountParams, "costs": config.CostParams, "stops": config.StopParams}
+    checked = {name: kinds.get(name, getattr(config, name.capitalize(), None))(**value) for name, value in params.items()}
+    place = {"data": SimpleNamespace(timeframe="1h"), "venue": SimpleNamespace(name="bybit")}
+    stage = SimpleNamespace(features=SECTIONS["features"], **place, **checked)
+    with pytest.raises(DataError, match="requirements.lock is missing"):
+        origin("ETHUSDT", stage, {})
+    (tmp_path / "requirements.lock").write_text("numpy==2.4.6\n")
+    named = origin("ETHUSDT", stage, {"bars": "1f"})
+    assert (named.symbol, named.timeframe, named.venue) == ("ETHUSDT", "1h", "bybit")
+    assert named.sections == SECTIONS and json.dumps(named.sections)
+    assert named.code_version.startswith("0.1.0+") and len(named.lock_sha256) == 64

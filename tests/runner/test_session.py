@@ -1,0 +1,136 @@
+"""Paper sessions on the practice exchange: they reconcile, stop when told, and leave a whole journal when the venue goes."""
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from quantalpha import features
+from quantalpha.config import Params
+from quantalpha.errors import DataError, ExchangeError, Halted, UsageError
+from quantalpha.market import stream
+from quantalpha.market.synthetic import synthetic_bars
+from quantalpha.promotion.reconcile import Recorded, reconcile
+from quantalpha.runner import recorded, run_replay, run_session
+from quantalpha.runner.events import SessionEvent
+from quantalpha.runner.journal import FILE, read
+
+
+def with_runner(settings: Params, **values) -> Params:
+    return settings.model_copy(update={"runner": settings.runner.model_copy(update=values)})
+
+
+def test_a_paper_session_equals_its_backtest(exchange, trained, sessions):
+    seen = []
+    settings = with_runner(exchange.settings, bars=30)
+    summary = run_session(trained, settings, mode="paper", session_id="s1", on_status=seen.append, sessions=sessions)
+    frames = recorded(sessions / "s1")
+    assert summary.decisions == len(frames["decisions"]) == len(seen) == 30
+    assert summary.reason == "30 decisions made" and summary.fills == len(frames["fills"]) > 0
+    assert len(frames["bars"]) == 30 + trained.features.lookback and frames["bars"].index.is_unique
+    assert frames["decisions"]["edge"].notna().all()
+    report = reconcile(trained, Recorded(**frames))
+    assert report.agrees and report.lines[0].matched == 30 and report.refusals == 0
+    assert seen[-1].equity == pytest.approx(summary.equity) and seen[-1].fills == summary.fills
+    card = json.loads((sessions / "s1" / "session.json").read_text())
+    assert (card["bundle"], card["mode"], card["params"]["runner"]["bars"]) == (trained.id, "paper", 30)
+
+
+def test_sigterm_ends_a_session_gracefully(exchange, trained, sessions, tmp_path):
+    (tmp_path / "settings.json").write_text(exchange.settings.model_dump_json())
+    code = f"""
+import pathlib
+from quantalpha import bundle, config
+from quantalpha.runner import run_session
+settings = config.Params.model_validate_json(pathlib.Path({str(tmp_path / "settings.json")!r}).read_text())
+loaded = bundle.load(pathlib.Path({str(trained.folder)!r}))
+said = {{"session_id": "s", "on_status": lambda status: print(status.decisions, flush=True)}}
+summary = run_session(loaded, settings, mode="paper", sessions=pathlib.Path({str(sessions)!r}), **said)
+print(summary.reason, flush=True)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if line.strip() == "3":
+            process.send_signal(signal.SIGTERM)
+            break
+    rest, _ = process.communicate(timeout=60)
+    assert process.returncode == 0 and rest.splitlines()[-1] == "interrupted"
+    last = read(sessions / "s" / FILE)[-1]
+    assert isinstance(last, SessionEvent) and (last.phase, last.reason) == ("stop", "interrupted")
+    assert reconcile(trained, Recorded(**recorded(sessions / "s"))).agrees
+
+
+def test_a_venue_that_goes_away_is_an_error_and_the_journal_is_whole(exchange, trained, sessions):
+    def unplug(status):
+        if status.decisions == 5:
+            exchange.close()
+
+    settings = with_runner(exchange.settings, retries=1)
+    settings = settings.model_copy(update={"venue": settings.venue.model_copy(update={"timeout": 2.0})})
+    with pytest.raises(ExchangeError):
+        run_session(trained, settings, mode="paper", session_id="s", on_status=unplug, sessions=sessions)
+    last = read(sessions / "s" / FILE)[-1]
+    assert isinstance(last, SessionEvent) and last.reason.startswith("ExchangeError: ")
+    report = reconcile(trained, Recorded(**recorded(sessions / "s")))
+    assert report.agrees and report.lines[0].compared >= 5
+
+
+async def silence(*_, **__):
+    await asyncio.sleep(3600)
+    yield
+
+
+async def ending(*_, **__):
+    for nothing in ():
+        yield nothing
+
+
+def test_a_silent_venue_halts(exchange, trained, sessions, monkeypatch):
+    monkeypatch.setattr(stream, "stream_bars", silence)
+    with pytest.raises(Halted, match="stale_after"):
+        run_session(trained, with_runner(exchange.settings, stale_after=0.2 / 3600), mode="paper", session_id="s", sessions=sessions)
+    assert read(sessions / "s" / FILE)[-1].reason.startswith("Halted: ")
+
+
+def test_a_stream_that_ends_is_a_lost_venue(exchange, trained, sessions, monkeypatch):
+    monkeypatch.setattr(stream, "stream_bars", ending)
+    with pytest.raises(ExchangeError, match="stream ended"):
+        run_session(trained, exchange.settings, mode="paper", sessions=sessions)
+
+
+def test_a_bundle_that_needs_more_than_a_live_bar_tells_never_starts(exchange, trained, sessions):
+    trades = features.Feature("trades_1", 1, ("trades",), lambda bars: bars["trades"])
+    bundle = type(trained)(**{**vars(trained), "features": features.FeatureSet([trades])})
+    with pytest.raises(DataError, match="needs column 'trades'"):
+        run_session(bundle, exchange.settings, mode="paper", sessions=sessions)
+    assert not sessions.exists()
+
+
+def test_an_unknown_mode_is_a_usage_error(trained, tape_settings, sessions):
+    with pytest.raises(UsageError, match="expected paper"):
+        run_session(trained, tape_settings, mode="live", sessions=sessions)
+
+
+@pytest.mark.parametrize("name", ["", "../elsewhere", "a/b", "/tmp/x", ".hidden"])
+def test_a_session_stays_in_its_folder(trained, tape_settings, sessions, name):
+    with pytest.raises(UsageError, match="expected a name"):
+        run_session(trained, tape_settings, mode="paper", session_id=name, sessions=sessions)
+
+
+def test_replay_stops_after_so_many_decisions_and_takes_a_name_once(trained, tape_settings, sessions):
+    bars = synthetic_bars("BTCUSDT", tape_settings.synthetic)
+    summary = run_replay(trained, with_runner(tape_settings, bars=60), bars, session_id="r", sessions=sessions)
+    assert (summary.decisions, summary.mode, summary.reason) == (60, "replay", "60 decisions made")
+    with pytest.raises(UsageError, match="exists already"):
+        run_replay(trained, tape_settings, bars, session_id="r", sessions=sessions)
+
+
+def test_replaying_twice_gives_the_same_journal(trained, tape_settings, sessions):
+    bars = synthetic_bars("BTCUSDT", tape_settings.synthetic).iloc[:300]
+    for name in ("a", "b"):
+        run_replay(trained, tape_settings, bars, session_id=name, sessions=sessions)
+    first, second = (read(sessions / name / FILE)[1:-1] for name in ("a", "b"))
+    assert [repr(event) for event in first] == [repr(event) for event in second] and len(first) > 900

@@ -1,0 +1,111 @@
+"""Every figure draws from ordinary and from thin data, says what its axes are, and leaves nothing open behind it."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from quantalpha import plots
+from quantalpha.backtest import report
+from quantalpha.schema import from_epoch_ms
+
+RNG = np.random.default_rng(0)
+N = 3000
+INDEX = from_epoch_ms(np.arange(N) * 3_600_000)
+CLOSE = pd.Series(30_000 * np.exp(np.cumsum(RNG.normal(0, 0.005, N))), index=INDEX)
+EQUITY = (CLOSE / 3).rename("candidate")
+FEATURES = pd.DataFrame(RNG.normal(size=(N, 6)), index=INDEX, columns=list("abcdef")).assign(g=lambda f: f["a"] + 0.1 * f["b"])
+COLUMNS = {"entry_price": 30_000.0, "exit_price": 31_000.0, "pnl": [1.0, -1.0, 1.0], "side": ["long", "short", "long"]}
+TRADES = pd.DataFrame({"entry_time": INDEX[[1, 50, 2000]], "exit_time": INDEX[[50, 90, 2100]].where([True, True, False]), **COLUMNS})
+LABELS = pd.Series(RNG.choice([-1.0, 0.0, 1.0, np.nan], N), index=INDEX)
+CHANCE = pd.Series(RNG.random(N), index=INDEX)
+
+FIGURES = {
+    "equity_and_drawdown": lambda: plots.equity_and_drawdown(EQUITY, {"buy and hold": CLOSE}),
+    "equity alone": lambda: plots.equity_and_drawdown(EQUITY.iloc[:2]),
+    "ruined equity": lambda: plots.equity_and_drawdown(EQUITY * (np.arange(N) < 2000), {"ruin": CLOSE * 0.0}),
+    "monthly_returns": lambda: plots.monthly_returns(report.monthly_returns(EQUITY.pct_change().fillna(0.0))),
+    "flat month": lambda: plots.monthly_returns(report.monthly_returns(EQUITY.iloc[:10] * 0.0)),
+    "trades_on_price": lambda: plots.trades_on_price(CLOSE, TRADES),
+    "no trades": lambda: plots.trades_on_price(CLOSE, TRADES.iloc[:0]),
+    "fold_metric": lambda: plots.fold_metric(pd.Series(RNG.normal(size=40), index=INDEX[::75]), metric="Sharpe ratio"),
+    "one fold": lambda: plots.fold_metric(pd.Series([0.4]), metric="accuracy", reference=0.33),
+    "feature_histograms": lambda: plots.feature_histograms(FEATURES),
+    "feature_correlation": lambda: plots.feature_correlation(FEATURES),
+    "one feature": lambda: plots.feature_correlation(FEATURES[["a"]]),
+    "label_balance": lambda: plots.label_balance(LABELS),
+    "data_coverage": lambda: plots.data_coverage({"BTCUSDT 1h": INDEX.delete([5, 6, 900]), "ETHUSDT 1h": INDEX}, pd.Timedelta("1h")),
+    "forecast_calibration": lambda: plots.forecast_calibration(CHANCE, LABELS == 1),
+    "paper_vs_backtest": lambda: plots.paper_vs_backtest(EQUITY.iloc[:200], EQUITY),
+}
+
+
+@pytest.fixture(params=FIGURES)
+def figure(request):
+    return FIGURES[request.param]()
+
+
+def shown(fig):
+    return [axes for axes in fig.axes if axes.get_visible()]
+
+
+def test_draws_and_leaves_no_figure_open(figure, tmp_path):
+    from matplotlib import pyplot
+
+    figure.savefig(tmp_path / "figure.png", dpi=60)
+    assert (tmp_path / "figure.png").stat().st_size > 3000
+    assert pyplot.get_fignums() == []
+
+
+def test_has_a_title_in_the_house_style(figure):
+    titles = [figure.get_suptitle(), *(axes.get_title(loc="left") for axes in shown(figure))]
+    assert any(titles)
+
+
+@pytest.mark.parametrize("name", ["equity_and_drawdown", "trades_on_price", "fold_metric", "forecast_calibration", "paper_vs_backtest"])
+def test_axes_say_what_they_show(name):
+    axes = shown(FIGURES[name]())
+    assert all(ax.get_ylabel() for ax in axes) and axes[-1].get_xlabel()
+
+
+def test_wide_equity_is_drawn_on_a_log_scale():
+    narrow, wide = EQUITY * 0 + 100.0 + np.arange(N) / N, pd.Series(np.geomspace(1, 100, N), index=INDEX)
+    assert [plots.equity_and_drawdown(line).axes[0].get_yscale() for line in (narrow, wide)] == ["linear", "log"]
+
+
+def test_drawdown_panel_shows_the_loss_from_the_peak():
+    line = plots.equity_and_drawdown(pd.Series([100.0, 120.0, 90.0, 150.0], index=INDEX[:4])).axes[1].lines[0]
+    assert line.get_ydata() == pytest.approx([0.0, 0.0, -0.25, 0.0])
+
+
+def test_thinning_keeps_the_extremes_and_the_ends():
+    line = pd.Series(RNG.normal(size=100_000)).rename_axis("x")
+    line[77_777], line[12_345] = 50.0, -50.0
+    thin = plots._thin(line)
+    assert len(thin) <= plots.POINTS + 2 and thin.index.is_monotonic_increasing
+    assert (thin.max(), thin.min(), thin.iloc[0], thin.iloc[-1]) == (50.0, -50.0, line.iloc[0], line.iloc[-1])
+
+
+def test_coverage_counts_what_is_missing():
+    texts = [text.get_text() for text in FIGURES["data_coverage"]().axes[0].texts]
+    assert texts == ["2,997 bars, 3 missing in 2 gaps", "3,000 bars, 0 missing in 0 gaps"]
+
+
+def test_alike_features_stand_together():
+    names = [label.get_text() for label in plots.feature_correlation(FEATURES).axes[0].get_xticklabels()]
+    assert abs(names.index("a") - names.index("g")) == 1
+
+
+def test_global_style_is_left_alone():
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    plots.equity_and_drawdown(EQUITY)
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_importing_is_cheap():
+    code = "import sys, quantalpha.plots; print('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
