@@ -57,9 +57,24 @@ class Section(BaseModel):
 
 class Venue(Section):
     name: str
+    source: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,60}$")] | None
     rest_url: str | None
     ws_url: str | None
     timeout: Positive
+
+    @property
+    def kept_as(self) -> str:
+        """The folder of data/raw that holds this venue's data, and the name a bundle remembers it by."""
+        return self.name if self.source is None else self.source
+
+    @model_validator(mode="after")
+    def _addressed(self):
+        if (self.rest_url is None) != (self.ws_url is None):
+            raise ValueError("rest_url and ws_url go together: set both or neither")
+        if self.rest_url is not None and self.source is None:
+            where = mask(self.rest_url)
+            raise ValueError(f"source must say what data from {where} is kept as, so that it never mixes with {self.name}'s own")
+        return self
 
 
 class Data(Section):
@@ -270,7 +285,19 @@ def load(profile: str = "default", overrides=(), source: Path | None = None) -> 
     values = _overlay(values, profiles[profile] or {})
     for text in overrides:
         values = _overlay(values, _parse_override(text))
-    return _check(values, source.name)
+    return _check(_name_tape(values), source.name)
+
+
+def _name_tape(values: dict) -> dict:
+    """`{tape}` in venue.source becomes a short hash of what is played, so that two tapes never share a folder of the raw lake."""
+    import hashlib
+
+    venue = values.get("venue")
+    if not isinstance(venue, dict) or "{tape}" not in str(venue.get("source")):
+        return values
+    played = repr((values.get("synthetic"), (values.get("exchange") or {}).get("tape")))
+    digest = hashlib.sha256(played.encode()).hexdigest()[:8]
+    return values | {"venue": venue | {"source": venue["source"].replace("{tape}", digest)}}
 
 
 def _parse_override(text: str) -> dict:

@@ -27,6 +27,8 @@ def test_defaults_and_profiles_load_and_are_frozen():
     ("models.lightgbm.tree=5", ["models.lightgbm.tree", "did you mean 'trees'"]),
     ("policy.exit=0.9", ["policy", "exit 0.9", "enter"]),
     ("costs.taker=.nan", ["costs.taker", "nan"]),
+    ("venue.ws_url=null", ["venue", "set both or neither"]),
+    ("venue.source=null", ["venue", "source must say", "127.0.0.1:8899"]),
     ("pipeline.executor=dask", ["pipeline", "dask_address"]),
     ("labels", ["--set", "section.key=value", "'labels'"]),
     ("labels=5", ["labels", "found 5"]),
@@ -38,6 +40,13 @@ def test_every_mistake_is_one_clear_line(override, words):
     assert "\n" not in message and "Value error" not in message
     for word in words:
         assert word in message
+
+
+def test_two_tapes_never_share_a_folder_of_the_lake():
+    one, same, other, file = (config.load("demo", [o]).venue.kept_as for o in
+                              ("labels.horizon=3", "labels.horizon=4", "synthetic.seed=99", "exchange.tape=bars.parquet"))
+    assert one == same and len({one, other, file}) == 3
+    assert config.load("default").venue.kept_as == "binanceusdm"
 
 
 def test_unknown_profile_names_the_nearest():

@@ -45,7 +45,7 @@ def clean_bars(
         "impossible": impossible,
         "missing": missing,
         "funding": funding_report,
-        "mark": {"bars": len(bars) - fallback, "close_used": fallback},
+        "mark": {"bars": len(bars) - fallback if marks else 0, "close_used": fallback},
     }
     return bars, report
 

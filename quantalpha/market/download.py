@@ -37,6 +37,8 @@ async def download(
         for symbol in symbols:
             _check_imported(lake, data, symbol)
         return _table(lake, venue, data, symbols)
+    if _holds_all(lake, venue, data, symbols):
+        return _table(lake, venue, data, symbols)
     async with Client(venue, retry) as client:
         now = await client.server_time()
         end = now if data.end is None else min(now, _ms(data.end))
@@ -81,11 +83,11 @@ async def _fill(client: Client, lake: Lake, symbol: str, kind: str, span: tuple[
     """Fetch and store the months of [span) that the lake lacks."""
     step = bar_length(kind)
     end = span[1] if step is None else span[1] - span[1] % step
-    for since, until in _lacking(lake, client.venue.name, symbol, kind, span[0], end):
+    for since, until in _lacking(lake, client.venue.kept_as, symbol, kind, span[0], end):
         held = []
         async with limit:
             async for rows, covered in client.pages(symbol, kind, since, until):
-                held = _store(lake, (client.venue.name, symbol, kind), [*held, rows], covered, covered == until, progress)
+                held = _store(lake, (client.venue.kept_as, symbol, kind), [*held, rows], covered, covered == until, progress)
 
 
 def _lacking(lake: Lake, venue: str, symbol: str, kind: str, start: int, end: int) -> list[tuple[int, int]]:
@@ -118,6 +120,14 @@ def _store(lake: Lake, key: tuple[str, str, str], held: list[pd.DataFrame], cove
     return [rows[~np.isin(names, whole)]]
 
 
+def _holds_all(lake: Lake, venue: config.Venue, data: config.Data, symbols: list[str]) -> bool:
+    """Whether a fixed span lies in the lake already, so that the venue need not be asked."""
+    if data.end is None:
+        return False
+    keys = [(venue.kept_as, symbol, kind) for symbol in symbols for kind in (data.timeframe, mark_kind(data.timeframe), FUNDING)]
+    return all(lake.stored(*key) and not _lacking(lake, *key, _ms(data.start), _ms(data.end)) for key in keys)
+
+
 def _check_imported(lake: Lake, data: config.Data, symbol: str) -> None:
     """DataError unless the lake holds the user's bars of every month from data.start to data.end."""
     stored = lake.stored(IMPORT, symbol, data.timeframe)
@@ -138,7 +148,7 @@ def _table(lake: Lake, venue: config.Venue, data: config.Data, symbols: list[str
     lines = []
     for symbol in symbols:
         for kind in (data.timeframe, mark_kind(data.timeframe), FUNDING):
-            rows = lake.find(venue.name, symbol, kind, data.start, data.end)
+            rows = lake.find(venue.kept_as, symbol, kind, data.start, data.end)
             if rows is not None:
                 index = rows.index
                 missing = sum(gap["bars"] for gap in gaps(index.unique(), bar_length(kind)))

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from quantalpha import config, schema, timeframe
-from quantalpha.errors import DataError, ExchangeError, UsageError
+from quantalpha.errors import DataError, ExchangeError
 from quantalpha.market.clean import align_funding, mark_close, settlement_times
 from quantalpha.market.exchange import Client, Retry, build
 from quantalpha.market.store import FUNDING, mark_kind
@@ -62,7 +62,6 @@ async def stream_bars(
     Bars already closed come at once. A bar the venue never made is skipped. Raises ExchangeError when the venue stays unreachable for more
     than `retries` tries in a row. Leave it by `contextlib.aclosing`.
     """
-    _check_urls(venue)
     async with Client(venue, Retry(attempts=retries + 1)) as client:
         bars = _Bars(client, symbol, bar, since_ms, clock)
         watch = _Watch(venue, client, symbol, bar, retries)
@@ -263,8 +262,3 @@ class _Watch:
 
 def _utc(ms: int) -> pd.Timestamp:
     return pd.Timestamp(ms, unit="ms", tz="UTC")
-
-
-def _check_urls(venue: config.Venue) -> None:
-    if (venue.rest_url is None) != (venue.ws_url is None):
-        raise UsageError("venue: set both rest_url and ws_url, or neither; a session must not mix two venues")

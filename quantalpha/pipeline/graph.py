@@ -115,12 +115,18 @@ def _check_entry(where: str, name: str, entry: Any) -> None:
         raise UsageError(f"{where}: notebook: expected the name of a notebook such as 03_features")
     if not isinstance(entry.get("outputs"), dict) or not entry["outputs"]:
         raise UsageError(f"{where}: outputs: expected a mapping of names to paths")
+    if not isinstance(entry.get("inputs", {}), dict):
+        raise UsageError(f"{where}: inputs: expected a mapping of names to paths")
+    for key in ("foreach", "params"):
+        words = _as_list(entry.get(key))
+        if not all(isinstance(word, str) for word in words) or len(set(words)) < len(words):
+            raise UsageError(f"{where}: {key}: expected a name or a list of different names, found {entry[key]!r}")
     if not isinstance(entry.get("clock", False), bool):
         raise UsageError(f"{where}: clock: expected true or false")
 
 
 def _instance(where: str, name: str, entry: dict, loop: dict[str, str], values: dict[str, list[str]]) -> Stage:
-    inputs = {key: _fill_input(f"{where}: input {key}", value, loop, values) for key, value in (entry.get("inputs") or {}).items()}
+    inputs = {key: _fill_input(f"{where}: input {key}", value, loop, values) for key, value in entry.get("inputs", {}).items()}
     outputs = {key: _fill(f"{where}: output {key}", value, loop) for key, value in entry["outputs"].items()}
     names = [*loop, *inputs, *outputs, "params"]
     for key in names:

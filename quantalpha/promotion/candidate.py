@@ -67,7 +67,7 @@ def origin(symbol: str, params, data: dict) -> Origin:
     lock = config.root() / "requirements.lock"
     if not lock.is_file():
         raise DataError(f"{lock.name} is missing in {lock.parent.name}; a candidate must name the exact libraries it was made with")
-    return Origin(symbol, params.data.timeframe, params.venue.name, plain, data, sha256(lock), code_version())
+    return Origin(symbol, params.data.timeframe, params.venue.kept_as, plain, data, sha256(lock), code_version())
 
 
 def code_version() -> str:

@@ -30,6 +30,7 @@ from quantalpha.runner.events import MarketCloseEvent, SessionEvent
 from quantalpha.runner.journal import FILE, Journal
 
 CARD = "session.json"
+OWN_FILES = "import"  # a bundle made from the user's own files may trade wherever the user points it
 REPLAY_BATCH = 4096  # events held in memory: a tape can be read again
 OnStatus = Callable[[Status], None]
 
@@ -74,6 +75,11 @@ def run_session(
     """
     if mode != "paper":
         raise UsageError(f"mode: expected paper (or replay, over recorded bars), found {mode!r}")
+    if bundle.venue not in (params.venue.kept_as, OWN_FILES):
+        raise UsageError(
+            f"run: the bundle was made from data of {bundle.venue}, but params.venue is {params.venue.kept_as}; "
+            "name the profile and settings it was made with, or promote a run of this venue"
+        )
     with Session.start(bundle, params, mode, session_id, sessions) as session:
         asyncio.run(_follow(session, params, on_status))
     return session.summary()

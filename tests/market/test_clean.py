@@ -35,8 +35,8 @@ def test_sound_bars_pass_unchanged():
     raw = bars(10)
     table, report = clean(raw)
     pd.testing.assert_frame_equal(table[list(schema.REQUIRED)], raw)
-    assert (table["funding_rate"] == 0).all() and (table["mark"] == raw["close"]).all()
-    assert report["missing"] == {"bars": 0, "fraction": 0.0, "gaps": []} and report["mark"] == {"bars": 0, "close_used": 10}
+    assert (table["funding_rate"] == 0).all() and "mark" not in table, "no mark price is not a mark price equal to the close"
+    assert report["missing"] == {"bars": 0, "fraction": 0.0, "gaps": []} and report["mark"] == {"bars": 0, "close_used": 0}
     assert json.loads(json.dumps(report)) == report
 
 

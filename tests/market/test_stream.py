@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from quantalpha import config, schema
-from quantalpha.errors import DataError, ExchangeError, UsageError
+from quantalpha.errors import DataError, ExchangeError
 from quantalpha.market.clean import clean_bars
 from quantalpha.market.download import download
 from quantalpha.market.store import Lake
@@ -38,7 +38,7 @@ def later(practice, tape, tmp_path_factory) -> pd.DataFrame:
             await download(venue, data, lake)
 
     asyncio.run(fetch())
-    return clean_bars(*lake.read_all("binanceusdm", "BTCUSDT", "1h"), policy, "1h")[0]
+    return clean_bars(*lake.read_all("practice", "BTCUSDT", "1h"), policy, "1h")[0]
 
 
 async def collect(venue, since, count, *, retries=3, each=None):
@@ -200,12 +200,6 @@ def test_websocket_that_stays_away_ends_the_stream(practice, tape):
 
     with pytest.raises(ExchangeError, match=r"ws://127.0.0.1:1: BTCUSDT 1h bars broke off 2 times in a row"):
         asyncio.run(run())
-
-
-def test_two_venues_at_once_are_refused():
-    venue = config.Venue(name="binanceusdm", rest_url="http://127.0.0.1:1", ws_url=None, timeout=1)
-    with pytest.raises(UsageError, match="both rest_url and ws_url"):
-        asyncio.run(collect(venue, 0, 1))
 
 
 def test_impossible_bar_stops_the_stream(practice, tape):

@@ -241,9 +241,9 @@ def test_progress_is_plain_lines_on_stderr_away_from_a_terminal(chain, capsys):
 
 def test_no_secret_reaches_record_or_error(chain, monkeypatch):
     monkeypatch.setenv("EXCHANGE_API_SECRET", "hunter2hunter2")
-    chain.pipeline("chain", join={"notebook": "prepare", "foreach": "symbol", "params": ["labels", "venue"],
+    chain.pipeline("chain", join={"notebook": "prepare", "foreach": "symbol", "params": ["labels", "pipeline"],
                                   "inputs": {"raw": "data/raw/{symbol}.txt"}, "outputs": {"clean": "data/clean/{symbol}.txt"}})
-    run("venue.rest_url=http://user:hunter2hunter2@host")
+    run("pipeline.dask_address=tcp://user:hunter2hunter2@host:1")
     record = chain.read("data/pipeline/chain/state/join-BTCUSDT.json")
-    assert "http://***:***@host" in record
+    assert "tcp://***:***@host:1" in record
     assert "hunter2" not in record

@@ -1,5 +1,6 @@
 """Cron expressions as cron means them, and a schedule that neither overlaps nor dies of a failure."""
 
+import importlib
 import signal
 import subprocess
 import sys
@@ -51,56 +52,65 @@ def test_a_wrong_expression_is_refused(cron):
 
 
 class At(BaseTrigger):
-    """Fires at given offsets, in seconds from now."""
+    """Fires at given offsets, in seconds from START."""
 
     def __init__(self, *offsets: float):
-        now = datetime.now(UTC)
-        self._times = [now + timedelta(seconds=offset) for offset in offsets]
+        self._times = [START + timedelta(seconds=offset) for offset in offsets]
 
     def get_next_fire_time(self, previous_fire_time, now):
         return next((moment for moment in self._times if previous_fire_time is None or moment > previous_fire_time), None)
 
 
-def serve_until(calls: list[str], outcomes: list, when: At, **policy) -> None:
-    """Serves a job that ends in each of `outcomes` in turn, then interrupts the schedule."""
+@pytest.fixture
+def calls(monkeypatch):
+    """Serves a job that takes `takes` seconds and ends in each of `outcomes` in turn; returns when it was called, on a clock of its own."""
+    module = importlib.import_module("quantalpha.pipeline.schedule")
+    clock = [START]
 
-    def run_once():
-        calls.append("call")
-        if len(calls) > len(outcomes):
-            raise KeyboardInterrupt
-        if outcomes[len(calls) - 1] is not None:
-            raise outcomes[len(calls) - 1]
+    def pass_time(seconds: float) -> None:
+        clock[0] += timedelta(seconds=seconds)
 
-    serve(run_once, when, **{"grace": 60.0, "coalesce": True} | policy)
+    monkeypatch.setattr(module, "_now", lambda: clock[0])
+    monkeypatch.setattr(module.time, "sleep", pass_time)
+
+    def calls(when: At, *outcomes: BaseException | None, takes: float = 0.0, grace: float = 60.0, coalesce: bool = True) -> list[float]:
+        called: list[float] = []
+
+        def run_once() -> None:
+            called.append((clock[0] - START).total_seconds())
+            pass_time(takes)
+            outcome = outcomes[len(called) - 1] if len(called) <= len(outcomes) else None
+            if outcome is not None:
+                raise outcome
+
+        serve(run_once, when, grace=grace, coalesce=coalesce)
+        return called
+
+    return calls
 
 
-def test_a_failure_is_printed_and_the_next_run_comes(capsys):
-    calls: list[str] = []
-    serve_until(calls, [StageFailed("stage x: boom"), ValueError("a bug"), None], At(0.02, 0.04, 0.06, 0.08))
+def test_a_failure_is_printed_and_the_next_run_comes(calls, capsys):
+    assert calls(At(10, 20, 30), StageFailed("stage x: boom"), ValueError("a bug")) == [10, 20, 30]
     captured = capsys.readouterr()
-    lines = captured.out.splitlines()
-    assert [line.split(" UTC ")[1].split(" after")[0].split(" in")[0] for line in lines] == ["failed", "failed", "done", "schedule stopped"]
-    assert lines[0].endswith("stage x: boom")
+    assert [line.split(" UTC ")[1].split()[0] for line in captured.out.splitlines()] == ["failed", "failed", "done"]
+    assert captured.out.splitlines()[0].endswith("stage x: boom")
     assert "ValueError: a bug" in captured.err
-    assert len(calls) == 4
 
 
-def test_a_run_that_is_too_late_is_left_out_and_one_within_grace_is_made():
-    late: list[str] = []
-    serve_until(late, [], At(-3600, 0.1), grace=60)
-    assert len(late) == 1
-    soon: list[str] = []
-    serve_until(soon, [None], At(-30, 0.1), grace=60)
-    assert len(soon) == 2
+def test_ctrl_c_during_a_run_ends_the_schedule(calls, capsys):
+    assert calls(At(10, 20), KeyboardInterrupt()) == [10]
+    assert capsys.readouterr().out.endswith("schedule stopped\n")
 
 
-def test_runs_missed_together_are_made_once_or_each():
-    once: list[str] = []
-    serve_until(once, [None], At(-3, -2, -1, 0.1))
-    assert len(once) == 2
-    each: list[str] = []
-    serve_until(each, [None] * 3, At(-3, -2, -1, 0.1), coalesce=False)
-    assert len(each) == 4
+def test_runs_do_not_overlap_and_what_came_due_meanwhile_follows_policy(calls):
+    assert calls(At(10, 20, 30, 100), takes=25.0) == [10, 35, 100]
+    assert calls(At(210, 220, 230, 300), takes=25.0, coalesce=False) == [210, 235, 260, 300]
+
+
+def test_a_run_that_is_too_late_is_left_out(calls, capsys):
+    assert calls(At(10, 20, 200), takes=75.0) == [10, 200]
+    assert "left out 2024-01-01 00:00: more than 60 s late" in capsys.readouterr().out
+    assert calls(At(310, 320, 500), takes=75.0, grace=70.0) == [310, 385, 500]
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])

@@ -314,7 +314,7 @@ def test_the_origin_records_what_a_run_was_made_of(tmp_path, monkeypatch):
     params = {name: value for name, value in SECTIONS.items() if name != "features"}
     kinds = {"account": config.AccountParams, "costs": config.CostParams, "stops": config.StopParams}
     checked = {name: kinds.get(name, getattr(config, name.capitalize(), None))(**value) for name, value in params.items()}
-    place = {"data": SimpleNamespace(timeframe="1h"), "venue": SimpleNamespace(name="bybit")}
+    place = {"data": SimpleNamespace(timeframe="1h"), "venue": SimpleNamespace(kept_as="bybit")}
     stage = SimpleNamespace(features=SECTIONS["features"], **place, **checked)
     with pytest.raises(DataError, match="requirements.lock is missing"):
         origin("ETHUSDT", stage, {})

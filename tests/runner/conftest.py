@@ -25,7 +25,7 @@ class Exchange:
 
 @pytest.fixture(scope="session")
 def tape_settings() -> config.Params:
-    return small_bundle.params("synthetic.bars=1500", "synthetic.edge={BTCUSDT: 0.05}")
+    return small_bundle.params("venue.source=practice", "synthetic.bars=1500", "synthetic.edge={BTCUSDT: 0.05}")
 
 
 @pytest.fixture(scope="session")

@@ -63,6 +63,13 @@ print(summary.reason, flush=True)
     assert reconcile(trained, Recorded(**recorded(sessions / "s"))).agrees
 
 
+def test_a_bundle_of_another_venue_is_refused_before_anything_starts(exchange, trained, sessions):
+    elsewhere = exchange.settings.venue.model_copy(update={"source": "practice-other"})
+    with pytest.raises(UsageError, match="made from data of practice, but params.venue is practice-other"):
+        run_session(trained, exchange.settings.model_copy(update={"venue": elsewhere}), mode="paper", sessions=sessions)
+    assert not sessions.exists() or not list(sessions.iterdir())
+
+
 def test_a_venue_that_goes_away_is_an_error_and_the_journal_is_whole(exchange, trained, sessions):
     def unplug(status):
         if status.decisions == 5:
