@@ -88,7 +88,8 @@ def test_cut_lines_change_nothing(practice, tape, later):
 
             async def cut(count):
                 if count in (21, 60):
-                    lines = [socket for socket in set(server.runner.app[SOCKETS]) if not socket.closed]
+                    while not (lines := [socket for socket in set(server.runner.app[SOCKETS]) if not socket.closed]):
+                        await asyncio.sleep(0.01)
                     cuts.append(len(lines))
                     for socket in lines:
                         await socket.close()
