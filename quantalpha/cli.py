@@ -6,13 +6,15 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from quantalpha import config
-from quantalpha.errors import QuantalphaError, ReconcileError, UsageError
+from quantalpha.errors import DataError, QuantalphaError, ReconcileError, UsageError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,7 +38,8 @@ def main() -> None:
     except QuantalphaError as error:
         message = config.mask(str(error))
         if "--json" in sys.argv:
-            print(json.dumps({"error": type(error).__name__, "message": message, "exit_code": error.exit_code}))
+            document = {"error": type(error).__name__, "message": message, "exit_code": error.exit_code} | error.details
+            print(config.mask(json.dumps(document, indent=2, default=str)))
         print(f"error: {message}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
@@ -52,6 +55,19 @@ def show(value, as_json: bool, text) -> None:
     from rich.console import Console
 
     Console(soft_wrap=isinstance(text, str)).print(text, markup=not isinstance(text, str), highlight=False)
+
+
+@contextmanager
+def judged(result: dict, as_json: bool, text) -> Iterator[None]:
+    """Shows `result`; where the judgement inside is bad, --json makes it part of the one document that says so."""
+    try:
+        yield
+    except QuantalphaError as error:
+        error.details = result
+        if not as_json:
+            show(result, as_json, text)
+        raise
+    show(result, as_json, text)
 
 
 def table(title: str, rows: list[dict]):
@@ -89,7 +105,7 @@ def pipeline_status(name: Name = "research", profile: Profile = "default", overr
     from quantalpha import pipeline
 
     rows = pipeline.status(name, profile, overrides)
-    shown = [{key: row[key] if row[key] is not None else "" for key in ("id", "status", "reason", "seconds", "finished")} for row in rows]
+    shown = [{"stage": row["id"], "status": row["status"], "why": row["reason"], "finished": (row["finished"] or "")[:19]} for row in rows]
     show(rows, as_json, table(f"pipeline {name} ({profile})", shown))
 
 
@@ -168,8 +184,8 @@ def promote(
     params = config.load(profile, overrides)
     found = promotion.promote_run(promotion.candidates(run)[0], to, params.gate)
     result = {"run_id": found.run.run_id, "run": found.run.name, "bundle": found.bundle and found.bundle.id, "version": found.version}
-    show(result | found.report.to_dict(), as_json, f"{found.run.name}\n{found.report}")
-    found.report.refuse()
+    with judged(result | found.report.to_dict(), as_json, f"{found.run.name}\n{found.report}"):
+        found.report.refuse()
     if not as_json:
         print(f"sealed {found.bundle.id[:12]}; {promotion.registered_name(found.bundle.symbol, found.bundle.timeframe)}@{to} points to it")
     if run_now:
@@ -190,7 +206,8 @@ def run(
     if (bars is None) == (mode == "replay"):
         raise UsageError("--bars: a parquet of clean bars goes with --mode replay, and only with it")
     params = config.load(profile, overrides)
-    _session(mode, _promoted(model, params), params, bars, as_json, session)
+    recorded = None if bars is None else _recorded(bars)
+    _session(mode, _promoted(model, params), params, recorded, as_json, session)
 
 
 @app.command()
@@ -205,9 +222,9 @@ def reconcile(
     card = bundle.read_json(folder / "session.json")
     sealed = bundle.load(Path(card["bundle_folder"]), card["bundle"])
     report = promotion.reconcile(sealed, promotion.Recorded(**runner.recorded(folder)))
-    show({"session": folder.name} | report.to_dict(), as_json, table(f"session {folder.name} against its backtest", report.rows()))
-    if not report.agrees:
-        raise ReconcileError(f"session {folder.name}: paper and backtest differ; the table names the first difference of each line")
+    with judged({"session": folder.name} | report.to_dict(), as_json, table(f"session {folder.name} against its backtest", report.rows())):
+        if not report.agrees:
+            raise ReconcileError(f"session {folder.name}: paper and backtest differ; the table names the first difference of each line")
 
 
 @app.command()
@@ -219,15 +236,28 @@ def demo(overrides: Overrides = (), as_json: AsJson = False) -> None:
     show(summary, as_json, tour.text(summary))
 
 
-def _session(mode: str, sealed, params: config.Params, bars: Path | None, as_json: bool, name: str | None = None) -> None:
-    """Run one session with a live status line and print what it came to."""
+def _recorded(file: Path):
+    """The bars to replay. Raises UsageError where there is no such file, DataError where it is not sound."""
     import pandas as pd
 
+    from quantalpha import schema
+
+    if not file.is_file():
+        raise UsageError(f"--bars: {file}: no such file; name a parquet of clean bars such as data/clean/BTCUSDT.parquet")
+    try:
+        return schema.check_bars(pd.read_parquet(file), str(file))
+    except (OSError, ValueError) as error:
+        found = " ".join(str(error).split())[:160]
+        raise DataError(f"--bars: {file}: not readable, truncated or damaged ({found}); run the clean stage again") from None
+
+
+def _session(mode: str, sealed, params: config.Params, recorded, as_json: bool, name: str | None = None) -> None:
+    """Run one session with a live status line, or replay the bars `recorded`, and print what it came to."""
     from quantalpha import runner
 
     on_status = None if as_json or mode == "replay" else runner.print_status
     if mode == "replay":
-        summary = runner.run_replay(sealed, params, pd.read_parquet(bars), session_id=name)
+        summary = runner.run_replay(sealed, params, recorded, session_id=name)
     else:
         summary = runner.run_session(sealed, params, mode=mode, session_id=name, on_status=on_status)
     print("" if on_status is None else "\n", end="", file=sys.stderr)

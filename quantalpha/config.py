@@ -184,6 +184,7 @@ class Exchange(Section):
     tape: str
     speed: Annotated[float, Field(ge=0)]
     now: Instant | None
+    wait: bool
 
 
 class Synthetic(Section):

@@ -5,9 +5,10 @@ The command line prints the message on one line and exits with `exit_code`; anyt
 
 
 class QuantalphaError(Exception):
-    """Base of every error meant for the user."""
+    """Base of every error meant for the user. `details`: what the command line adds to the error's JSON document."""
 
     exit_code = 1
+    details: dict = {}
 
 
 class UsageError(QuantalphaError):

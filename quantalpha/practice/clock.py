@@ -5,16 +5,27 @@ from collections.abc import Callable
 
 
 class Clock:
-    """`now()` = start + wall time since construction * speed, never beyond `end`; milliseconds since 1970 UTC. Speed 0 stands still."""
+    """`now()` = start + wall time since construction * speed, never beyond `end`; milliseconds since 1970 UTC. Speed 0 stands still.
 
-    def __init__(self, start: int, end: int, speed: float, wall: Callable[[], float] = time.monotonic):
+    waiting: it stands still until `start`, so that whoever starts it knows its first moment.
+    """
+
+    def __init__(self, start: int, end: int, speed: float, wall: Callable[[], float] = time.monotonic, *, waiting: bool = False):
         self.end = end
         self.speed = speed
         self.wall = wall
+        self._waiting = waiting
         self._from, self._since = start, wall()
 
     def now(self) -> int:
+        if self._waiting:
+            return self._from
         return min(self.end, self._from + int((self.wall() - self._since) * 1000 * self.speed))
+
+    def start(self) -> None:
+        """End the waiting; later calls do nothing."""
+        if self._waiting:
+            self._waiting, self._since = False, self.wall()
 
     def change_speed(self, speed: float) -> None:
         """Go on from the present moment at another speed."""

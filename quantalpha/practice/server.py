@@ -59,8 +59,10 @@ async def serve(
     speed: float = 1.0,
     now: int | None = None,
     wall: Callable[[], float] = time.monotonic,
+    wait: bool = False,
 ) -> Server:
     """Start the exchange and return; port 0 takes a free one. `now`: where on the tape its clock starts, milliseconds since 1970 UTC.
+    `wait`: the clock stands still until the first websocket client connects.
 
     UsageError if the port is taken, the host is not this machine's or `now` lies off the tape.
     """
@@ -68,7 +70,7 @@ async def serve(
     if not tape.start <= start <= tape.end:
         first, last, found = (pd.to_datetime(each, unit="ms") for each in (tape.start, tape.end, start))
         raise UsageError(f"exchange.now: expected a time on the tape, {first} to {last}, found {found}")
-    clock = Clock(start, tape.end, speed, wall)
+    clock = Clock(start, tape.end, speed, wall, waiting=wait)
     runner = web.AppRunner(_application(Exchange(tape, clock)), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     return Server(runner, host, await _bind(runner, host, port), clock)
@@ -110,6 +112,7 @@ async def _websocket(request: web.Request) -> web.WebSocketResponse:
     socket = web.WebSocketResponse(heartbeat=PING_SECONDS)
     await socket.prepare(request)
     request.app[SOCKETS].add(socket)
+    request.app[EXCHANGE].clock.start()
     await Connection(request.app[EXCHANGE], socket, names.split("/"), combined).run()
     return socket
 
@@ -142,7 +145,7 @@ async def _run(params: config.Params) -> None:
     settings = params.exchange
     tape = load(params)
     now = None if settings.now is None else int(settings.now.timestamp() * 1000)
-    server = await serve(tape, host=settings.host, port=settings.port, speed=settings.speed, now=now)
+    server = await serve(tape, host=settings.host, port=settings.port, speed=settings.speed, now=now, wait=settings.wait)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -153,8 +156,9 @@ async def _run(params: config.Params) -> None:
 
 def _greeting(tape, server, settings) -> str:
     first, last, now = (f"{pd.to_datetime(each, unit='ms'):%Y-%m-%d %H:%M}" for each in (tape.start, tape.end, server.clock.now()))
+    waits = ", from the first websocket client on" if settings.wait else ""
     return (
         f"practice exchange: {', '.join(tape.instruments)}; tape {settings.tape}, {first} to {last} UTC\n"
-        f"clock      {now} UTC, {settings.speed:g} tape seconds a second\n"
+        f"clock      {now} UTC, {settings.speed:g} tape seconds a second{waits}\n"
         f"REST       {server.url}\nwebsocket  {server.ws_url}\nstop with Ctrl-C"
     )

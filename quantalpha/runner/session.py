@@ -94,16 +94,12 @@ def run_replay(
     on_status: OnStatus | None = None,
     sessions: Path | None = None,
 ) -> Summary:
-    """The same engine over recorded `bars`, with a decision at every close, as fast as it goes; its clock is the tape's.
-
-    Stops early after `params.runner.bars` decisions.
-    """
+    """The same engine over recorded `bars`, with a decision at every close, as fast as it goes; its clock is the tape's."""
     schema.check_bars(bars)
     with Session.start(bundle, params, "replay", session_id, sessions) as session:
         session.reason = "end of data"
         for event in feed.replay(bars, bundle.symbol, session.step):
-            if session.feed(event, on_status):
-                break
+            session.feed(event, on_status)
     return session.summary()
 
 
@@ -135,7 +131,7 @@ class Session:
         card = {"session": name, "mode": mode, "bundle": bundle.id, "bundle_folder": str(bundle.folder), "symbol": bundle.symbol}
         card |= {"timeframe": bundle.timeframe, "started": datetime.now(UTC).isoformat(), "code_version": __version__}
         write_atomic(folder / CARD, json.dumps(card | {"params": params.model_dump(mode="json")}, indent=1) + "\n")
-        return cls(bundle, decider, mode, folder, params.runner.bars)
+        return cls(bundle, decider, mode, folder, None if mode == "replay" else params.runner.bars)
 
     def clock(self) -> int:
         """Milliseconds since 1970 UTC: the wall's, in a replay the tape's."""

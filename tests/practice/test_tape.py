@@ -131,3 +131,16 @@ def test_a_symbol_is_unknown_before_its_first_bar(frames):
     listed = [entry["symbol"] for entry in ask(tape, "exchangeInfo", now=tape.start)["symbols"]]
     assert listed == ["BTCUSDT"]
     assert len(ask(tape, "premiumIndex")) == 2
+
+
+def test_a_waiting_clock_starts_once_and_from_where_it_stood():
+    from quantalpha.practice.clock import Clock
+
+    wall = Wall()
+    clock = Clock(1_000, 10_000_000, 3600.0, wall, waiting=True)
+    wall.seconds += 5.0
+    assert clock.now() == 1_000
+    clock.start()
+    wall.seconds += 1.0
+    clock.start()
+    assert clock.now() == 1_000 + 3_600_000

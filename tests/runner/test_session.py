@@ -127,10 +127,10 @@ def test_a_session_stays_in_its_folder(trained, tape_settings, sessions, name):
         run_session(trained, tape_settings, mode="paper", session_id=name, sessions=sessions)
 
 
-def test_replay_stops_after_so_many_decisions_and_takes_a_name_once(trained, tape_settings, sessions):
-    bars = synthetic_bars("BTCUSDT", tape_settings.synthetic)
+def test_replay_takes_all_bars_and_a_name_once(trained, tape_settings, sessions):
+    bars = synthetic_bars("BTCUSDT", tape_settings.synthetic).iloc[:300]
     summary = run_replay(trained, with_runner(tape_settings, bars=60), bars, session_id="r", sessions=sessions)
-    assert (summary.decisions, summary.mode, summary.reason) == (60, "replay", "60 decisions made")
+    assert (summary.decisions, summary.mode, summary.reason) == (300, "replay", "end of data")
     with pytest.raises(UsageError, match="exists already"):
         run_replay(trained, tape_settings, bars, session_id="r", sessions=sessions)
 
