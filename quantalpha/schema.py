@@ -36,10 +36,9 @@ def check_bars(bars: pd.DataFrame, where: str = "bars") -> pd.DataFrame:
 def impossible(bars: pd.DataFrame) -> np.ndarray:
     """bool[n]: NaN, infinite or non-positive price, high below or low above the body, negative volume."""
     o, h, l, c, v = (bars[name].to_numpy(float) for name in REQUIRED)
-    finite = np.isfinite(o) & np.isfinite(h) & np.isfinite(l) & np.isfinite(c) & np.isfinite(v)
-    with np.errstate(invalid="ignore"):
-        sound = (l > 0) & (h >= np.maximum(o, c)) & (l <= np.minimum(o, c)) & (v >= 0)
-    return ~(finite & sound)
+    with np.errstate(invalid="ignore"):  # every comparison with NaN is false, so NaN is unsound
+        sound = (l > 0) & (l <= np.minimum(o, c)) & (h >= np.maximum(o, c)) & (h < np.inf) & (v >= 0) & (v < np.inf)
+    return ~sound
 
 
 def epoch_ms(index: pd.DatetimeIndex) -> np.ndarray:
@@ -49,4 +48,4 @@ def epoch_ms(index: pd.DatetimeIndex) -> np.ndarray:
 
 def from_epoch_ms(times) -> pd.DatetimeIndex:
     """The inverse of `epoch_ms`, named `timestamp`."""
-    return pd.DatetimeIndex(pd.to_datetime(np.asarray(times, dtype="int64"), unit="ms", utc=True).as_unit("ms"), name="timestamp")
+    return pd.DatetimeIndex(np.asarray(times, dtype="int64").view("datetime64[ms]"), tz="UTC", name="timestamp")

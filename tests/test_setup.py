@@ -45,6 +45,18 @@ def test_conda_environment_agrees_with_lock():
     assert not [entry for entry in pip if "==" in entry]
 
 
+def test_pip_understands_the_conda_file_and_has_nothing_to_add(tmp_path):
+    """The pip section as conda hands it over: a requirements file, resolved against what the lock has installed."""
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
+    listing = tmp_path / "requirements.txt"
+    listing.write_text("\n".join(pip).replace("-r requirements.lock", f"-r {ROOT}/requirements.lock") + "\n")
+    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-index", "--no-build-isolation", "-r", str(listing)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"Would install (.*)", done.stdout) in ([], ["quantalpha-0.1.0"])
+
+
 def test_make_refuses_another_python(tmp_path):
     """The real recipe runs under an interpreter that says it is 3.12."""
     fake = tmp_path / "python3.12"
