@@ -326,7 +326,8 @@ def _check(values: dict, where: str) -> Params:
     try:
         return Params.model_validate(values)
     except ValidationError as error:
-        raise UsageError(f"{where}: {_explain(error.errors()[0], values)}") from None
+        faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")  # a misspelt key is missing as well: name it
+        raise UsageError(f"{where}: {_explain(faults[0], values)}") from None
 
 
 def _explain(fault: dict, values: dict) -> str:

@@ -46,13 +46,16 @@ async def download(
         kinds = [kind for kind in (data.timeframe, mark_kind(data.timeframe), FUNDING) if client.has(kind)]
         for symbol in symbols:
             client.unified(symbol)
+        failure = None
         try:
             async with asyncio.TaskGroup() as group:
                 for symbol in symbols:
                     for kind in kinds:
                         group.create_task(_fill(client, lake, symbol, kind, (_ms(data.start), end), limit, progress))
         except ExceptionGroup as failed:
-            raise failed.exceptions[0] from None
+            failure = failed.exceptions[0]
+        if failure is not None:
+            raise failure  # out here, where the group is not its context: IPython reports no error that has one
     return _table(lake, venue, data, symbols)
 
 

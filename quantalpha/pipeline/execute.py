@@ -169,7 +169,8 @@ def _run_notebook(order: dict, folder: Path, sockets: str) -> Fault | None:
             progress_bar=False, cwd=order["root"], config=wire,
         )
     except papermill.PapermillExecutionError as error:
-        return Fault(_cell_number(folder, error.cell_index), error.ename, _last_lines(error.evalue))
+        text = _printed(folder, error.cell_index) if error.ename == "CellExecutionError" else error.evalue
+        return Fault(_cell_number(folder, error.cell_index), error.ename, _last_lines(text))
     except (DeadKernelError, CellTimeoutError, NoSuchKernel, RuntimeError) as error:
         return Fault(_cell_number(folder, None), type(error).__name__, _last_lines(str(error)))
     return None
@@ -204,12 +205,23 @@ def _cell_number(folder: Path, index: int | None) -> int:
     """Place among the code cells of the notebook as written, from 1 (0: none); `index` None: the last cell that was started."""
     if not (folder / "notebook.ipynb").is_file():
         return 0
-    cells = json.loads((folder / "notebook.ipynb").read_text())["cells"]
-    cells = [cell for cell in cells if "papermill-error-cell-tag" not in cell["metadata"]["tags"]]
+    cells = _cells(folder)
     own = [i for i, cell in enumerate(cells) if cell["cell_type"] == "code" and "injected-parameters" not in cell["metadata"]["tags"]]
     if index is None:
         index = max((i for i in own if cells[i]["metadata"]["papermill"]["start_time"] is not None), default=None)
     return own.index(index) + 1 if index in own else 0
+
+
+def _cells(folder: Path) -> list[dict]:
+    """Cells of the notebook as written, without those papermill adds to show an error."""
+    cells = json.loads((folder / "notebook.ipynb").read_text())["cells"]
+    return [cell for cell in cells if "papermill-error-cell-tag" not in cell["metadata"]["tags"]]
+
+
+def _printed(folder: Path, index: int) -> str:
+    """What a cell wrote to standard error: IPython only prints an exception group, and reports no error."""
+    outputs = _cells(folder)[index]["outputs"]
+    return "".join("".join(output["text"]) for output in outputs if output.get("name") == "stderr")
 
 
 def _last_lines(text: str) -> str:
