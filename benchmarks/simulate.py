@@ -1,6 +1,6 @@
 """`simulate` on five years of minutes, against one pass over the four price columns and against vectorbt's `from_signals`, in one process.
 
-    python benchmarks/simulate.py [bars]
+python benchmarks/simulate.py [bars]
 """
 
 import sys

@@ -184,12 +184,15 @@ def promote(
     params = config.load(profile, overrides)
     found = promotion.promote_run(promotion.candidates(run)[0], to, params.gate)
     result = {"run_id": found.run.run_id, "run": found.run.name, "bundle": found.bundle and found.bundle.id, "version": found.version}
-    with judged(result | found.report.to_dict(), as_json, f"{found.run.name}\n{found.report}"):
+    result |= found.report.to_dict()
+    with judged(result, as_json, f"{found.run.name}\n{found.report}"):
         found.report.refuse()
+        if run_now and as_json:
+            result["session"] = _session("paper", found.bundle, params, quiet=True).to_dict()
     if not as_json:
         print(f"sealed {found.bundle.id[:12]}; {promotion.registered_name(found.bundle.symbol, found.bundle.timeframe)}@{to} points to it")
-    if run_now:
-        _session("paper", found.bundle, params, None, as_json)
+        if run_now:
+            show_session(_session("paper", found.bundle, params), as_json)
 
 
 @app.command()
@@ -207,7 +210,7 @@ def run(
         raise UsageError("--bars: a parquet of clean bars goes with --mode replay, and only with it")
     params = config.load(profile, overrides)
     recorded = None if bars is None else _recorded(bars)
-    _session(mode, _promoted(model, params), params, recorded, as_json, session)
+    show_session(_session(mode, _promoted(model, params), params, recorded=recorded, name=session, quiet=as_json), as_json)
 
 
 @app.command()
@@ -251,17 +254,21 @@ def _recorded(file: Path):
         raise DataError(f"--bars: {file}: not readable, truncated or damaged ({found}); run the clean stage again") from None
 
 
-def _session(mode: str, sealed, params: config.Params, recorded, as_json: bool, name: str | None = None) -> None:
-    """Run one session with a live status line, or replay the bars `recorded`, and print what it came to."""
+def _session(mode: str, sealed, params: config.Params, *, recorded=None, name: str | None = None, quiet: bool = False):
+    """Run one session with a live status line, or replay the bars `recorded`; its summary."""
     from quantalpha import runner
 
-    on_status = None if as_json or mode == "replay" else runner.print_status
     if mode == "replay":
-        summary = runner.run_replay(sealed, params, recorded, session_id=name)
-    else:
-        summary = runner.run_session(sealed, params, mode=mode, session_id=name, on_status=on_status)
-    print("" if on_status is None else "\n", end="", file=sys.stderr)
-    show(summary.to_dict(), as_json, table(f"{mode} session", [{"": key, "value": str(value)} for key, value in summary.to_dict().items()]))
+        return runner.run_replay(sealed, params, recorded, session_id=name)
+    summary = runner.run_session(sealed, params, mode=mode, session_id=name, on_status=None if quiet else runner.print_status)
+    print("" if quiet else "\n", end="", file=sys.stderr)
+    return summary
+
+
+def show_session(summary, as_json: bool) -> None:
+    """What a session came to."""
+    rows = [{"": key, "value": str(value)} for key, value in summary.to_dict().items()]
+    show(summary.to_dict(), as_json, table(f"{summary.mode} session", rows))
 
 
 def _promoted(model: str | None, params: config.Params):

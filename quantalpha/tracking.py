@@ -40,9 +40,9 @@ class StageRun:
     error: str | None
     key: str
     params: dict
-    inputs: dict[str, str]       # path -> sha256
+    inputs: dict[str, str]  # path -> sha256
     outputs: dict[str, str]
-    files: dict[str, Path]       # output name -> file or folder; the one named `metrics` is read, see `_metrics`
+    files: dict[str, Path]  # output name -> file or folder; the one named `metrics` is read, see `_metrics`
     notebook: Path
 
 
@@ -52,9 +52,9 @@ class PipelineRun:
 
     name: str
     profile: str
-    lock: str | None             # sha256 of requirements.lock
-    code_version: str            # commit
-    uncommitted: str             # diff against it, masked; empty: none
+    lock: str | None  # sha256 of requirements.lock
+    code_version: str  # commit
+    uncommitted: str  # diff against it, masked; empty: none
     params: dict
     started: float
     stages: list[StageRun]

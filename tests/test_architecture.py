@@ -10,24 +10,55 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "quantalpha"
 
 LAYERS = [
-    {"errors", "files"}, {"timeframe"}, {"config", "schema"}, {"perp"},
-    {"market", "features", "labels"}, {"validation", "models", "strategy"},
-    {"backtest", "bundle"}, {"promotion", "tracking", "plots"}, {"pipeline", "runner", "practice"}, {"demo"}, {"cli", "__main__"},
+    {"errors", "files"},
+    {"timeframe"},
+    {"config", "schema"},
+    {"perp"},
+    {"market", "features", "labels"},
+    {"validation", "models", "strategy"},
+    {"backtest", "bundle"},
+    {"promotion", "tracking", "plots"},
+    {"pipeline", "runner", "practice"},
+    {"demo"},
+    {"cli", "__main__"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 NEVER = {
-    "features": {"labels", "market"}, "labels": {"features", "market"}, "market": {"features", "labels"},
-    "models": {"market"}, "practice": {"runner"},
+    "features": {"labels", "market"},
+    "labels": {"features", "market"},
+    "market": {"features", "labels"},
+    "models": {"market"},
+    "practice": {"runner"},
     "runner": {"labels", "validation", "backtest", "promotion", "tracking", "plots", "practice", "pipeline"},
-    "bundle": {"backtest"}, "backtest": {"bundle"},
+    "bundle": {"backtest"},
+    "backtest": {"bundle"},
 }
 DOORS = {
-    "ccxt": {"market/exchange.py", "market/stream.py"}, "papermill": {"pipeline/execute.py"}, "mlflow": {"tracking.py"},
-    "lightgbm": {"models/boosting.py"}, "xgboost": {"models/boosting.py"}, "matplotlib": {"plots.py"},
-    "sqlalchemy": {"runner/journal.py"}, "distributed": {"pipeline/execute.py"}, "apscheduler": {"pipeline/schedule.py"}, "pickle": set(),
+    "ccxt": {"market/exchange.py", "market/stream.py"},
+    "papermill": {"pipeline/execute.py"},
+    "mlflow": {"tracking.py"},
+    "lightgbm": {"models/boosting.py"},
+    "xgboost": {"models/boosting.py"},
+    "matplotlib": {"plots.py"},
+    "sqlalchemy": {"runner/journal.py"},
+    "distributed": {"pipeline/execute.py"},
+    "apscheduler": {"pipeline/schedule.py"},
+    "pickle": set(),
 }
-FORBIDDEN_LIVE = ["torch", "lightning", "pytorch_lightning", "vectorbt", "papermill", "optuna", "mlflow", "matplotlib",
-                  "quantalpha.labels", "quantalpha.validation", "quantalpha.backtest", "quantalpha.promotion"]
+FORBIDDEN_LIVE = [
+    "torch",
+    "lightning",
+    "pytorch_lightning",
+    "vectorbt",
+    "papermill",
+    "optuna",
+    "mlflow",
+    "matplotlib",
+    "quantalpha.labels",
+    "quantalpha.validation",
+    "quantalpha.backtest",
+    "quantalpha.promotion",
+]
 
 
 def imports(path: Path) -> set[str]:

@@ -14,25 +14,28 @@ def test_defaults_and_profiles_load_and_are_frozen():
         params.labels.horizon = 3
 
 
-@pytest.mark.parametrize("override, words", [
-    ("labels.horzion=3", ["labels.horzion", "unknown key", "did you mean 'horizon'"]),
-    ("labls.horizon=3", ["labls", "did you mean 'labels'"]),
-    ("labels.horizon=abc", ["labels.horizon", "integer", "'abc'"]),
-    ("labels.horizon=0", ["labels.horizon", "greater than 0", "found 0"]),
-    ("data.start=2030-01-01", ["data", "start 2030-01-01", "before end"]),
-    ("data.start=soon", ["data.start", "date", "'soon'"]),
-    ("data.timeframe=7x", ["data.timeframe", "'15m'", "'7x'"]),
-    ("data.symbols=[BTCUSDT, BTCUSDT]", ["data", "differ"]),
-    ("models.names=[lightgmb]", ["models.names", "'lightgbm'", "'lightgmb'"]),
-    ("models.lightgbm.tree=5", ["models.lightgbm.tree", "did you mean 'trees'"]),
-    ("policy.exit=0.9", ["policy", "exit 0.9", "enter"]),
-    ("costs.taker=.nan", ["costs.taker", "nan"]),
-    ("venue.ws_url=null", ["venue", "set both or neither"]),
-    ("venue.source=null", ["venue", "source must say", "127.0.0.1:8899"]),
-    ("pipeline.executor=dask", ["pipeline", "dask_address"]),
-    ("labels", ["--set", "section.key=value", "'labels'"]),
-    ("labels=5", ["labels", "found 5"]),
-])
+@pytest.mark.parametrize(
+    "override, words",
+    [
+        ("labels.horzion=3", ["labels.horzion", "unknown key", "did you mean 'horizon'"]),
+        ("labls.horizon=3", ["labls", "did you mean 'labels'"]),
+        ("labels.horizon=abc", ["labels.horizon", "integer", "'abc'"]),
+        ("labels.horizon=0", ["labels.horizon", "greater than 0", "found 0"]),
+        ("data.start=2030-01-01", ["data", "start 2030-01-01", "before end"]),
+        ("data.start=soon", ["data.start", "date", "'soon'"]),
+        ("data.timeframe=7x", ["data.timeframe", "'15m'", "'7x'"]),
+        ("data.symbols=[BTCUSDT, BTCUSDT]", ["data", "differ"]),
+        ("models.names=[lightgmb]", ["models.names", "'lightgbm'", "'lightgmb'"]),
+        ("models.lightgbm.tree=5", ["models.lightgbm.tree", "did you mean 'trees'"]),
+        ("policy.exit=0.9", ["policy", "exit 0.9", "enter"]),
+        ("costs.taker=.nan", ["costs.taker", "nan"]),
+        ("venue.ws_url=null", ["venue", "set both or neither"]),
+        ("venue.source=null", ["venue", "source must say", "127.0.0.1:8899"]),
+        ("pipeline.executor=dask", ["pipeline", "dask_address"]),
+        ("labels", ["--set", "section.key=value", "'labels'"]),
+        ("labels=5", ["labels", "found 5"]),
+    ],
+)
 def test_every_mistake_is_one_clear_line(override, words):
     with pytest.raises(UsageError) as caught:
         config.load("demo", [override])
@@ -43,8 +46,10 @@ def test_every_mistake_is_one_clear_line(override, words):
 
 
 def test_two_tapes_never_share_a_folder_of_the_lake():
-    one, same, other, file = (config.load("demo", [o]).venue.kept_as for o in
-                              ("labels.horizon=3", "labels.horizon=4", "synthetic.seed=99", "exchange.tape=bars.parquet"))
+    one, same, other, file = (
+        config.load("demo", [o]).venue.kept_as
+        for o in ("labels.horizon=3", "labels.horizon=4", "synthetic.seed=99", "exchange.tape=bars.parquet")
+    )
     assert one == same and len({one, other, file}) == 3
     assert config.load("default").venue.kept_as == "binanceusdm"
 

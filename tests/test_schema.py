@@ -18,11 +18,28 @@ def test_sound_bars_pass(bars):
     assert schema.check_bars(bars) is bars
 
 
-@pytest.mark.parametrize("column, value", [
-    ("open", np.nan), ("high", np.nan), ("low", np.nan), ("close", np.nan), ("volume", np.nan),
-    ("open", np.inf), ("high", np.inf), ("low", -np.inf), ("close", np.inf), ("volume", np.inf),
-    ("low", 0.0), ("low", -1.0), ("high", 10.5), ("low", 10.5), ("volume", -1.0), ("open", 13.0), ("close", 8.0),
-])
+@pytest.mark.parametrize(
+    "column, value",
+    [
+        ("open", np.nan),
+        ("high", np.nan),
+        ("low", np.nan),
+        ("close", np.nan),
+        ("volume", np.nan),
+        ("open", np.inf),
+        ("high", np.inf),
+        ("low", -np.inf),
+        ("close", np.inf),
+        ("volume", np.inf),
+        ("low", 0.0),
+        ("low", -1.0),
+        ("high", 10.5),
+        ("low", 10.5),
+        ("volume", -1.0),
+        ("open", 13.0),
+        ("close", 8.0),
+    ],
+)
 def test_every_impossible_value_is_found_and_named(bars, column, value):
     bars.loc[bars.index[2], column] = value
     assert schema.impossible(bars).tolist() == [False, False, True, False, False]
@@ -35,12 +52,15 @@ def test_zero_volume_and_a_flat_bar_are_possible(bars):
     assert not schema.impossible(bars).any()
 
 
-@pytest.mark.parametrize("index, words", [
-    (pd.RangeIndex(5), "UTC DatetimeIndex"),
-    (pd.date_range("2024-01-01", periods=5, freq="1h"), "UTC DatetimeIndex"),
-    (pd.date_range("2024-01-01", periods=5, freq="1h", tz="Asia/Seoul"), "tz_convert"),
-    (pd.DatetimeIndex(["2024-01-01"] * 2 + ["2024-01-02"] * 3, tz="UTC"), "increasing time order; row 1"),
-])
+@pytest.mark.parametrize(
+    "index, words",
+    [
+        (pd.RangeIndex(5), "UTC DatetimeIndex"),
+        (pd.date_range("2024-01-01", periods=5, freq="1h"), "UTC DatetimeIndex"),
+        (pd.date_range("2024-01-01", periods=5, freq="1h", tz="Asia/Seoul"), "tz_convert"),
+        (pd.DatetimeIndex(["2024-01-01"] * 2 + ["2024-01-02"] * 3, tz="UTC"), "increasing time order; row 1"),
+    ],
+)
 def test_wrong_times_are_named(bars, index, words):
     with pytest.raises(DataError, match=words):
         schema.check_bars(bars.set_axis(index))

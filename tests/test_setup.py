@@ -31,8 +31,11 @@ def test_lock_covers_what_the_package_names():
 
 
 def test_installed_versions_are_the_locked_ones():
-    different = {name: (importlib.metadata.version(name), pin) for name, pin in locked().items()
-                 if importlib.metadata.version(name).split("+")[0] != pin}
+    different = {
+        name: (importlib.metadata.version(name), pin)
+        for name, pin in locked().items()
+        if importlib.metadata.version(name).split("+")[0] != pin
+    }
     assert different == {}
 
 

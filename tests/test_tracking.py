@@ -79,7 +79,10 @@ def test_a_run_has_a_child_for_each_stage_and_a_grandchild_for_each_fold(root, s
     assert (tracking.artifact_folder(parent) / "uncommitted.diff").read_text() == "diff of hunter"
     children = {child.name: child for child in tracking.runs(parent=parent)}
     assert {name: (child.status, child.tags["cached"]) for name, child in children.items()} == {
-        "train-BTCUSDT-lightgbm": ("FINISHED", "false"), "train-ETHUSDT-lightgbm": ("FINISHED", "true"), "compare": ("FAILED", "false")}
+        "train-BTCUSDT-lightgbm": ("FINISHED", "false"),
+        "train-ETHUSDT-lightgbm": ("FINISHED", "true"),
+        "compare": ("FAILED", "false"),
+    }
     assert children["compare"].tags["error"] == "boom ***"
     child = children["train-BTCUSDT-lightgbm"]
     assert math.isnan(child.metrics.pop("empty"))
@@ -90,7 +93,9 @@ def test_a_run_has_a_child_for_each_stage_and_a_grandchild_for_each_fold(root, s
     assert (child.tags["symbol"], child.tags["model"]) == ("BTCUSDT", "lightgbm")
     folds = sorted(tracking.runs(parent=child.run_id), key=lambda fold: fold.name)
     assert [(fold.metrics, fold.params) for fold in folds] == [
-        ({"sharpe_ratio": 1.0}, {"test_start": "2021-01-01"}), ({"sharpe_ratio": -0.5}, {"test_start": "2021-04-01"})]
+        ({"sharpe_ratio": 1.0}, {"test_start": "2021-01-01"}),
+        ({"sharpe_ratio": -0.5}, {"test_start": "2021-04-01"}),
+    ]
     files = {str(path.relative_to(tracking.artifact_folder(child.run_id))) for path in tracking.artifact_folder(child.run_id).rglob("*.*")}
     assert files == {"metrics.json", "curve.png", "trained/model.txt", "train.ipynb"}
 

@@ -25,9 +25,9 @@ def round_trips(fills: pd.DataFrame, funding: pd.DataFrame, index: pd.DatetimeIn
     entry_notional = total(notional, entered)
     entry_bar, exit_bar = legs["bar"][first], np.where(still_open, len(index) - 1, legs["bar"][last])
     inside = still_open | (legs["reason"][last] != "order")
-    paid = np.bincount(
-        np.searchsorted(entry_bar, index.searchsorted(funding["time"])) - 1, funding["amount"], minlength=len(first)
-    ).astype(float)  # funding at a bar's open belongs to the trade entered before it
+    paid = np.bincount(np.searchsorted(entry_bar, index.searchsorted(funding["time"])) - 1, funding["amount"], minlength=len(first)).astype(
+        float
+    )  # funding at a bar's open belongs to the trade entered before it
     pnl = total(legs["realised"]) - total(legs["fee"]) + paid + np.where(still_open, unrealised, 0.0)
     return pd.DataFrame(
         {

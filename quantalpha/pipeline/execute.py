@@ -91,7 +91,13 @@ def execute(job: Job) -> Done:
     order = asdict(job) | {"folder": str(folder), "parent": os.getpid(), "parameters": job.parameters | outputs}
     command = [sys.executable, "-c", "from quantalpha.pipeline.execute import main; main()"]
     process = subprocess.run(
-        command, input=json.dumps(order), text=True, capture_output=True, check=False, cwd=job.root, env=_environment(job, folder),
+        command,
+        input=json.dumps(order),
+        text=True,
+        capture_output=True,
+        check=False,
+        cwd=job.root,
+        env=_environment(job, folder),
         start_new_session=True,  # Ctrl-C is the driver's to handle
     )
     return Done(str(folder), outputs, time.perf_counter() - started, _fault(folder, process))
@@ -165,8 +171,14 @@ def _run_notebook(order: dict, folder: Path, sockets: str) -> Fault | None:
     wire = Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"})  # files: kernels do not race for ports
     try:
         papermill.execute_notebook(
-            source, f"kept://{folder}/notebook.ipynb", order["parameters"], kernel_name="python3", language="python",
-            progress_bar=False, cwd=order["root"], config=wire,
+            source,
+            f"kept://{folder}/notebook.ipynb",
+            order["parameters"],
+            kernel_name="python3",
+            language="python",
+            progress_bar=False,
+            cwd=order["root"],
+            config=wire,
         )
     except papermill.PapermillExecutionError as error:
         text = _printed(folder, error.cell_index) if error.ename == "CellExecutionError" else error.evalue

@@ -1,10 +1,10 @@
 """What a pipeline remembers, in `data/pipeline/NAME`; every write is whole or absent, whenever the process is killed.
 
-    state/STAGE.json        the last good result: key, parts, hashes of the outputs
-    notebooks/STAGE.ipynb   the notebook as executed
-    failed/STAGE.ipynb|json the notebook as it failed, until the stage succeeds
-    scratch/STAGE/          where a running stage writes; removing it stops the worker
-    hashes.json tracked.json lock
+state/STAGE.json        the last good result: key, parts, hashes of the outputs
+notebooks/STAGE.ipynb   the notebook as executed
+failed/STAGE.ipynb|json the notebook as it failed, until the stage succeeds
+scratch/STAGE/          where a running stage writes; removing it stops the worker
+hashes.json tracked.json lock
 """
 
 import fcntl

@@ -1,17 +1,17 @@
 """The stages of a pipeline, read from `pipelines/NAME.yaml`; their order follows from the paths they read and write.
 
-    stages:
-      features:
-        notebook: 03_features                                # notebooks/03_features.ipynb
-        foreach: symbol                                      # symbol | model | [symbol, model]: one stage for each value
-        params: [features]                                   # sections of params.yaml the notebook is given
-        inputs: {bars: "data/clean/{symbol}.parquet"}
-        outputs: {features: "data/features/{symbol}.parquet"}
-      compare:
-        notebook: 10_compare
-        inputs: {each: "data/reports/{symbol}.json"}         # foreach leaves {symbol} open: the notebook gets the list of all
-        outputs: {table: data/compare.csv, models: data/best}    # a file or a folder, as the notebook makes it
-        clock: true                                          # while data.end is null, a newly closed bar makes the stage stale
+stages:
+  features:
+    notebook: 03_features                                # notebooks/03_features.ipynb
+    foreach: symbol                                      # symbol | model | [symbol, model]: one stage for each value
+    params: [features]                                   # sections of params.yaml the notebook is given
+    inputs: {bars: "data/clean/{symbol}.parquet"}
+    outputs: {features: "data/features/{symbol}.parquet"}
+  compare:
+    notebook: 10_compare
+    inputs: {each: "data/reports/{symbol}.json"}         # foreach leaves {symbol} open: the notebook gets the list of all
+    outputs: {table: data/compare.csv, models: data/best}    # a file or a folder, as the notebook makes it
+    clock: true                                          # while data.end is null, a newly closed bar makes the stage stale
 """
 
 import itertools
@@ -34,15 +34,15 @@ LOOPS = ("symbol", "model")
 class Stage:
     """One run of one notebook. Paths are relative to the workspace."""
 
-    id: str                              # train-BTCUSDT-lightgbm
-    name: str                            # train
+    id: str  # train-BTCUSDT-lightgbm
+    name: str  # train
     notebook: str
-    loop: dict[str, str]                 # {"symbol": "BTCUSDT", "model": "lightgbm"}
+    loop: dict[str, str]  # {"symbol": "BTCUSDT", "model": "lightgbm"}
     sections: tuple[str, ...]
     inputs: dict[str, str | list[str]]
     outputs: dict[str, str]
     clock: bool
-    needs: tuple[str, ...] = ()          # ids of the stages that write its inputs
+    needs: tuple[str, ...] = ()  # ids of the stages that write its inputs
 
     def input_paths(self) -> list[str]:
         """Every input path, lists flattened, in order."""
@@ -98,8 +98,7 @@ def _expand(where: str, name: str, entry: Any, values: dict[str, list[str]]) -> 
         wrong = _odd(sections, Params.model_fields)
         raise UsageError(f"{where}: params: unknown section {wrong!r}; {did_you_mean(wrong, Params.model_fields)}")
     return [
-        _instance(where, name, entry, dict(zip(loops, chosen)), values)
-        for chosen in itertools.product(*(values[loop] for loop in loops))
+        _instance(where, name, entry, dict(zip(loops, chosen)), values) for chosen in itertools.product(*(values[loop] for loop in loops))
     ]
 
 
@@ -132,8 +131,16 @@ def _instance(where: str, name: str, entry: dict, loop: dict[str, str], values: 
     for key in names:
         if not str(key).isidentifier() or names.count(key) > 1:
             raise UsageError(f"{where}: {key!r} must be one Python name, used once among foreach, inputs, outputs and `params`")
-    return Stage("-".join([name, *loop.values()]), name, f"notebooks/{entry['notebook']}.ipynb", loop,
-                 tuple(_as_list(entry.get("params"))), inputs, outputs, entry.get("clock", False))
+    return Stage(
+        "-".join([name, *loop.values()]),
+        name,
+        f"notebooks/{entry['notebook']}.ipynb",
+        loop,
+        tuple(_as_list(entry.get("params"))),
+        inputs,
+        outputs,
+        entry.get("clock", False),
+    )
 
 
 def _fill_input(where: str, value: Any, loop: dict[str, str], values: dict[str, list[str]]) -> str | list[str]:

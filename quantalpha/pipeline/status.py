@@ -27,8 +27,13 @@ def _row(plan: Plan, stage: Stage, running: bool, upstream: list[str]) -> dict:
     record = plan.folder.read("state", stage.id)
     state, reason = _state(plan, stage, running, upstream)
     return {
-        "stage": stage.name, "id": stage.id, **{name: stage.loop.get(name) for name in graph.LOOPS}, "status": state, "reason": reason,
-        "seconds": record and record["seconds"], "finished": record and record["finished"],
+        "stage": stage.name,
+        "id": stage.id,
+        **{name: stage.loop.get(name) for name in graph.LOOPS},
+        "status": state,
+        "reason": reason,
+        "seconds": record and record["seconds"],
+        "finished": record and record["finished"],
     }
 
 

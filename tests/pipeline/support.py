@@ -69,10 +69,14 @@ def executed(report: RunReport) -> list[str]:
     return sorted(row["id"] for row in report.rows if row["status"] == "done")
 
 
-PREPARE = ("from pathlib import Path\nsymbol: str = ''\nraw: str = ''\nclean: str = ''\nparams: dict = {}",
-           "Path(clean).write_text(symbol + Path(raw).read_text().upper() + str(params['labels']['horizon']))")
-JOIN = ("import json\nfrom pathlib import Path\neach: list[str] = []\nmetrics: str = ''\nmodel: str = ''\nparams: dict = {}",
-        "from quantalpha import timeframe\ntext = ''.join(Path(p).read_text() for p in each) * params['splits']['test']",
-        "folds = [{'rows': 1, 'start': '2021'}, {'rows': 2, 'start': '2022'}]\n"
-        "Path(metrics).write_text(json.dumps({'length': len(text), 'folds': folds}))\n"
-        "Path(model).mkdir(exist_ok=True)\n(Path(model) / 'model.txt').write_text(text)")
+PREPARE = (
+    "from pathlib import Path\nsymbol: str = ''\nraw: str = ''\nclean: str = ''\nparams: dict = {}",
+    "Path(clean).write_text(symbol + Path(raw).read_text().upper() + str(params['labels']['horizon']))",
+)
+JOIN = (
+    "import json\nfrom pathlib import Path\neach: list[str] = []\nmetrics: str = ''\nmodel: str = ''\nparams: dict = {}",
+    "from quantalpha import timeframe\ntext = ''.join(Path(p).read_text() for p in each) * params['splits']['test']",
+    "folds = [{'rows': 1, 'start': '2021'}, {'rows': 2, 'start': '2022'}]\n"
+    "Path(metrics).write_text(json.dumps({'length': len(text), 'folds': folds}))\n"
+    "Path(model).mkdir(exist_ok=True)\n(Path(model) / 'model.txt').write_text(text)",
+)

@@ -178,7 +178,10 @@ def test_a_failure_blocks_what_needs_it_keeps_the_rest_and_the_next_run_resumes(
     assert caught.value.exit_code == errors.DataError.exit_code
     assert (chain.root / kept).is_file()
     assert {key: status for key, (status, _) in reasons().items()} == {
-        "prepare-BTCUSDT": "failed", "prepare-ETHUSDT": "fresh", "join": "never run"}
+        "prepare-BTCUSDT": "failed",
+        "prepare-ETHUSDT": "fresh",
+        "join": "never run",
+    }
     chain.write("data/raw/BTCUSDT.txt", "a")
     assert executed(run()) == ["join", "prepare-BTCUSDT"]
     assert not (chain.root / kept).exists()
@@ -214,6 +217,7 @@ def test_nothing_is_tracked_when_nothing_ran_and_what_was_left_untracked_is_logg
     assert [[stage.status for stage in logged.stages] for logged in no_tracking] == [["done"] * 3]
     edit_input_without_effect(chain)
     with monkeypatch.context() as patched:
+
         def broken(_):
             raise errors.QuantalphaError("MLflow: disk full")
 
@@ -241,8 +245,16 @@ def test_progress_is_plain_lines_on_stderr_away_from_a_terminal(chain, capsys):
 
 def test_no_secret_reaches_record_or_error(chain, monkeypatch):
     monkeypatch.setenv("EXCHANGE_API_SECRET", "hunter2hunter2")
-    chain.pipeline("chain", join={"notebook": "prepare", "foreach": "symbol", "params": ["labels", "pipeline"],
-                                  "inputs": {"raw": "data/raw/{symbol}.txt"}, "outputs": {"clean": "data/clean/{symbol}.txt"}})
+    chain.pipeline(
+        "chain",
+        join={
+            "notebook": "prepare",
+            "foreach": "symbol",
+            "params": ["labels", "pipeline"],
+            "inputs": {"raw": "data/raw/{symbol}.txt"},
+            "outputs": {"clean": "data/clean/{symbol}.txt"},
+        },
+    )
     run("pipeline.dask_address=tcp://user:hunter2hunter2@host:1")
     record = chain.read("data/pipeline/chain/state/join-BTCUSDT.json")
     assert "tcp://***:***@host:1" in record
