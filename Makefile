@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test lint bench
 
 setup: $(READY)
 
@@ -28,6 +28,3 @@ lint: $(READY)
 
 bench: $(READY)
 	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
-
-clean:
-	rm -rf data/* mlruns/* && touch data/.gitkeep mlruns/.gitkeep

@@ -9,12 +9,15 @@
 Nothing is parsed before its hash is checked, nothing stored is executed; an extra, missing or altered file or a link is refused by name.
 """
 
+import contextlib
+import fcntl
 import json
 import os
 import shutil
 import tempfile
+import time
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import count, zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +36,9 @@ MANIFEST = "manifest.json"
 PARTS = {"params.json", "gate.json", "check.json", "model.json"}
 TREES = {"trees.txt", "trees.json"}
 SECTIONS = ("features", "labels", "policy", "account", "costs", "stops")
-MANIFEST_KEYS = ("format", "files", "lock_sha256", "code_version", "data")
+MANIFEST_KEYS = ("format", "files", "lock_sha256", "code_version", "data", "until")
 CHECK_ROWS = 16
+STALE = 3600  # seconds after which an unfinished folder is a killed writer's
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class Origin:
     venue: str
     sections: dict
     data: dict
+    until: str  # open time of the last research bar, ISO: the model may have learnt from anything up to it
     lock_sha256: str
     code_version: str
 
@@ -78,21 +83,21 @@ class Bundle:
     gate: dict
     manifest: dict
 
+    @property
+    def until(self) -> pd.Timestamp:
+        """Open time of the last bar the model may have learnt from; what it does before is no evidence."""
+        return pd.Timestamp(self.manifest["until"])
+
 
 def write(folder: Path, content: BundleContent) -> Bundle:
-    """Seal `content` as `folder`/<id>: built under a temporary name, synced, loaded, then renamed. The same content has the same id."""
+    """Seal `content` as `folder`/<id>: built under a temporary name, synced, loaded, then renamed. The same content has the same id:
+    a sound bundle of that id stays, a damaged one moves aside as .damaged-<id>-<n>."""
     _require_passed(content.gate, "gate report")
-    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".bundle-", dir=folder))
-    try:
+    with _scratch(folder) as scratch:
         id = _fill(scratch, content)
         load(scratch, id)
-        if not (folder / id).exists():
-            os.rename(scratch, folder / id)
-            sync(folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        _place(scratch, folder / id)
     return load(folder / id)
 
 
@@ -220,6 +225,33 @@ def title(folder: Path) -> str:
     return f"bundle {Path(folder).name[:12]}"
 
 
+@contextlib.contextmanager
+def _scratch(folder: Path):
+    """A temporary folder in `folder`, which no other writer enters meanwhile; what killed writers left there is swept."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        for left in folder.glob(".bundle-*"):
+            if time.time() - left.lstat().st_mtime > STALE:
+                shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=".bundle-", dir=folder, ignore_cleanup_errors=True) as scratch:
+            yield Path(scratch)
+    finally:
+        os.close(handle)
+
+
+def _place(scratch: Path, final: Path) -> None:
+    """Rename to the final name, unless a sound bundle has it; whatever else has it moves aside."""
+    if os.path.lexists(final):
+        with contextlib.suppress(DataError):
+            verify(final)
+            return
+        names = (final.with_name(f".damaged-{final.name}-{n}") for n in count(1))
+        os.rename(final, next(name for name in names if not os.path.lexists(name)))
+    os.rename(scratch, final)
+    sync(final.parent)
+
+
 def _fill(folder: Path, content: BundleContent) -> str:
     """Write every file, the manifest last; the bundle's id."""
     origin = content.origin
@@ -232,7 +264,9 @@ def _fill(folder: Path, content: BundleContent) -> str:
     for name, value in parts.items():
         (folder / name).write_bytes(to_json(value))
     hashes = {name: sha256(folder / name) for name in sorted([*names, *parts])}
-    manifest = {"format": FORMAT, "files": hashes} | {name: getattr(origin, name) for name in ("lock_sha256", "code_version", "data")}
+    manifest = {"format": FORMAT, "files": hashes} | {
+        name: getattr(origin, name) for name in ("lock_sha256", "code_version", "data", "until")
+    }
     (folder / MANIFEST).write_bytes(to_json(manifest))
     for entry in (*folder.iterdir(), folder):
         sync(entry)

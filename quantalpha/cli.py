@@ -136,10 +136,12 @@ def import_(
     from quantalpha import market
 
     lake = market.Lake(config.path("data/raw"))
+    if funding is not None and not funding.is_file():
+        raise UsageError(f"--funding: no file {funding}")
+    config.path(f"data/raw/{symbol}.manifest.json").unlink(missing_ok=True)  # whatever happens now, the download stage looks again
     rows = [market.import_file(file, symbol, timeframe, lake, replace=replace, timezone=timezone)]
     if funding is not None:
         rows.append(market.import_file(funding, symbol, timeframe, lake, funding=True, replace=replace, timezone=timezone))
-    config.path(f"data/raw/{symbol}.manifest.json").unlink(missing_ok=True)  # the download stage looks at the lake again
     shown = [{key: str(row[key]) for key in ("stored", "rows", "first", "last", "missing", "duplicates", "impossible")} for row in rows]
     show(rows, as_json, table("imported", shown))
 
@@ -150,6 +152,7 @@ def exchange(
     speed: Annotated[float | None, typer.Option(help="Tape seconds per second; 0 stops the clock.")] = None,
     port: Annotated[int | None, typer.Option(help="0 takes a free one.")] = None,
     now: Annotated[str | None, typer.Option(help="Where on the tape the clock starts, such as 2024-01-31.")] = None,
+    parent: Annotated[int | None, typer.Option(hidden=True)] = None,
     profile: Profile = "demo", overrides: Overrides = (),
 ) -> None:  # fmt: skip
     """Run the practice exchange: Binance USD-M market data from a tape, on this machine only."""
@@ -157,7 +160,7 @@ def exchange(
 
     given = {"tape": tape, "speed": speed, "port": port, "now": now}
     settings = [f"exchange.{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
-    practice.run(config.load(profile, [*overrides, *settings]))
+    practice.run(config.load(profile, [*overrides, *settings]), parent)
 
 
 @app.command()
@@ -190,7 +193,8 @@ def promote(
         if run_now and as_json:
             result["session"] = _session("paper", found.bundle, params, quiet=True).to_dict()
     if not as_json:
-        print(f"sealed {found.bundle.id[:12]}; {promotion.registered_name(found.bundle.symbol, found.bundle.timeframe)}@{to} points to it")
+        name = promotion.registered_name(found.bundle.venue, found.bundle.symbol, found.bundle.timeframe)
+        print(f"sealed {found.bundle.id[:12]}; {name}@{to} points to it")
         if run_now:
             show_session(_session("paper", found.bundle, params), as_json)
 
@@ -198,7 +202,7 @@ def promote(
 @app.command()
 def run(
     mode: Annotated[str, typer.Option(help="paper: live bars; replay: recorded bars.")] = "paper",
-    model: Annotated[str | None, typer.Option(help="Registered model, such as BTCUSDT-1h; default: the first with alias paper.")] = None,
+    model: Annotated[str | None, typer.Option(help="Registered model; default: the first of data.symbols with alias paper.")] = None,
     bars: Annotated[Path | None, typer.Option(help="replay: parquet of clean bars.")] = None,
     session: Annotated[str | None, typer.Option(help="Name of the session; default: time and bundle.")] = None,
     profile: Profile = "default", overrides: Overrides = (), as_json: AsJson = False,
@@ -219,12 +223,10 @@ def reconcile(
     as_json: AsJson = False,
 ) -> None:
     """Replay a session's bars through the research code; exit 6 unless every decision, fill and cent comes out again."""
-    from quantalpha import bundle, promotion, runner
+    from quantalpha import promotion, runner
 
     folder = runner.session_folder(session)
-    card = bundle.read_json(folder / "session.json")
-    sealed = bundle.load(Path(card["bundle_folder"]), card["bundle"])
-    report = promotion.reconcile(sealed, promotion.Recorded(**runner.recorded(folder)))
+    report = promotion.reconcile(runner.session_bundle(folder), promotion.Recorded(**runner.recorded(folder)))
     with judged({"session": folder.name} | report.to_dict(), as_json, table(f"session {folder.name} against its backtest", report.rows())):
         if not report.agrees:
             raise ReconcileError(f"session {folder.name}: paper and backtest differ; the table names the first difference of each line")
@@ -269,13 +271,17 @@ def show_session(summary, as_json: bool) -> None:
     """What a session came to."""
     rows = [{"": key, "value": str(value)} for key, value in summary.to_dict().items()]
     show(summary.to_dict(), as_json, table(f"{summary.mode} session", rows))
+    if summary.in_sample:
+        told = f"{summary.in_sample} of {summary.decisions} decisions lie on bars the model may have learnt from"
+        print(f"warning: {told}: the money they made is no evidence", file=sys.stderr)
 
 
 def _promoted(model: str | None, params: config.Params):
     """The verified bundle behind alias paper of `model`, or of the first of data.symbols that has one."""
     from quantalpha import bundle, promotion, tracking
 
-    names = [model] if model is not None else [promotion.registered_name(symbol, params.data.timeframe) for symbol in params.data.symbols]
+    markets = [(venue, symbol, params.data.timeframe) for venue in (params.venue.kept_as, config.IMPORT) for symbol in params.data.symbols]
+    names = [model] if model is not None else [promotion.registered_name(*market) for market in markets]
     folders = [folder for folder in (tracking.find_alias(name, "paper") for name in names) if folder is not None]
     if not folders:
         raise UsageError(f"run: no bundle has alias paper among {', '.join(names)}; promote a run first: `quantalpha promote latest`")

@@ -6,9 +6,9 @@
 The values (and the only defaults) stand in `params.yaml`; a profile overlays it, `section.key=value` overlays both.
 """
 
-import os
+import hashlib
+import re
 from datetime import UTC, date, datetime
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,6 +17,12 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from quantalpha import timeframe
 from quantalpha.errors import UsageError, did_you_mean
+from quantalpha.files import sha256
+from quantalpha.secrets import environment as environment  # everybody reads these from here
+from quantalpha.secrets import mask as mask
+from quantalpha.secrets import secret as secret
+from quantalpha.workspace import path as path
+from quantalpha.workspace import root as root
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -46,9 +52,21 @@ def _timeframe(value):
     return value
 
 
+def _address(value: str) -> str:
+    """scheme://host:port and nothing else: a path would be dropped, a password would be stored with every run."""
+    match = re.fullmatch(r"(https?|wss?|tcp|tls)://([^/\s@]+)/?", value)
+    if match is None:
+        raise ValueError("an address such as http://127.0.0.1:8899, with no path, user or password")
+    return value.rstrip("/")
+
+
+Address = Annotated[str, AfterValidator(_address)]
 Instant = Annotated[datetime, BeforeValidator(_instant)]
 Timeframe = Annotated[str, AfterValidator(_timeframe)]
 Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9]{2,30}$")]
+
+
+IMPORT = "import"  # the venue name of the user's own files
 
 
 class Section(BaseModel):
@@ -58,8 +76,8 @@ class Section(BaseModel):
 class Venue(Section):
     name: str
     source: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,60}$")] | None
-    rest_url: str | None
-    ws_url: str | None
+    rest_url: Address | None
+    ws_url: Address | None
     timeout: Positive
 
     @property
@@ -96,6 +114,7 @@ class Clean(Section):
     duplicates: Literal["first", "last", "fail"]
     impossible: Literal["drop", "fail"]
     max_missing: Fraction
+    funding_gaps: Literal["report", "fail"]
 
 
 class Labels(Section):
@@ -162,6 +181,7 @@ class StopParams(Section):
 
 class Gate(Section):
     min_trades: Count
+    min_cost: Annotated[float, Field(ge=0, lt=0.1)]
     random_seeds: Annotated[int, Field(ge=20)]
     causality_cuts: Count
 
@@ -169,7 +189,7 @@ class Gate(Section):
 class Pipeline(Section):
     executor: Literal["local", "dask"]
     workers: Count
-    dask_address: str | None
+    dask_address: Address | None
 
     @model_validator(mode="after")
     def _addressed(self):
@@ -250,24 +270,6 @@ def stage_params(params: dict[str, Any], profile: str = "demo"):
     return Sections({name: getattr(checked, name) for name in params})
 
 
-@cache
-def root() -> Path:
-    """The workspace: QUANTALPHA_ROOT, or the nearest folder above the current one that holds `params.yaml`."""
-    named = os.environ.get("QUANTALPHA_ROOT")
-    if named:
-        return Path(named).resolve()
-    here = Path.cwd().resolve()
-    for folder in (here, *here.parents):
-        if (folder / "params.yaml").is_file():
-            return folder
-    raise UsageError(f"no params.yaml in {here} or above it; run inside a quantalpha workspace or set QUANTALPHA_ROOT")
-
-
-def path(text: str) -> Path:
-    """A path of the workspace: relative ones start at its root, whatever the current folder (a notebook's is notebooks/)."""
-    return root() / text
-
-
 def load(profile: str = "default", overrides=(), source: Path | None = None) -> Params:
     """`params.yaml` under a profile and `section.key=value` overrides.
 
@@ -291,14 +293,23 @@ def load(profile: str = "default", overrides=(), source: Path | None = None) -> 
 
 def _name_tape(values: dict) -> dict:
     """`{tape}` in venue.source becomes a short hash of what is played, so that two tapes never share a folder of the raw lake."""
-    import hashlib
-
     venue = values.get("venue")
     if not isinstance(venue, dict) or "{tape}" not in str(venue.get("source")):
         return values
-    played = repr((values.get("synthetic"), (values.get("exchange") or {}).get("tape")))
-    digest = hashlib.sha256(played.encode()).hexdigest()[:8]
+    digest = hashlib.sha256("\n".join(_played(values)).encode()).hexdigest()[:8]
     return values | {"venue": venue | {"source": venue["source"].replace("{tape}", digest)}}
+
+
+def _played(values: dict) -> list[str]:
+    """What decides a tape's bars: a file's content, or the generator and its parameters (faulty ones are reported by the check to come)."""
+    tape = str((values.get("exchange") or {}).get("tape"))
+    if tape != "synthetic":
+        return [tape, sha256(path(tape)) if path(tape).is_file() else "absent"]
+    try:
+        settings = Synthetic.model_validate(values.get("synthetic")).model_dump_json()
+    except ValidationError:
+        settings = "faulty"
+    return [settings, sha256(Path(__file__).parent / "market" / "synthetic.py")]
 
 
 def _parse_override(text: str) -> dict:
@@ -351,35 +362,3 @@ def _known(path) -> list[str]:
     for part in path:
         model = model.model_fields[part].annotation
     return list(model.model_fields)
-
-
-SECRET_NAMES = ("KEY", "SECRET", "TOKEN", "PASSWORD", "PASSPHRASE")
-
-
-@cache
-def _environment() -> dict[str, str]:
-    from dotenv import dotenv_values
-
-    try:
-        stored = dotenv_values(root() / ".env")
-    except UsageError:
-        stored = {}
-    return {name: value for name, value in {**stored, **os.environ}.items() if value}
-
-
-def secret(name: str) -> str:
-    """A secret from the environment or `.env`. Raises UsageError naming the variable, never its value."""
-    try:
-        return _environment()[name]
-    except KeyError:
-        raise UsageError(f"secret {name}: not set; put it into .env (see .env.example) or the environment") from None
-
-
-def mask(text: str) -> str:
-    """`text` with every known secret, and any password inside a URL, replaced by ***."""
-    import re
-
-    hidden = [v for n, v in _environment().items() if any(word in n.upper() for word in SECRET_NAMES) and len(v) >= 6]
-    for value in sorted(hidden, key=len, reverse=True):
-        text = text.replace(value, "***")
-    return re.sub(r"(?<=://)([^/\s:@]+):([^/\s@]+)@", "***:***@", text)

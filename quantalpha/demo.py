@@ -5,6 +5,7 @@ the gate, the second is its negative control.
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -14,8 +15,10 @@ from pathlib import Path
 
 from quantalpha import config
 from quantalpha.errors import ExchangeError, GateRefused, QuantalphaError, ReconcileError, UsageError
+from quantalpha.files import write_atomic
 
 PAPER_SPEED = 36_000.0  # tape seconds a second: ten hourly bars
+SUMMARY = "data/runs/latest/summary.json"
 PATIENCE = 60.0  # seconds the exchange may take to answer
 NEXT = (
     "jupyter lab                                            # notebooks/00_quickstart.ipynb",
@@ -32,13 +35,14 @@ def run(overrides: Sequence[str] = (), quiet: bool = False) -> dict:
     overrides, say = list(overrides), (lambda text: None) if quiet else print
     params = config.load("demo", overrides)
     _check_address(params)
+    config.path(SUMMARY).unlink(missing_ok=True)  # a failed demo leaves no summary of an older one
     seconds: dict[str, float] = {}
     with _timed(seconds, "pipeline"):
         say("1/4 research: practice exchange on a synthetic tape, then the notebooks of pipelines/research.yaml")
         ran = _research(overrides, quiet)
     with _timed(seconds, "gate"):
         say("2/4 gate: the best candidate of each market is judged")
-        attempts = _judge(params)
+        attempts = _judge(ran["run_id"], params)
     with _timed(seconds, "paper"):
         say(f"3/4 paper: {params.runner.bars} bars of live trading, {PAPER_SPEED / 3600:g} hours a second")
         champion, session = _trade(attempts, params, overrides, quiet)
@@ -46,7 +50,7 @@ def run(overrides: Sequence[str] = (), quiet: bool = False) -> dict:
         say("4/4 reconcile: the same bars through the research code")
         agreement = _reconcile(champion, session)
     summary = _summary(params, ran, attempts, session, agreement, seconds)
-    _write(config.path("data/runs/latest/summary.json"), summary)
+    write_atomic(config.path(SUMMARY), json.dumps(summary, indent=2) + "\n")
     return summary
 
 
@@ -69,7 +73,7 @@ def text(summary: dict) -> str:
         f"position {paper['position']:+.3f}",
         f"reconcile  {agreed['decisions']} of {paper['decisions']} decisions, {agreed['fills']} of {paper['fills']} fills, "
         f"largest money difference {agreed['difference']:.1e}",
-        f"total      {sum(summary['seconds'].values()):.0f} s; everything in data/runs/latest/summary.json",
+        f"total      {sum(summary['seconds'].values()):.0f} s; everything in {SUMMARY}",
         "",
         "Next:",
         *(f"  {command}" for command in summary["next"]),
@@ -98,12 +102,12 @@ def _research(overrides: list[str], quiet: bool) -> dict:
     return {"run_id": report.run_id, "executed": executed, "skipped": len(report.rows) - executed, "seconds": round(report.seconds, 2)}
 
 
-def _judge(params: config.Params) -> list:
+def _judge(run_id: str, params: config.Params) -> list:
     """One attempt for each market: that of its best candidate by net Sharpe."""
     from quantalpha import promotion
 
     best = {}
-    for run in promotion.candidates("latest"):
+    for run in promotion.candidates(run_id):
         best.setdefault(run.tags["symbol"], run)
     return [promotion.promote_run(run, "paper", params.gate) for run in best.values()]
 
@@ -136,6 +140,8 @@ def _reconcile(champion, session) -> dict:
 
 
 def _summary(params: config.Params, ran: dict, attempts: list, session, agreement: dict, seconds: dict[str, float]) -> dict:
+    from quantalpha.promotion import registered_name
+
     champion = next(attempt for attempt in attempts if attempt.bundle is not None)
     losers = [attempt for attempt in attempts if attempt.bundle is None]
     refused = [{"name": each.report.candidate, "run_id": each.run.run_id, "reason": _reasons(each)} for each in losers]
@@ -144,7 +150,7 @@ def _summary(params: config.Params, ran: dict, attempts: list, session, agreemen
         "pipeline": ran,
         "champion": {
             "name": champion.report.candidate, "run_id": champion.run.run_id, "bundle": champion.bundle.id,
-            "registered": f"{champion.bundle.symbol}-{champion.bundle.timeframe}",
+            "registered": registered_name(champion.bundle.venue, champion.bundle.symbol, champion.bundle.timeframe),
             "metrics": champion.report.evidence["metrics"], "best_baseline": _best_baseline(champion.report.evidence["baselines"]),
         },
         "refused": refused, "paper": session.to_dict(), "reconcile": agreement,
@@ -163,23 +169,28 @@ def _reasons(attempt) -> str:
 
 @contextmanager
 def _exchange(overrides: list[str], speed: float) -> Iterator[None]:
-    """The practice exchange in a process of its own, answering; ended with its block."""
+    """The practice exchange in a process of its own, answering; it ends with this block, and with this process however that ends."""
     settings = [word for each in overrides for word in ("--set", each)]
-    command = [sys.executable, "-m", "quantalpha", "exchange", "--profile", "demo", "--speed", str(speed), *settings]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "quantalpha", "exchange", "--profile", "demo", "--speed", str(speed), "--parent", str(os.getpid())]
+    process = subprocess.Popen([*command, *settings], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
-        for line in process.stdout:
-            if line.startswith("REST"):
-                break
-        else:
-            _, complaint = process.communicate(timeout=PATIENCE)
-            failure = ExchangeError(f"demo: the practice exchange did not start: {complaint.strip().splitlines()[-1]}")
-            failure.exit_code = process.returncode
-            raise failure
+        _await_address(process)
         yield
     finally:
         process.terminate()
         process.communicate(timeout=PATIENCE)
+
+
+def _await_address(process: subprocess.Popen) -> None:
+    """Return once the exchange has printed its address; raise its own complaint, with its exit code, if it ends instead."""
+    told = []
+    for line in process.stdout:
+        told.append(line.strip())
+        if line.startswith("REST"):
+            return
+    failure = ExchangeError(f"demo: the practice exchange did not start: {told[-1] if told else 'it said nothing'}")
+    failure.exit_code = process.wait(PATIENCE) or ExchangeError.exit_code
+    raise failure
 
 
 @contextmanager
@@ -187,10 +198,3 @@ def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     started = time.monotonic()
     yield
     seconds[name] = time.monotonic() - started
-
-
-def _write(path: Path, summary: dict) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}")
-    partial.write_text(json.dumps(summary, indent=2) + "\n")
-    partial.replace(path)

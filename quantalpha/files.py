@@ -1,7 +1,10 @@
 """Files that are whole or not there, and their hashes."""
 
+import fcntl
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -20,6 +23,15 @@ def write_atomic(path: Path, data: bytes | str) -> Path:
         temporary.unlink(missing_ok=True)
     sync(path.parent)
     return path
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """The block has `path` to itself among all processes of this machine; others wait. Not to be nested."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def sync(path: Path) -> None:

@@ -1,6 +1,6 @@
 """The record of every run, in MLflow: one parent for each pipeline run, a child for each stage, a grandchild for each fold.
 
-Store: `mlruns/mlflow.db` (SQLite) and `mlruns/artifacts` in the workspace, or MLFLOW_TRACKING_URI if that is set.
+Store: `mlruns/mlflow.db` (SQLite) and `mlruns/artifacts` in the workspace, or MLFLOW_TRACKING_URI if `.env` or the environment sets it.
 Only the process that drives a pipeline, or promotes, writes.
 """
 
@@ -8,12 +8,14 @@ import fcntl
 import json
 import logging
 import os
+import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,6 +26,9 @@ from quantalpha.errors import QuantalphaError, UsageError, did_you_mean
 
 EXPERIMENT = "quantalpha"
 ARTEFACTS = (".png", ".csv", ".json", ".html", ".txt")
+ACCOUNT = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")  # MLflow reads them from the environment only
+SQLITE = "sqlite:///"
+SERVER_GRACE = 5.0  # seconds the page's processes have to end by themselves
 CHUNK = 100  # MLflow takes so many params or tags at once
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
@@ -94,6 +99,26 @@ def log_run(run: PipelineRun) -> str:
         return parent
 
 
+def store_name() -> str:
+    """Where runs are logged now, without its password."""
+    return config.mask(_uri())
+
+
+def holds(run_id: str, store: str) -> bool:
+    """Whether the store of that name is the one in use and knows the run. A store that is not a local file is taken at its word.
+
+    Asks SQLite itself: importing MLflow takes seconds, and a pipeline run that has nothing to do asks this.
+    """
+    if store != store_name() or not _uri().startswith(SQLITE):
+        return store == store_name()
+    query = "SELECT 1 FROM runs WHERE run_uuid = ? AND lifecycle_stage = 'active'"
+    try:
+        with closing(sqlite3.connect(f"{Path(_uri().removeprefix(SQLITE)).absolute().as_uri()}?mode=ro", uri=True)) as database:
+            return database.execute(query, [run_id]).fetchone() is not None
+    except sqlite3.Error:  # no such file, or no store of MLflow
+        return False
+
+
 def find_run(wanted: str) -> RunInfo:
     """A run by its name (the newest so named, such as train-BTCUSDT-lightgbm), its id, or the beginning of its id. Raises UsageError."""
     named = _search([f"attributes.run_name = '{_quoted(wanted)}'"], 1)
@@ -108,31 +133,51 @@ def find_run(wanted: str) -> RunInfo:
     return begun[0]
 
 
-def runs(*, pipeline: str | None = None, stage: str | None = None, parent: str | None = None) -> list[RunInfo]:
-    """Logged runs, newest first: of a pipeline, of a stage, of one parent. Folds are listed by their stage's run as `parent` only."""
-    wanted = {"pipeline": pipeline, "stage": stage, "mlflow.parentRunId": parent}
+def runs(*, kind: str | None = None, pipeline: str | None = None, stage: str | None = None, parent: str | None = None) -> list[RunInfo]:
+    """Logged runs, newest first: of a kind (pipeline, stage), of a pipeline, of a stage, of one parent.
+
+    Folds are listed by their stage's run as `parent` only.
+    """
+    wanted = {"kind": kind, "pipeline": pipeline, "stage": stage, "mlflow.parentRunId": parent}
     terms = [f"tags.`{key}` = '{_quoted(value)}'" for key, value in wanted.items() if value is not None]
     return _search(terms if parent is not None else [*terms, "tags.kind != 'fold'"], None)
 
 
 def artifact_folder(run_id: str) -> Path:
-    """Where a run's artifacts lie on this machine (fetched first, if the store is remote)."""
+    """Where a run's artifacts lie on this machine (fetched into data/cache first, if the store is remote)."""
     with _explained(f"artifacts of run {run_id} cannot be read"):
         uri = _client().get_run(run_id).info.artifact_uri
         if uri.startswith("file://"):
             return _path_of(uri)
-        return Path(_client().download_artifacts(run_id, ""))
+        kept = config.path("data/cache") / "runs" / run_id
+        kept.mkdir(parents=True, exist_ok=True)
+        return Path(_client().download_artifacts(run_id, "", str(kept)))
 
 
 def register(name: str, folder: Path, run_id: str, alias: str) -> str:
-    """Enters an immutable folder (a bundle) into the model registry, moves `alias` to it last; returns the version. Twice is harmless."""
+    """Enters an immutable folder (a bundle) into the model registry, moves `alias` to it last; returns the version. Twice is harmless.
+
+    Raises QuantalphaError where the registry is a remote server's, which refuses folders of this machine.
+    """
+    if _is_remote():
+        raise QuantalphaError(
+            f"model {name}: the registry at {store_name()} cannot hold a folder of this machine; {folder} is sealed and kept; "
+            "unset MLFLOW_TRACKING_URI (also in .env), run the pipeline once, which logs its results in mlruns/, and promote again"
+        )
     with _explained(f"model {name} cannot be registered"):
         client, source = _client(), folder.resolve().as_uri()
-        if not client.search_registered_models(f"name = '{_quoted(name)}'"):
-            client.create_registered_model(name)
-        entered = [version for version in client.search_model_versions(f"name = '{_quoted(name)}'") if version.source == source]
-        version = entered[0] if entered else client.create_model_version(name, source, run_id)
-        client.set_registered_model_alias(name, alias, version.version)
+        with _locked():
+            return _enter(client, name, source, run_id, alias)
+
+
+def _enter(client, name: str, source: str, run_id: str, alias: str) -> str:
+    """Look, then create what is missing: one process at a time."""
+    found = f"name = '{_quoted(name)}'"
+    if not client.search_registered_models(found):
+        client.create_registered_model(name)
+    entered = [version for version in client.search_model_versions(found) if version.source == source]
+    version = entered[0] if entered else client.create_model_version(name, source, run_id)
+    client.set_registered_model_alias(name, alias, version.version)
     return str(version.version)
 
 
@@ -154,7 +199,12 @@ def log_report(run_id: str, file: str, report: dict, tags: dict[str, str]) -> No
 
 
 def ui(port: int, host: str = "127.0.0.1") -> int:
-    """Serves the store's web page until interrupted; returns its exit code. Raises UsageError where the port is taken."""
+    """Serves the store's web page until SIGINT, SIGTERM or SIGHUP; returns its exit code, 0 when so ended.
+
+    Raises UsageError where the port is taken, or where the store is a server's, which has a page of its own.
+    """
+    if _is_remote():
+        raise UsageError(f"ui: runs are kept by the server MLFLOW_TRACKING_URI names; open {store_name()} in a browser")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -162,13 +212,45 @@ def ui(port: int, host: str = "127.0.0.1") -> int:
         except OSError as error:
             raise UsageError(f"--port: {host}:{port} cannot be used ({error.strerror}); choose another") from None
     _experiment()
-    where = ["--host", host, "--port", str(port), "--backend-store-uri", _uri(), "--default-artifact-root", _artifact_root().as_uri()]
-    process = subprocess.Popen([sys.executable, "-m", "mlflow", "server", "--workers", "1", *where], env=os.environ | QUIET)
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", host, "--port", str(port)]
+    store = {
+        "MLFLOW_BACKEND_STORE_URI": _uri(),
+        "MLFLOW_DEFAULT_ARTIFACT_ROOT": _artifact_root().as_uri(),
+    }  # may hold a password: no argument
+    with as_interrupt(signal.SIGTERM, signal.SIGHUP):
+        process = subprocess.Popen(command, env=os.environ | QUIET | store, process_group=0)
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            _end_group(process)
+
+
+@contextmanager
+def as_interrupt(*numbers: signal.Signals) -> Iterator[None]:
+    """These signals, as a service manager or a closing terminal sends them, end what is inside as Ctrl-C does (unless they are ignored)."""
+    previous = {number: signal.getsignal(number) for number in numbers if signal.getsignal(number) != signal.SIG_IGN}
+    for number in previous:
+        signal.signal(number, signal.default_int_handler)
     try:
-        return process.wait()
-    except KeyboardInterrupt:
-        process.terminate()
-        return process.wait()
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _end_group(process: subprocess.Popen) -> None:
+    """Ends a process that leads a group, and whatever it started."""
+    with suppress(ProcessLookupError):  # all are gone
+        try:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(SERVER_GRACE)
+        except subprocess.TimeoutExpired:
+            print("MLflow's page did not end when asked; it is killed", file=sys.stderr)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def _log_stage(experiment: str, parent: str, stage: StageRun, common: dict[str, str]) -> None:
@@ -251,13 +333,22 @@ def _quoted(text: str) -> str:
 
 def _end_dead_runs(pipeline: str) -> None:
     """Marks runs as killed whose driver died while logging: the caller holds this workspace's pipeline, so no other driver is alive."""
-    if not os.environ.get("MLFLOW_TRACKING_URI"):
+    if _uri() == _own_uri():
         for run in _search([f"tags.pipeline = '{_quoted(pipeline)}'", "attributes.status = 'RUNNING'"], None):
             _client().set_terminated(run.run_id, "KILLED")
 
 
 def _uri() -> str:
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{config.root() / 'mlruns' / 'mlflow.db'}"
+    return config.environment().get("MLFLOW_TRACKING_URI") or _own_uri()
+
+
+def _own_uri() -> str:
+    return f"{SQLITE}{config.root() / 'mlruns' / 'mlflow.db'}"
+
+
+def _is_remote() -> bool:
+    """A tracking server's, not a database this process opens itself."""
+    return _uri().startswith(("http://", "https://"))
 
 
 def _artifact_root() -> Path:
@@ -279,18 +370,26 @@ def _experiment() -> str:
 @cache
 def _store(uri: str):
     """(client, experiment id). The database and the experiment are created by one process at a time: two at once would both fail."""
-    os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
+    account = {name: value for name, value in config.environment().items() if name in ACCOUNT}
+    os.environ.update({name: value for name, value in (QUIET | account).items() if name not in os.environ})
     from mlflow import MlflowClient
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    with _locked():
+        client = MlflowClient(uri, uri)
+        known = client.get_experiment_by_name(EXPERIMENT)
+        place = None if _is_remote() else _artifact_root().as_uri()
+        return client, known.experiment_id if known is not None else client.create_experiment(EXPERIMENT, place)
+
+
+@contextmanager
+def _locked() -> Iterator[None]:
+    """Held by one process of this workspace at a time; not to be entered twice by one."""
     _artifact_root().mkdir(parents=True, exist_ok=True)
     with (_artifact_root().parent / ".lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        client = MlflowClient(uri, uri)
-        known = client.get_experiment_by_name(EXPERIMENT)
-        place = None if uri.startswith("http") else _artifact_root().as_uri()
-        return client, known.experiment_id if known is not None else client.create_experiment(EXPERIMENT, place)
+        yield
 
 
 @contextmanager
@@ -303,4 +402,5 @@ def _explained(consequence: str) -> Iterator[None]:
     except Exception as error:
         if not type(error).__module__.startswith(("mlflow.", "sqlalchemy.", "alembic.")):
             raise
-        raise QuantalphaError(f"MLflow: {consequence}: {config.mask(str(error).strip().splitlines()[0])}") from error
+        first = next(iter(config.mask(str(error)).strip().splitlines()), type(error).__name__)
+        raise QuantalphaError(f"MLflow: {consequence}: {first}") from error

@@ -25,8 +25,9 @@ def build(folder: Path, bars: pd.DataFrame, settings: config.Params, *, symbol: 
     x = features.build(settings.features).compute(bars)
     known = x.notna().all(axis=1)
     model = models.create("lightgbm", settings.models).fit(x[known].to_numpy(), label[known].to_numpy())
+    until = bars.index[-1].isoformat()
     origin = bundle.Origin(
-        symbol, timeframe, settings.venue.kept_as, settings.sections(bundle.SECTIONS), {"bars": "test"}, "0" * 64, "test"
+        symbol, timeframe, settings.venue.kept_as, settings.sections(bundle.SECTIONS), {"bars": "test"}, until, "0" * 64, "test"
     )
     gate = {"passed": True, "lines": [{"name": "test", "passed": True}]}
     return bundle.write(folder, bundle.BundleContent(origin, model, bars, gate))

@@ -11,7 +11,8 @@ PACKAGE = Path(__file__).parents[1] / "quantalpha"
 
 LAYERS = [
     {"errors", "files"},
-    {"timeframe"},
+    {"workspace", "timeframe"},
+    {"secrets"},
     {"config", "schema"},
     {"perp"},
     {"market", "features", "labels"},

@@ -1,7 +1,10 @@
 """The bundle: what goes in comes out to the bit, and whatever was touched on the way is refused by name."""
 
 import json
+import os
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -44,7 +47,9 @@ def content(kind="lightgbm", **changes):
     features = build(SECTIONS["features"])
     x = features.compute(bars).iloc[features.lookback :].to_numpy()
     y = np.sign(bars["close"].shift(-1) - bars["close"]).fillna(0).iloc[features.lookback :].to_numpy()
-    origin = Origin("BTCUSDT", "1h", "binanceusdm", SECTIONS, {"clean": {"sha256": "ab" * 32}}, "cd" * 32, "0.1.0")
+    origin = Origin(
+        "BTCUSDT", "1h", "binanceusdm", SECTIONS, {"clean": {"sha256": "ab" * 32}}, "2024-01-01T00:00:00+00:00", "cd" * 32, "0.1.0"
+    )
     return BundleContent(**({"origin": origin, "model": create(kind, MODELS).fit(x, y), "bars": bars, "gate": GATE} | changes))
 
 
@@ -256,10 +261,55 @@ def test_a_write_killed_before_the_manifest_is_no_bundle(copy):
         bundle.load(copy)
 
 
-def test_write_over_a_damaged_bundle_of_the_same_id_is_refused(sealed, copy):
-    (copy / "gate.json").write_text("{}")
-    with pytest.raises(DataError, match="gate.json was altered"):
-        bundle.write(copy.parent, content(sealed.model.kind))
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda f: (f / "gate.json").write_text("{}"),
+        lambda f: [shutil.rmtree(f), f.mkdir()],
+        lambda f: [shutil.rmtree(f), f.write_text("a file")],
+        lambda f: [shutil.rmtree(f), f.symlink_to("nowhere")],
+    ],
+    ids=["altered", "emptied", "a file", "a dangling link"],
+)
+def test_a_damaged_bundle_moves_aside_for_the_same_content(sealed, copy, damage):
+    for n in (1, 2):
+        damage(copy)
+        assert bundle.write(copy.parent, content(sealed.model.kind)).id == sealed.id
+        assert {p.name for p in copy.parent.iterdir()} == {sealed.id, *(f".damaged-{sealed.id}-{k + 1}" for k in range(n))}
+
+
+def test_a_sound_bundle_stays_where_it_is(sealed, copy):
+    before = copy.stat().st_ino
+    bundle.write(copy.parent, content(sealed.model.kind))
+    assert copy.stat().st_ino == before and [p.name for p in copy.parent.iterdir()] == [sealed.id]
+
+
+def test_writers_of_the_same_bundle_take_turns(tmp_path, monkeypatch):
+    inside, most, fill = [], [], bundle._fill
+
+    def slowly(folder, what):
+        inside.append(folder)
+        time.sleep(0.05)
+        most.append(len(inside))
+        id = fill(folder, what)
+        inside.remove(folder)
+        return id
+
+    monkeypatch.setattr(bundle, "_fill", slowly)
+    same = content()
+    with ThreadPoolExecutor(4) as pool:
+        written = list(pool.map(lambda _: bundle.write(tmp_path, same), range(4)))
+    assert len({sealed.id for sealed in written}) == 1 and most == [1] * 4
+    assert [p.name for p in tmp_path.iterdir()] == [written[0].id]
+
+
+def test_what_a_killed_writer_left_is_swept_after_an_hour(tmp_path):
+    for name, age in ((".bundle-old", 3700), (".bundle-new", 60)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "params.json").write_text("{}")
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    sealed = bundle.write(tmp_path, content())
+    assert {p.name for p in tmp_path.iterdir()} == {".bundle-new", sealed.id}
 
 
 def test_a_renamed_folder_and_a_missing_one_are_refused(copy):

@@ -1,8 +1,10 @@
 """Parameters: one clear line for every mistake; secrets never leave."""
 
+import json
+
 import pytest
 
-from quantalpha import config
+from quantalpha import config, secrets
 from quantalpha.errors import UsageError
 
 
@@ -29,6 +31,8 @@ def test_defaults_and_profiles_load_and_are_frozen():
         ("models.lightgbm.tree=5", ["models.lightgbm.tree", "did you mean 'trees'"]),
         ("policy.exit=0.9", ["policy", "exit 0.9", "enter"]),
         ("costs.taker=.nan", ["costs.taker", "nan"]),
+        ("venue.rest_url=http://me:hunter2@host", ["venue.rest_url", "no path, user or password"]),
+        ("venue.rest_url=https://gateway.example/binance", ["venue.rest_url", "no path"]),
         ("venue.ws_url=null", ["venue", "set both or neither"]),
         ("venue.source=null", ["venue", "source must say", "127.0.0.1:8899"]),
         ("pipeline.executor=dask", ["pipeline", "dask_address"]),
@@ -52,6 +56,17 @@ def test_two_tapes_never_share_a_folder_of_the_lake():
     )
     assert one == same and len({one, other, file}) == 3
     assert config.load("default").venue.kept_as == "binanceusdm"
+
+
+def test_a_tape_is_known_by_its_content(tmp_path):
+    tape = tmp_path / "bars.parquet"
+    names = []
+    for content in (b"one", b"two", b"one"):
+        tape.write_bytes(content)
+        names.append(config.load("demo", [f"exchange.tape={tape}"]).venue.kept_as)
+    assert names[0] == names[2] != names[1]
+    same = [config.load("demo", [f"synthetic.edge={{BTCUSDT: 0.0, ETHUSDT: {zero}}}"]).venue.kept_as for zero in ("0", "0.0")]
+    assert same[0] == same[1], "the same number, spelt otherwise"
 
 
 def test_unknown_profile_names_the_nearest():
@@ -80,8 +95,6 @@ def test_a_stage_reads_only_what_it_declared():
 
 
 def test_resolved_sections_round_trip_through_json():
-    import json
-
     full = config.load("demo")
     names = list(config.Params.model_fields)
     again = config.stage_params(json.loads(json.dumps(full.sections(names))))
@@ -89,22 +102,32 @@ def test_resolved_sections_round_trip_through_json():
 
 
 def test_secrets_come_from_the_environment_and_are_masked(monkeypatch):
-    monkeypatch.setattr(config, "_environment", lambda: {"BINANCE_API_SECRET": "s3cr3t-value", "HOME": "/home/user"})
+    monkeypatch.setattr(secrets, "environment", lambda: {"BINANCE_API_SECRET": "s3cr3t-value", "HOME": "/home/user"})
     assert config.secret("BINANCE_API_SECRET") == "s3cr3t-value"
     with pytest.raises(UsageError, match="BYBIT_API_KEY: not set"):
         config.secret("BYBIT_API_KEY")
     assert config.mask("key=s3cr3t-value at /home/user") == "key=*** at /home/user"
-    assert config.mask("postgresql://me:hunter2@db/x") == "postgresql://***:***@db/x"
+    assert (
+        config.mask("postgresql://me:hunter2@db/x and redis://:pw@h https://tok@h")
+        == "postgresql://***@db/x and redis://***@h https://***@h"
+    )
+
+
+def test_a_secret_of_several_lines_is_masked_line_by_line_and_as_json(monkeypatch):
+    pem = "-----BEGIN-----\nabcdefgh\nijklmnop\n-----END-----"
+    monkeypatch.setattr(secrets, "environment", lambda: {"VENUE_KEY": pem})
+    for text in (pem, "line abcdefgh of it", json.dumps({"key": pem})):
+        assert "abcdefgh" not in config.mask(text) and "ijklmnop" not in config.mask(text)
 
 
 def test_secrets_are_read_from_dotenv(tmp_path, monkeypatch):
     (tmp_path / ".env").write_text("QA_TEST_TOKEN=abcdef123\n")
     monkeypatch.setenv("QUANTALPHA_ROOT", str(tmp_path))
     config.root.cache_clear()
-    config._environment.cache_clear()
+    config.environment.cache_clear()
     try:
         assert config.secret("QA_TEST_TOKEN") == "abcdef123"
         assert "abcdef123" not in config.mask("token abcdef123")
     finally:
         config.root.cache_clear()
-        config._environment.cache_clear()
+        config.environment.cache_clear()

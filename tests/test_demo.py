@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import shutil
 import sqlite3
 from dataclasses import dataclass
@@ -105,7 +106,7 @@ def test_its_summary_names_the_champion_the_refusal_and_the_agreement(shown):
     summary = shown.summary
     assert summary["pipeline"]["executed"] == len(STAGES) and summary["pipeline"]["skipped"] == 0
     champion = summary["champion"]
-    assert (champion["name"], champion["registered"]) == (CHAMPION, "BTCUSDT-1h")
+    assert champion["name"] == CHAMPION and re.fullmatch(r"practice-[0-9a-f]{8}-BTCUSDT-1h", champion["registered"])
     assert champion["metrics"]["sharpe_ratio"] > champion["best_baseline"]["sharpe_ratio"]
     assert champion["metrics"]["total_return"] > 0 and champion["metrics"]["n_trades"] >= 20
     (refused,) = summary["refused"]
@@ -146,7 +147,7 @@ def test_the_walk_forward_run_holds_metrics_curve_trades_and_the_executed_notebo
 
 
 def test_the_alias_points_to_a_bundle_that_verifies(shown, store):
-    version = store.get_model_version_by_alias("BTCUSDT-1h", "paper")
+    version = store.get_model_version_by_alias(shown.summary["champion"]["registered"], "paper")
     folder = Path(version.source.removeprefix("file://"))
     bundle.verify(folder)
     sealed = bundle.load(folder, shown.summary["champion"]["bundle"])

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -10,7 +11,9 @@ import time
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from quantalpha import config, tracking
@@ -26,16 +29,26 @@ def template(tmp_path_factory) -> Path:
 def root(template, monkeypatch) -> Path:
     """The workspace whose store the tests share."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setenv("QUANTALPHA_ROOT", str(template))
     monkeypatch.setenv("VENUE_API_KEY", "hunter2hunter2")
+    use(monkeypatch, template)
+    return template
+
+
+def use(monkeypatch, workspace: Path) -> None:
+    monkeypatch.setenv("QUANTALPHA_ROOT", str(workspace))
     _forget()
-    yield template
+
+
+@pytest.fixture(autouse=True)
+def forgotten():
+    """No test leaves its workspace behind."""
+    yield
     _forget()
 
 
 def _forget() -> None:
     config.root.cache_clear()
-    config._environment.cache_clear()
+    config.environment.cache_clear()
 
 
 @pytest.fixture
@@ -88,7 +101,7 @@ def test_a_run_has_a_child_for_each_stage_and_a_grandchild_for_each_fold(root, s
     assert math.isnan(child.metrics.pop("empty"))
     assert child.metrics == {"sharpe_ratio": 0.3, "n_trades": 12.0}
     assert (child.params["models.seed"], child.params["symbol"], child.params["many.p149"]) == ("7", "BTCUSDT", "149")
-    assert child.params["venue.rest_url"] == "http://***:***@host"
+    assert child.params["venue.rest_url"] == "http://***@host"
     assert (child.tags["sha256.data/features.parquet"], child.tags["sha256.data/model"], child.tags["stage_key"]) == ("aa", "bb", "k" * 64)
     assert (child.tags["symbol"], child.tags["model"]) == ("BTCUSDT", "lightgbm")
     folds = sorted(tracking.runs(parent=child.run_id), key=lambda fold: fold.name)
@@ -139,6 +152,66 @@ def test_a_folder_is_registered_once_and_its_alias_moves(root, stage, tmp_path):
     assert tracking.find_alias("BTCUSDT-1h", "live") is None
 
 
+def test_folders_may_be_registered_at_the_same_time(root, stage, tmp_path):
+    run = log(stage)
+    code = "import sys; from pathlib import Path; from quantalpha import tracking; print(tracking.register('twice', Path(sys.argv[1]), sys.argv[2], 'paper'))"
+    folders = [tmp_path / name for name in ("one", "two")]
+    started = [subprocess.Popen([sys.executable, "-c", code, str(folder), run], stdout=subprocess.PIPE, text=True) for folder in folders]
+    assert sorted(process.communicate()[0].strip() for process in started) == ["1", "2"]
+    assert tracking.find_alias("twice", "paper") in folders
+
+
+def test_the_store_says_what_it_holds_without_mlflow(root, stage, monkeypatch, tmp_path):
+    run, store = log(stage), tracking.store_name()
+    code = f"import sys; from quantalpha import tracking; print(tracking.holds({run!r}, {store!r}), 'mlflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split() == ["True", "False"]
+    assert not tracking.holds("0" * 32, store)
+    assert not tracking.holds(run, "sqlite:///elsewhere.db")
+    tracking._client().delete_run(run)
+    assert not tracking.holds(run, store)
+    use(monkeypatch, tmp_path)
+    for content in (None, "not a database " * 100):
+        if content is not None:
+            (tmp_path / "mlruns").mkdir()
+            (tmp_path / "mlruns/mlflow.db").write_text(content)
+        assert not tracking.holds(run, tracking.store_name())
+    assert [path.name for path in tmp_path.rglob("*")] == ["mlruns", "mlflow.db"]  # asking made nothing
+
+
+def test_the_tracking_server_may_stand_in_the_env_file(monkeypatch, tmp_path):
+    (tmp_path / ".env").write_text("MLFLOW_TRACKING_URI=http://me:hunter2hunter2@127.0.0.1:9\n")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    use(monkeypatch, tmp_path)
+    assert tracking._uri() == "http://me:hunter2hunter2@127.0.0.1:9"
+    assert tracking.store_name() == "http://***@127.0.0.1:9"
+    assert tracking.holds("a", "http://***@127.0.0.1:9") and not tracking.holds("a", "sqlite:///x")
+    with pytest.raises(UsageError, match=r"open http://\*\*\*@127.0.0.1:9 in a browser"):
+        tracking.ui(0)
+    with pytest.raises(
+        QuantalphaError, match="cannot hold a folder of this machine; .*bundle is sealed and kept; unset MLFLOW_TRACKING_URI"
+    ) as caught:
+        tracking.register("m", tmp_path / "bundle", "a", "paper")
+    assert "hunter2" not in str(caught.value)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:10")
+    _forget()
+    assert tracking._uri() == "http://127.0.0.1:10"
+
+
+def test_artifacts_of_a_server_are_kept_by_run(monkeypatch, tmp_path):
+    class Server:
+        def get_run(self, run_id):
+            return SimpleNamespace(info=SimpleNamespace(artifact_uri=f"mlflow-artifacts:/{run_id}"))
+
+        def download_artifacts(self, run_id, path, target):
+            (Path(target) / "candidate.json").write_text(run_id)
+            return target
+
+    use(monkeypatch, tmp_path)
+    monkeypatch.setattr(tracking, "_client", Server)
+    assert tracking.artifact_folder("abc") == tracking.artifact_folder("abc") == tmp_path / "data/cache/runs/abc"
+    assert (tmp_path / "data/cache/runs/abc/candidate.json").read_text() == "abc"
+
+
 def test_a_later_verdict_is_added_to_a_finished_run(root, stage):
     run = log(stage)
     tracking.log_report(run, "gate.json", {"passed": False, "venue": "hunter2hunter2"}, {"gate": "refused"})
@@ -155,8 +228,7 @@ def test_metrics_that_are_no_object_of_numbers_are_named(root, stage):
 def test_a_damaged_store_is_one_line(root, monkeypatch, tmp_path):
     (tmp_path / "mlruns").mkdir()
     (tmp_path / "mlruns/mlflow.db").write_text("not a database " * 100)
-    monkeypatch.setenv("QUANTALPHA_ROOT", str(tmp_path))
-    _forget()
+    use(monkeypatch, tmp_path)
     with pytest.raises(QuantalphaError, match="MLflow: runs cannot be listed: .*not a database"):
         tracking.runs()
 
@@ -170,18 +242,24 @@ def test_processes_may_create_the_store_at_the_same_time(tmp_path):
     assert len(set(answers)) == 1
 
 
-def test_the_page_is_served_and_a_taken_port_is_refused(root, stage):
-    log(stage)
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_page_is_served_a_taken_port_is_refused_and_nothing_stays_behind(root, stage, sign):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(UsageError, match=f"127.0.0.1:{port} cannot be used .*choose another"):
             tracking.ui(port)
-    process = subprocess.Popen([sys.executable, "-c", f"from quantalpha import tracking; tracking.ui({port})"], stderr=subprocess.DEVNULL)
+    code = f"from quantalpha import tracking; raise SystemExit(tracking.ui({port}))"
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     try:
         assert _answer(f"http://127.0.0.1:{port}/health") == b"OK"
+        served = psutil.Process(process.pid).children(recursive=True)
+        assert served and not any("mlflow.db" in word for each in served for word in each.cmdline())
+        process.send_signal(sign)
+        assert process.wait(timeout=30) == 0
+        assert psutil.wait_procs(served, timeout=10)[1] == []
     finally:
-        process.send_signal(2)
-        process.wait(timeout=30)
+        process.kill()
+        process.wait()
 
 
 def _answer(url: str) -> bytes:

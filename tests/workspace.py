@@ -80,7 +80,7 @@ class Workspace:
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
         """This process works in this workspace."""
-        caches = (config.root, config._environment)
+        caches = (config.root, config.environment)
         with patch.dict(os.environ, {"QUANTALPHA_ROOT": str(self.root)}):
             for cache in caches:
                 cache.cache_clear()

@@ -19,7 +19,7 @@ def baselines(
     """Metrics (columns as Result.metrics) of each of NAMES on the candidate's bars, account, costs and stops, at its leverage.
 
     buy_and_hold is the perpetual, never rebalanced: it pays funding on a notional that grows, and can be liquidated years later.
-    spot_hold is the coin itself, which pays none.
+    spot_hold is the coin itself, paid for in full: no funding, no margin. Neither has stops, after which a constant target stays flat.
 
     bars may begin before `target`: the cross uses them to warm up, nobody trades on them. The random rows are whole runs: of `random_seeds`
     shuffles of the candidate's own holding periods, those of median and of 95th-percentile Sharpe (the next higher run; an undefined
@@ -29,15 +29,21 @@ def baselines(
         raise UsageError(f"baselines: random_seeds must be at least 1, found {random_seeds}")
     traded, known = span(bars, target.index), bars.loc[: target.index[-1], "close"]
 
-    def run(path: pd.Series, market: pd.DataFrame = traded) -> dict[str, float]:
-        return simulate(market, path, account=account, costs=costs, stops=stops).metrics()
+    def run(path: pd.Series) -> dict[str, float]:
+        return simulate(traded, path, account=account, costs=costs, stops=stops).metrics()
 
-    held, spot = buy_and_hold(traded["close"], leverage), traded.drop(columns=["mark", "funding_rate"], errors="ignore")
-    rules = [run(held), run(buy_and_hold(traded["close"]), spot), run(ma_cross(known, FAST, SLOW, leverage).loc[traded.index])]
+    held = simulate(traded, buy_and_hold(traded["close"], leverage), account=account, costs=costs).metrics()
+    rules = [held, _spot_hold(traded, account, costs), run(ma_cross(known, FAST, SLOW, leverage).loc[traded.index])]
     luck = [run(shuffled(target, seed)) for seed in range(random_seeds)]
     ranked = sorted(luck, key=lambda metrics: np.nan_to_num(metrics["sharpe_ratio"], nan=np.inf))
     chosen = [ranked[int(np.ceil(q * (random_seeds - 1)))] for q in (0.5, 0.95)]
     return pd.DataFrame([*rules, *chosen], index=pd.Index(NAMES, name="baseline"))
+
+
+def _spot_hold(bars: pd.DataFrame, account: Account, costs: Costs) -> dict[str, float]:
+    """Metrics of the coin bought once, with the account's cash and no more."""
+    coin = bars.drop(columns=["mark", "funding_rate"], errors="ignore")
+    return simulate(coin, buy_and_hold(bars["close"]), account=Account(account.initial_cash, lot=account.lot), costs=costs).metrics()
 
 
 def shuffled(target: pd.Series, seed: int) -> pd.Series:

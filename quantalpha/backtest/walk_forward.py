@@ -80,15 +80,6 @@ def final_model(features: pd.DataFrame, labels: pd.DataFrame, splits: config.Spl
     return rows.fit(usable if splits.scheme == "expanding" else usable[-splits.train :], fit)
 
 
-def refit(features: pd.DataFrame, labels: pd.DataFrame, splits: config.Splits, fit: Fit, fold: int) -> pd.DataFrame:
-    """The forecasts of one fold, trained and made again."""
-    rows = _Rows(features, labels)
-    folds = list(rows.folds(splits))
-    if not 0 <= fold < len(folds):
-        raise DataError(f"walk-forward: fold {fold} is asked for, these bars give {len(folds)}; give the bars the forecasts were made from")
-    return _forecast(rows, folds[fold], fold, fit)[0]
-
-
 def backtest_forecasts(
     bars: pd.DataFrame, forecasts: WalkForward, policy: HysteresisPolicy, *, account: Account, costs: Costs, stops: Stops | None = None
 ) -> Result:

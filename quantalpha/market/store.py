@@ -19,7 +19,7 @@ import pandas as pd
 
 from quantalpha import schema, timeframe
 from quantalpha.errors import DataError
-from quantalpha.files import write_atomic
+from quantalpha.files import locked, write_atomic
 
 FUNDING = "funding"
 MARK = "mark-"
@@ -144,25 +144,33 @@ class Lake:
         Months ending at or before `complete_before` (ms) are closed for good. All months are checked before the first is written: one that
         differs from what is stored is refused unless it only adds newer rows to an unfinished month, or `replace` is set.
         """
-        where = self.path(venue, symbol, kind, "x").parent
-        _check_order(rows, where)
+        with locked(self._lock(venue, symbol, kind)):
+            return self._write((venue, symbol, kind), rows, source, complete_before, replace)
+
+    def append(self, venue: str, symbol: str, kind: str, rows: pd.DataFrame, *, source: str, complete_before: int) -> list[str]:
+        """`write` the newer rows of a month after those already stored, by this or another process."""
+        first = str(rows.index[0].tz_localize(None).to_numpy().astype("datetime64[M]"))
+        with locked(self._lock(venue, symbol, kind)):
+            old = self.month(venue, symbol, kind, first)
+            joined = rows if old is None else pd.concat([old.rows, rows[rows.index > old.rows.index[-1]]])
+            return self._write((venue, symbol, kind), joined, source, complete_before, replace=False)
+
+    def _lock(self, venue: str, symbol: str, kind: str) -> Path:
+        """One writer at a time for a symbol's kind: a scheduled pipeline and a notebook may meet here."""
+        return self.path(venue, symbol, kind, "x").with_name(".lock")
+
+    def _write(self, key: tuple[str, str, str], rows: pd.DataFrame, source: str, complete_before: int, replace: bool) -> list[str]:
+        _check_order(rows, self.path(*key, "x").parent)
         names = schema.epoch_ms(rows.index).astype("datetime64[ms]").astype("datetime64[M]").astype(str)
         plan = []
         for name, part in rows.groupby(names):
-            old = None if replace else self.month(venue, symbol, kind, name)
+            old = None if replace else self.month(*key, name)
             complete = month_bounds(name)[1] <= complete_before
-            if old is None or not _same(old, part, complete, self.path(venue, symbol, kind, name)):
+            if old is None or not _same(old, part, complete, self.path(*key, name)):
                 plan.append((name, part, complete, old))
         for name, part, complete, old in plan:
-            self._store(self.path(venue, symbol, kind, name), part, bar_length(kind), source, complete, old)
+            self._store(self.path(*key, name), part, bar_length(key[2]), source, complete, old)
         return [name for name, *_ in plan]
-
-    def append(self, venue: str, symbol: str, kind: str, rows: pd.DataFrame, *, source: str, complete_before: int) -> list[str]:
-        """`write` the newer rows of a month after those already stored."""
-        first = str(rows.index[0].tz_localize(None).to_numpy().astype("datetime64[M]"))
-        old = self.month(venue, symbol, kind, first)
-        joined = rows if old is None else pd.concat([old.rows, rows])
-        return self.write(venue, symbol, kind, joined, source=source, complete_before=complete_before)
 
     def _store(self, path: Path, rows, step, source, complete, old: Month | None) -> None:
         data = _encode(rows)

@@ -36,7 +36,10 @@ class BarOpen:
 
 @dataclass(frozen=True)
 class BarClose:
-    """A closed bar, named by its open `time` (ms); `mark`: mark price at its close; `received`: wall clock ms when it was learned of."""
+    """A closed bar, named by its open `time` (ms).
+
+    mark: mark price at its close, NaN where the venue gives none. received: wall clock ms when the bar was learned of.
+    """
 
     time: int
     open: float
@@ -76,7 +79,10 @@ async def stream_bars(
 
 
 async def backfill(venue: config.Venue, symbol: str, bar: str, bars_needed: int) -> pd.DataFrame:
-    """The last `bars_needed` closed bars: open high low close volume mark funding_rate, as `clean_bars` gives them."""
+    """The last `bars_needed` closed bars: open high low close volume mark funding_rate, as `clean_bars` gives them.
+
+    The column `mark` is always there: NaN throughout at a venue without mark prices.
+    """
     step = timeframe.milliseconds(bar)
     async with Client(venue) as client:
         end = timeframe.floor(await client.server_time(), bar)
@@ -86,7 +92,7 @@ async def backfill(venue: config.Venue, symbol: str, bar: str, bars_needed: int)
         )
     if len(rows) <= bars_needed:
         raise DataError(f"{symbol} {bar}: expected {bars_needed} closed bars, {venue.name} has {len(rows)}; wait, or use shorter windows")
-    bars = rows.assign(mark=mark_close(mark, rows)[0], funding_rate=align_funding(funding, rows.index, bar))
+    bars = rows.assign(mark=mark_close(mark, rows.index), funding_rate=align_funding(funding, rows.index, bar))
     return schema.check_bars(bars.iloc[-bars_needed:], f"{symbol} {bar} backfill")
 
 
@@ -111,7 +117,7 @@ class _Bars:
         fault = schema.impossible(closed)
         if fault.any():
             raise DataError(f"{self.symbol}: impossible bar at {closed.index[fault][0]}; stopped rather than trade on it; run again later")
-        marks, _ = mark_close(mark, closed)
+        marks = mark_close(mark, closed.index)
         rates = await self._rates(rows.index)
         self.open_time, self.rate = int(schema.epoch_ms(rows.index)[-1]), rates[-1]
         return self._messages(rows, marks.tolist(), rates)

@@ -22,9 +22,11 @@ Parts = dict[str, dict[str, Any]]
 
 def parts(stage: Stage, notebook: Notebook, params: Params, digests: Digests, root: Path) -> Parts:
     """Everything the result of `stage` depends on, by group and name. No secret is in it."""
+    package, modules = sources.used_by(notebook.tree, digests, root)
     return {
         "notebook": {stage.notebook: digest_of([notebook.code, notebook.parameters])},
-        "package": sources.used_by(notebook.tree, digests),
+        "package": package,
+        "module": modules,
         "params": flatten(params.sections(stage.sections)),
         "loop": stage.loop,
         "paths": {**stage.inputs, **stage.outputs},
@@ -39,7 +41,8 @@ def stale_reasons(record: dict | None, current: Parts, stage: Stage, digests: Di
     if record is None:
         return ["never run"]
     if record["key"] != digest_of(current):
-        return [text for group in {**current, **record["parts"]} for text in _differences(group, record["parts"], current)]
+        named = [text for group in {**current, **record["parts"]} for text in _differences(group, record["parts"], current)]
+        return named or ["recorded by another version of quantalpha"]
     found = {path: digests.path(root / path) for path in stage.outputs.values()}
     changed = {path: sha for path, sha in found.items() if sha != record["outputs"].get(path)}
     return [f"output {path} {'is missing' if sha is None else 'was changed'}" for path, sha in changed.items()]
@@ -57,10 +60,11 @@ def flatten(values: dict, prefix: str = "") -> dict[str, Any]:
 
 
 def _clock(params: Params) -> dict[str, str]:
-    """The last closed bar, where the data has no fixed end."""
-    if params.data.end is not None:
+    """The last closed bar, where the data has no fixed end or one that is still to come."""
+    now = time.time()
+    if params.data.end is not None and params.data.end.timestamp() <= now:
         return {}
-    opened = timeframe.floor(int(time.time() * 1000), params.data.timeframe)
+    opened = timeframe.floor(int(now * 1000), params.data.timeframe)
     return {"last bar closed at": datetime.fromtimestamp(opened / 1000, UTC).isoformat()}
 
 

@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from quantalpha.files import sha256
+
 SETTLED_NS = 2_000_000_000  # a file touched this recently may change again within one tick of its clock: do not remember it
 
 
@@ -22,8 +24,7 @@ class Digests:
         known = self._known.get(str(path))
         if known is not None and known[0] == mark:
             return known[1]
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = sha256(path)
         if time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) > SETTLED_NS:
             self._known[str(path)] = [mark, digest]
         return digest

@@ -94,22 +94,33 @@ class Drive:
         stage, parts = self._running.pop(future)
         crash = future.exception()
         if crash is not None:
-            self._fail(stage, Fault(0, type(crash).__name__, mask(str(crash))), None)
+            self._fail(stage, Fault(0, type(crash).__name__, str(crash)), None)
             return
         done = future.result()
         fault = done.error or _missing_output(done)
-        if fault is not None:
-            self._fail(stage, fault, done)
+        hashes = {}
+        if fault is None:
+            try:
+                hashes = self._place(stage, done)
+            except OSError as error:
+                fault = Fault(0, type(error).__name__, f"its outputs cannot be put in place: {error}")
+        if fault is None:
+            self._record(stage, parts, done, hashes)
         else:
-            self._keep(stage, parts, done)
+            self._fail(stage, fault, done)
 
-    def _keep(self, stage: Stage, parts: Parts, done: Done) -> None:
-        """Moves outputs, then the notebook, into place; the record comes last and makes them count."""
+    def _place(self, stage: Stage, done: Done) -> dict[str, str | None]:
+        """Moves outputs, then the notebook, to where they belong; the outputs' hashes."""
         folder, digests = self.plan.folder, self.plan.digests
         hashes = {path: digests.path(Path(done.outputs[name])) for name, path in stage.outputs.items()}
         for name, path in stage.outputs.items():
             folder.place(Path(done.outputs[name]), self.plan.root / path)
         folder.place(Path(done.folder) / "notebook.ipynb", folder.notebook(stage.id))
+        return hashes
+
+    def _record(self, stage: Stage, parts: Parts, done: Done, hashes: dict[str, str | None]) -> None:
+        """The record comes last and makes the outputs count."""
+        folder = self.plan.folder
         parts = parts | self._changed_meanwhile(parts)
         record = {"key": digest_of(parts), "parts": parts, "outputs": hashes, "seconds": done.seconds, "finished": _now()}
         folder.write_json(f"state/{stage.id}.json", record)
@@ -117,8 +128,8 @@ class Drive:
         self._settle(Outcome(stage, "done", done.seconds))
 
     def _changed_meanwhile(self, parts: Parts) -> Parts:
-        """A group no later run can equal, if inputs or package were edited while the stage ran: its result counts for this run only."""
-        before = {self.plan.root / path: digest for path, digest in parts["input"].items()}
+        """A group no later run can equal, if inputs or code were edited while the stage ran: its result counts for this run only."""
+        before = {self.plan.root / path: digest for path, digest in (parts["input"] | parts["module"]).items()}
         before |= {sources.PACKAGE.parent / path: digest for path, digest in parts["package"].items()}
         changed = {path.name: digest for path, digest in before.items() if self.plan.digests.path(path) != digest}
         return {"changed while it ran:": changed} if changed else {}
@@ -132,7 +143,7 @@ class Drive:
             folder.place(Path(done.folder) / "notebook.ipynb", kept)
         cell = f", code cell {fault.cell}" if fault.cell else ""
         where = f"; the notebook as it stopped: {kept.relative_to(self.plan.root)}" if kept.is_file() else ""
-        failure = StageFailed(f"stage {stage.id}{cell}: {fault.name}: {fault.text}{where}")
+        failure = StageFailed(f"stage {stage.id}{cell}: {fault.name}: {' '.join(mask(fault.text).split())}{where}")
         failure.exit_code = _exit_code(fault.name)
         folder.write_json(f"failed/{stage.id}.json", {"error": str(failure), "finished": _now()})
         self.failures.append(failure)

@@ -122,8 +122,8 @@ def _fault(folder: Path, process: subprocess.CompletedProcess) -> Fault | None:
         return None if fault is None else Fault(**fault)
     if process.returncode < 0:
         return Fault(0, "WorkerDied", f"the worker process was killed by signal {-process.returncode} (out of memory?)")
-    last = process.stderr.strip().splitlines()[-1:] or ["the worker process ended early"]
-    return Fault(0, "WorkerDied", mask(last[0]))
+    last = mask(process.stderr).strip().splitlines()[-1:] or ["the worker process ended early"]
+    return Fault(0, "WorkerDied", last[0])
 
 
 def main() -> None:
@@ -237,5 +237,5 @@ def _printed(folder: Path, index: int) -> str:
 
 
 def _last_lines(text: str) -> str:
-    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
-    return mask(" | ".join(lines[-3:]))[:1000]
+    lines = [line.strip() for line in mask(text).splitlines() if line.strip()]
+    return " | ".join(lines[-3:])[:1000]

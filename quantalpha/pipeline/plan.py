@@ -43,7 +43,7 @@ def load(name: str, profile: str = "default", overrides=(), only: str | list[str
     for stage in stages:
         notebook.check_parameters(stage, notebooks[stage.notebook])
     folder = Folder(root, name)
-    return Plan(name, profile, root, params, stages, notebooks, folder, Digests(folder.read_json("hashes.json")))
+    return Plan(name, profile, root, params, stages, notebooks, folder, Digests(folder.read_json("hashes.json", {})))
 
 
 def check_inputs(plan: Plan) -> None:

@@ -12,7 +12,9 @@ from quantalpha.pipeline import progress as display
 from quantalpha.pipeline.cache import LOCK, flatten
 from quantalpha.pipeline.driver import Drive, Outcome
 from quantalpha.pipeline.plan import Plan
-from quantalpha.pipeline.version import code_version
+from quantalpha.pipeline.version import git_version
+
+TRACKED = {"run_id": str, "store": str, "results": dict}
 
 
 @dataclass(frozen=True)
@@ -72,25 +74,29 @@ def _drive(plan: Plan, forced: set[str], progress: bool) -> Drive:
 
 
 def _track(plan: Plan, drive: Drive, started: float) -> tuple[str | None, str | None]:
-    """The parent run's id, and what went wrong. Nothing is logged twice; what a killed run left unlogged, the next one logs."""
+    """The id of the parent run that describes these results, and what went wrong.
+
+    Where nothing ran it is the last one logged, if that one is still in the store and holds them all; else they are logged (again).
+    """
     states = {key: plan.folder.read("state", key) for key in drive.outcomes}
-    keys = {key: state["key"] for key, state in states.items() if state is not None and drive.outcomes[key].status in ("done", "fresh")}
-    before = plan.folder.read_json("tracked.json") or {"run_id": None, "keys": {}}
+    good = {key: state for key, state in states.items() if state is not None and drive.outcomes[key].status in ("done", "fresh")}
+    results = {key: [state["key"], state["finished"]] for key, state in good.items()}
     ran = any(outcome.status in ("done", "failed") for outcome in drive.outcomes.values())
-    if not ran and keys.items() <= before["keys"].items():
-        return before["run_id"], None
+    last = plan.folder.read_json("tracked.json", TRACKED)
+    if not ran and last is not None and results.items() <= last["results"].items() and tracking.holds(last["run_id"], last["store"]):
+        return last["run_id"], None
     try:
         run_id = tracking.log_run(_described(plan, drive, states, started))
     except QuantalphaError as error:
         return None, str(error)
-    plan.folder.write_json("tracked.json", {"run_id": run_id, "keys": before["keys"] | keys})
+    plan.folder.write_json("tracked.json", {"run_id": run_id, "store": tracking.store_name(), "results": results})
     return run_id, None
 
 
 def _described(plan: Plan, drive: Drive, states: dict[str, dict | None], started: float) -> tracking.PipelineRun:
     stages = [_described_stage(plan, outcome, states[key]) for key, outcome in drive.outcomes.items()]
     params = flatten(plan.params.sections(dict.fromkeys(section for stage in plan.stages for section in stage.sections)))
-    lock, (commit, uncommitted) = plan.digests.path(plan.root / LOCK), code_version(plan.root)
+    lock, (commit, uncommitted) = plan.digests.path(plan.root / LOCK), git_version(plan.root)
     return tracking.PipelineRun(plan.name, plan.profile, lock, commit, uncommitted, params, started, stages)
 
 

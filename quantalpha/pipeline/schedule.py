@@ -2,13 +2,15 @@
 
 import re
 import signal
+import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 
+from quantalpha.config import mask
 from quantalpha.errors import QuantalphaError, UsageError
+from quantalpha.tracking import as_interrupt
 
 WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun")  # cron's numbers 0 to 7
 
@@ -42,7 +44,7 @@ def trigger(cron: str):
 
 def serve(run_once: Callable[[], object], when, *, grace: float, coalesce: bool) -> None:
     """The loop behind `schedule`; `when` is any APScheduler trigger. One thread: runs cannot overlap, and Ctrl-C reaches them."""
-    with _terminated_as_interrupt():
+    with as_interrupt(signal.SIGTERM):
         try:
             due = when.get_next_fire_time(None, _now())
             while due is not None:
@@ -67,7 +69,7 @@ def _call(run_once: Callable[[], object]) -> None:
     except QuantalphaError as error:
         _say(f"failed after {time.monotonic() - started:.1f} s: {error}")
     except Exception:
-        traceback.print_exc()
+        print(mask(traceback.format_exc()), end="", file=sys.stderr)
         _say(f"failed after {time.monotonic() - started:.1f} s: an error in the code, shown above")
     else:
         _say(f"done in {time.monotonic() - started:.1f} s")
@@ -99,15 +101,5 @@ def _days(token: str) -> str:
     return ",".join(WEEKDAYS[first : last + 1 : int(match[3] or 1)])
 
 
-@contextmanager
-def _terminated_as_interrupt() -> Iterator[None]:
-    """SIGTERM, as a service manager sends it, ends the schedule as Ctrl-C does."""
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-
-
 def _say(text: str) -> None:
-    print(f"{_now():%Y-%m-%d %H:%M:%S} UTC {text}", flush=True)
+    print(f"{_now():%Y-%m-%d %H:%M:%S} UTC {mask(text)}", flush=True)

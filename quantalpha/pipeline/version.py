@@ -9,13 +9,14 @@ from quantalpha import config
 DIFF_BYTES = 1_000_000
 
 
-def code_version(root: Path) -> tuple[str, str]:
+def git_version(root: Path) -> tuple[str, str]:
     """(commit, or "none" outside a repository; the uncommitted diff, masked and cut at DIFF_BYTES, and the names of untracked files)."""
     commit = _git(root, "rev-parse", "--verify", "HEAD").strip() or "none"
     diff = _git(root, "diff", "HEAD") if commit != "none" else ""
     untracked = _git(root, "ls-files", "--others", "--exclude-standard")
-    text = config.mask(diff[:DIFF_BYTES]) + ("\n# cut here\n" if len(diff) > DIFF_BYTES else "")
-    return commit, text + (f"# untracked files\n{untracked}" if untracked else "")
+    text = config.mask(diff)
+    text = text[:DIFF_BYTES] + ("\n# cut here\n" if len(text) > DIFF_BYTES else "")
+    return commit, text + (f"# untracked files\n{config.mask(untracked)}" if untracked else "")
 
 
 def _git(root: Path, *arguments: str) -> str:

@@ -1,7 +1,9 @@
 """The practice exchange as a server on this machine: REST and websocket on one port, loopback unless told otherwise."""
 
 import asyncio
+import contextlib
 import errno
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -22,6 +24,7 @@ from quantalpha.practice.socket import Connection
 from quantalpha.practice.tape import Tape, load
 
 PING_SECONDS = 180.0  # between ping frames; a client that does not answer within half of it is cut off
+PARENT_POLL = 1.0  # seconds between looks at whether the parent is alive
 PREFIXES = ("", "/market", "/public", "/private")  # where Binance serves websockets
 EXCHANGE = web.AppKey("exchange", Exchange)
 SOCKETS = web.AppKey("sockets", WeakSet)
@@ -136,12 +139,12 @@ async def _hang_up(app: web.Application) -> None:
         await socket.close(code=WSCloseCode.GOING_AWAY, message=b"exchange closed")
 
 
-def run(params: config.Params) -> None:
-    """Play `params.exchange.tape` until SIGINT or SIGTERM; prints the URLs once it answers."""
-    asyncio.run(_run(params))
+def run(params: config.Params, parent: int | None = None) -> None:
+    """Play `params.exchange.tape` until SIGINT or SIGTERM, or until process `parent` is gone; prints the URLs once it answers."""
+    asyncio.run(_run(params, parent))
 
 
-async def _run(params: config.Params) -> None:
+async def _run(params: config.Params, parent: int | None) -> None:
     settings = params.exchange
     tape = load(params)
     now = None if settings.now is None else int(settings.now.timestamp() * 1000)
@@ -150,7 +153,10 @@ async def _run(params: config.Params) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     print(_greeting(tape, server, settings), flush=True)
-    await stop.wait()
+    while parent is None or os.getppid() == parent:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), PARENT_POLL)
+            break
     await server.close()
 
 

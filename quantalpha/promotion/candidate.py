@@ -31,7 +31,7 @@ FORMAT = 1
 CARD = "candidate.json"
 METRICS, BASELINES, CHECK = "performance_metrics.json", "baselines.json", "check.json"
 RECORDED = (*bundle.SECTIONS, "splits", "models")
-IDENTITY = ("symbol", "timeframe", "venue", "sections", "data", "lock_sha256", "code_version")
+IDENTITY = ("symbol", "timeframe", "venue", "sections", "data", "until", "lock_sha256", "code_version")
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,16 @@ class Candidate:
         return f"{self.trained.origin.symbol}-{self.trained.model.kind}"
 
 
-def origin(symbol: str, params, data: dict) -> Origin:
-    """Identity of a training run. `params`: config.Params or a stage's sections (venue, data, RECORDED); `data`: input passports."""
+def origin(symbol: str, params, data: dict, until: pd.Timestamp) -> Origin:
+    """Identity of a training run. `params`: config.Params or a stage's sections (venue, data, RECORDED); `data`: input passports;
+    `until`: open time of the last research bar."""
     sections = {name: getattr(params, name) for name in RECORDED}
     plain = {name: value if isinstance(value, dict) else value.model_dump(mode="json") for name, value in sections.items()}
     lock = config.root() / "requirements.lock"
     if not lock.is_file():
         raise DataError(f"{lock.name} is missing in {lock.parent.name}; a candidate must name the exact libraries it was made with")
-    return Origin(symbol, params.data.timeframe, params.venue.kept_as, plain, data, sha256(lock), code_version())
+    place = (symbol, params.data.timeframe, params.venue.kept_as)
+    return Origin(*place, plain, data, until.isoformat(), sha256(lock), code_version())
 
 
 def code_version() -> str:

@@ -10,14 +10,16 @@ import numpy as np
 import pandas as pd
 
 from quantalpha import bundle, config
-from quantalpha.backtest.walk_forward import refit
+from quantalpha.backtest.walk_forward import final_model, walk_forward_forecasts
 from quantalpha.bundle import Bundle, BundleContent
 from quantalpha.errors import DataError, GateRefused
 from quantalpha.labels import label
 from quantalpha.models import PROBABILITIES, fitter
 from quantalpha.promotion.candidate import Candidate, backtest_candidate, load_candidate
+from quantalpha.schema import epoch_ms
 from quantalpha.validation import check_causal
 
+PARITY = 1e-12  # relative: batch and trailing window run the same code on the same numbers
 TOLERANCE = 1e-9  # relative: what another machine's rounding may change in a sum
 
 
@@ -69,22 +71,33 @@ def promote(folder: Path, bars: pd.DataFrame, destination: Path, gate: config.Ga
     report = evaluate(candidate, bars, gate)
     if not report.passed:
         return report, None
-    return report, bundle.write(destination, _content(candidate, bars, report))
+    return report, bundle.write(destination, _content(candidate, research_bars(candidate, bars), report))
 
 
 def evaluate(candidate: Candidate, bars: pd.DataFrame, gate: config.Gate) -> GateReport:
     """Every line of the gate, the later ones also after a failure. bars: all bars the candidate was made from, or more."""
+    bars = research_bars(candidate, bars)
     result, table = backtest_candidate(candidate.trained, bars, gate.random_seeds)
-    metrics = result.metrics()
+    metrics, costs = result.metrics(), result.costs
     lines = [
         features_causal(candidate, bars, gate.causality_cuts),
+        live_equals_batch(candidate, bars),
         _guarded("forecasts_reproduce", lambda: forecasts_reproduce(candidate, bars, metrics)),
+        real_costs(costs.taker + costs.slippage, gate.min_cost),
         net_result(metrics, table["sharpe_ratio"].to_dict()),
         trades(metrics, gate.min_trades),
         _guarded("bundle_roundtrip", lambda: bundle_roundtrip(candidate, bars)),
     ]
     evidence = {"metrics": _json(metrics), "baselines": {name: _json(row) for name, row in table.to_dict("index").items()}}
     return GateReport(candidate.name, lines, evidence)
+
+
+def research_bars(candidate: Candidate, bars: pd.DataFrame) -> pd.DataFrame:
+    """The bars up to the last one the candidate was made from."""
+    until = pd.Timestamp(candidate.trained.origin.until)
+    if until not in bars.index:
+        raise DataError(f"{candidate.name}: its last bar {until} is not among the bars given; give the bars it was made from")
+    return bars.loc[:until]
 
 
 def features_causal(candidate: Candidate, bars: pd.DataFrame, cuts: int) -> GateLine:
@@ -97,13 +110,27 @@ def features_causal(candidate: Candidate, bars: pd.DataFrame, cuts: int) -> Gate
     return GateLine("features_causal", found.clean, float(len(leaks)), 0.0, reason)
 
 
+def live_equals_batch(candidate: Candidate, bars: pd.DataFrame, rows: int = 50) -> GateLine:
+    """The trailing window gives what the whole table gives: each lookback is as long as the feature needs."""
+    features = candidate.features
+    batch = features.compute(bars).to_numpy(float)
+    ends = np.linspace(features.lookback, len(bars), rows).astype(int)
+    live = np.array([features.latest(bars.iloc[end - features.lookback : end]) for end in ends])
+    gaps = {name: _gap(live[:, k], batch[ends - 1, k]) for k, name in enumerate(features.names)}
+    wrong = [name for name, gap in gaps.items() if not gap <= PARITY]
+    sound = f"{rows} trailing windows give the batch's rows"
+    reason = f"differ from the batch: {', '.join(wrong)}; declare a longer lookback" if wrong else sound
+    return GateLine("live_equals_batch", not wrong, _number(max(gaps.values())), PARITY, reason)
+
+
 def forecasts_reproduce(candidate: Candidate, bars: pd.DataFrame, metrics: dict[str, float]) -> GateLine:
-    """The stored predictions, the last fold's forecasts and the recorded metrics all come out again."""
+    """Every fold and the final model are trained again from the bars: forecasts, stored predictions and metrics all come out again."""
     features = candidate.features.compute(bars)
     bundle.reproduce(candidate.check, candidate.features, candidate.trained.model, "check.json")
     gaps = {
         "stored predictions": _golden_gap(candidate, features),
-        "forecasts of the last fold": _refit_gap(candidate, features, bars),
+        "walk-forward forecasts": _forecast_gap(candidate, features, bars),
+        "the final model": _final_gap(candidate, features, bars),
         "recorded metrics": _metrics_gap(candidate.metrics, metrics),
     }
     wrong = [f"{name} differ by {gap:.3g}" for name, gap in gaps.items() if not gap <= TOLERANCE]
@@ -120,6 +147,12 @@ def net_result(metrics: dict[str, float], rivals: dict[str, float]) -> GateLine:
     threshold = max(rivals.values()) if all(math.isfinite(value) for value in rivals.values()) else math.nan
     reason = "; ".join(reasons) or f"net return {total:+.2%}, Sharpe {sharpe:.2f} beats {', '.join(rivals)}"
     return GateLine("net_result", not reasons, _number(sharpe), _number(threshold), reason)
+
+
+def real_costs(cost: float, least: float) -> GateLine:
+    """The candidate was judged, and will trade, at costs that exist."""
+    reason = f"taker fee and slippage {cost * 1e4:.1f} bp a side, at least {least * 1e4:.1f} bp are asked for"
+    return GateLine("real_costs", cost >= least, cost, least, reason)
 
 
 def trades(metrics: dict[str, float], least: int) -> GateLine:
@@ -158,17 +191,27 @@ def _golden_gap(candidate: Candidate, features: pd.DataFrame) -> float:
     return _gap(candidate.trained.model.predict(features.reindex(times).to_numpy(float)), stored)
 
 
-def _refit_gap(candidate: Candidate, features: pd.DataFrame, bars: pd.DataFrame) -> float:
-    """Largest change of a stored forecast when the last fold is trained again from the bars."""
-    sections, stored = candidate.trained.origin.sections, candidate.trained.walk.forecasts
-    number = int(stored["fold"].max())
+def _forecast_gap(candidate: Candidate, features: pd.DataFrame, bars: pd.DataFrame) -> float:
+    """Largest change of a stored forecast when every fold is trained again."""
+    was = candidate.trained.walk.forecasts
+    again = walk_forward_forecasts(features, *_training(candidate, bars)).forecasts
+    columns = [*PROBABILITIES, "fold"]
+    return (
+        _gap(again[columns].to_numpy(), was[columns].to_numpy()) if np.array_equal(epoch_ms(again.index), epoch_ms(was.index)) else math.inf
+    )
+
+
+def _final_gap(candidate: Candidate, features: pd.DataFrame, bars: pd.DataFrame) -> float:
+    """Largest change of a prediction when the model that would trade is trained again."""
+    x = features.to_numpy(float)
+    return _gap(candidate.trained.model.predict(x), final_model(features, *_training(candidate, bars)).predict(x))
+
+
+def _training(candidate: Candidate, bars: pd.DataFrame) -> tuple:
+    """Labels, splits and the fitting of a fresh model, as the candidate's parameters say."""
+    sections = candidate.trained.origin.sections
     splits, trees = config.Splits.model_validate(sections["splits"]), config.Models.model_validate(sections["models"])
-    labels = label(bars, config.Labels.model_validate(sections["labels"]))
-    again = refit(features, labels, splits, fitter(candidate.trained.model.kind, trees), number)
-    was = stored[stored["fold"] == number]
-    if not again.index.equals(was.index):
-        return math.inf
-    return _gap(again[list(PROBABILITIES)].to_numpy(), was[list(PROBABILITIES)].to_numpy())
+    return label(bars, config.Labels.model_validate(sections["labels"])), splits, fitter(candidate.trained.model.kind, trees)
 
 
 def _metrics_gap(recorded: dict[str, float], found: dict[str, float]) -> float:

@@ -27,29 +27,41 @@ class Promotion:
     version: str | None
 
 
-def registered_name(symbol: str, timeframe: str) -> str:
-    """The model registry's name for whatever trades this market: 'BTCUSDT-1h'."""
-    return f"{symbol}-{timeframe}"
+def registered_name(venue: str, symbol: str, timeframe: str) -> str:
+    """The model registry's name for whatever trades this market: 'binanceusdm-BTCUSDT-1h'."""
+    return f"{venue}-{symbol}-{timeframe}"
 
 
 def candidates(wanted: str) -> list[RunInfo]:
     """The candidate runs that `wanted` stands for, best Sharpe first.
 
-    wanted: 'latest' (the newest pipeline run), or the name, id or beginning of the id of a pipeline run, of its walk-forward
-    stage, or of the training stage that led to it. Raises UsageError.
+    wanted: 'latest' (the newest finished pipeline run that holds any), or the name, id or beginning of the id of a pipeline run, of its
+    walk-forward stage, or of the training stage that led to it. Raises UsageError.
     """
-    pipelines = [run for run in tracking.runs() if run.tags["kind"] == "pipeline"] if wanted == "latest" else []
-    if wanted == "latest" and not pipelines:
-        raise UsageError("promote: no run is logged yet; run `quantalpha pipeline run` first")
-    run = pipelines[0] if pipelines else tracking.find_run(wanted)
-    if run.tags.get("stage") == STAGE and run.tags["kind"] == "stage":
-        return [run]
+    if wanted == "latest":
+        return _latest()
+    run = tracking.find_run(wanted)
     own = {name: run.tags[name] for name in ("symbol", "model") if name in run.tags}
-    found = tracking.runs(stage=STAGE, parent=run.tags.get("mlflow.parentRunId", run.run_id))
-    found = [each for each in found if SHARPE in each.metrics and own.items() <= each.tags.items()]
+    found = [each for each in _judgeable(run.tags.get("mlflow.parentRunId", run.run_id)) if own.items() <= each.tags.items()]
     if not found:
         raise UsageError(f"promote: run {run.name!r} holds no finished {STAGE} stage; name one that does or run the pipeline again")
-    return sorted(found, key=lambda each: each.metrics[SHARPE], reverse=True)
+    return found
+
+
+def _latest() -> list[RunInfo]:
+    pipelines = tracking.runs(kind="pipeline")
+    for run in pipelines:
+        if run.status == "FINISHED" and (found := _judgeable(run.run_id)):
+            return found
+    what = f"no finished pipeline run holds a finished {STAGE} stage" if pipelines else "no run is logged yet"
+    raise UsageError(f"promote: {what}; run `quantalpha pipeline run` first")
+
+
+def _judgeable(pipeline: str) -> list[RunInfo]:
+    """Finished walk-forward stages of a pipeline run (by its id) that have a Sharpe ratio, best first."""
+    stages = tracking.runs(kind="stage", stage=STAGE, parent=pipeline)
+    found = [stage for stage in stages if stage.status == "FINISHED" and SHARPE in stage.metrics]
+    return sorted(found, key=lambda stage: stage.metrics[SHARPE], reverse=True)
 
 
 def promote_run(run: RunInfo, alias: str, gate: config.Gate) -> Promotion:
@@ -62,7 +74,7 @@ def promote_run(run: RunInfo, alias: str, gate: config.Gate) -> Promotion:
     tracking.log_report(run.run_id, "gate.json", report.to_dict(), {"gate": "passed" if report.passed else "refused"})
     if sealed is None:
         return Promotion(run, report, None, None)
-    name = registered_name(sealed.symbol, sealed.timeframe)
+    name = registered_name(sealed.venue, sealed.symbol, sealed.timeframe)
     return Promotion(run, report, sealed, tracking.register(name, sealed.folder, run.run_id, alias))
 
 

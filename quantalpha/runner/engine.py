@@ -2,6 +2,7 @@
 
 Modes differ only in feed, broker and clock. Every event is journalled, then takes effect; what an effect brings about joins the end of the
 queue, so the chain of one market event is finished before the next begins. Synchronous: on return from `feed` all consequences are done.
+An error ends the engine: what was under way is dropped, and nothing but the session's last word is taken after it.
 """
 
 import hashlib
@@ -11,12 +12,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-from quantalpha.errors import DataError
+from quantalpha.errors import DataError, Halted
 from quantalpha.runner.events import (
     Event,
     MarketCloseEvent,
     MarketOpenEvent,
     OrderEvent,
+    SessionEvent,
     SignalEvent,
     ValidatedOrderEvent,
     kind_of,
@@ -79,6 +81,7 @@ class Engine:
         self.counts: Counter[str] = Counter()
         self._opened = self._closed = -1  # open times of the last bar opened and closed
         self._queue: deque[Event] = deque()
+        self._dead = False
         self._effects: dict[type[Event], Callable[[Event], Iterable[Event]]] = {
             MarketOpenEvent: self._open,
             MarketCloseEvent: self._close,
@@ -88,9 +91,20 @@ class Engine:
         }
 
     def feed(self, event: Event) -> None:
-        """Takes one event from outside and everything that follows from it. Raises DataError when a bar arrives out of turn."""
+        """Takes one event from outside and everything that follows from it. Raises DataError when a bar arrives out of turn, and Halted
+        when an earlier event has failed, unless this is the session's stop."""
+        if self._dead and not (isinstance(event, SessionEvent) and event.phase == "stop"):
+            raise Halted(f"engine: stopped by an earlier error, takes no {kind_of(event)}; start a new session")
+        try:
+            self._take(event)
+        except BaseException:
+            self._dead = True
+            self._queue.clear()
+            raise
+
+    def _take(self, event: Event) -> None:
         if isinstance(event, MarketCloseEvent) and not event.warm_up and self._opened <= self._closed < event.bar:
-            self.feed(implied_open(event))
+            self._take(implied_open(event))
         self._check_turn(event)
         self._queue.append(event)
         while self._queue:

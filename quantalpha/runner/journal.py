@@ -2,7 +2,7 @@
 
 Every event is written before it takes effect. Durability: with `batch=1` (paper, live) each event is committed and synced to the disk
 (synchronous=FULL) before `append` returns, so neither a kill nor a power cut loses what was acknowledged; with a larger one (replay, whose
-tape can be read again) up to `batch` events wait in memory. The database itself refuses updates and deletes.
+tape can be read again) up to `batch` events wait in memory. The database itself refuses updates, deletes and replacements.
 """
 
 from pathlib import Path
@@ -35,9 +35,11 @@ EVENTS = sa.Table(
     sa.Column("recv_time", sa.BigInteger, nullable=False),
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("payload", sa.Text, nullable=False),
+    sqlite_with_rowid=False,  # (session, seq) is the only name of an event
 )  # fmt: skip
-for verb in ("UPDATE", "DELETE"):
-    refuse = f"CREATE TRIGGER no_{verb.lower()} BEFORE {verb} ON events BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END"
+TAKEN = "WHEN EXISTS (SELECT 1 FROM events WHERE session = NEW.session AND seq = NEW.seq)"  # a REPLACE fires no delete trigger
+for verb, when in (("UPDATE", ""), ("DELETE", ""), ("INSERT", TAKEN)):
+    refuse = f"CREATE TRIGGER no_{verb.lower()} BEFORE {verb} ON events {when} BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END"
     sa.event.listen(EVENTS, "after_create", sa.DDL(refuse).execute_if(dialect="sqlite"))
 
 
@@ -50,11 +52,14 @@ class Journal:
         self.session, self.seq, self.batch = session, 0, batch
         self._pending: list[dict] = []
         self._engine = sa.create_engine(f"sqlite:///{path}")
-        self._connection = self._engine.connect()
-        for setting in ("journal_mode=WAL", "synchronous=FULL"):
-            self._connection.exec_driver_sql(f"PRAGMA {setting}")
-        METADATA.create_all(self._connection)
-        self._connection.commit()
+        try:
+            self._connection = self._engine.connect()
+            for setting in ("journal_mode=WAL", "synchronous=FULL"):
+                self._connection.exec_driver_sql(f"PRAGMA {setting}")
+            METADATA.create_all(self._connection)
+            self._connection.commit()
+        except sa.exc.DBAPIError as error:
+            raise Halted(f"journal: {path}: cannot be made: {error.orig}; the folder must exist, be writable and have room") from None
 
     def append(self, event: Event) -> None:
         """Stores the event; on return it is durable as the module says."""
@@ -67,16 +72,17 @@ class Journal:
             self.flush()
 
     def flush(self) -> None:
-        """Raises Halted when the events cannot be stored: what is not journalled must not take effect."""
+        """Raises Halted when the events cannot be stored; they are dropped then: what did not take effect must not be journalled later."""
         if not self._pending:
             return
+        events, self._pending = self._pending, []
         try:
-            self._connection.execute(sa.insert(EVENTS), self._pending)
-            self._connection.commit()
+            with self._connection.begin():
+                self._connection.execute(sa.insert(EVENTS), events)
         except sa.exc.DBAPIError as error:
-            where = f"{self._engine.url.database}, event {self._pending[0]['seq']}"
+            self.seq = events[0]["seq"] - 1
+            where = f"{self._engine.url.database}, event {events[0]['seq']}"
             raise Halted(f"journal: {where}: cannot be stored: {error.orig}; make room or unlock it, then run again") from None
-        self._pending = []
 
     def close(self) -> None:
         try:

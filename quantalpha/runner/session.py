@@ -18,8 +18,9 @@ from pathlib import Path
 import pandas as pd
 
 from quantalpha import __version__, config, schema, timeframe
-from quantalpha.bundle import Bundle
-from quantalpha.errors import ExchangeError, Halted, QuantalphaError, UsageError, did_you_mean
+from quantalpha.bundle import Bundle, read_json
+from quantalpha.bundle import load as load_bundle
+from quantalpha.errors import DataError, ExchangeError, Halted, QuantalphaError, UsageError, did_you_mean
 from quantalpha.files import write_atomic
 from quantalpha.market import stream
 from quantalpha.runner import feed, risk
@@ -30,7 +31,8 @@ from quantalpha.runner.events import MarketCloseEvent, SessionEvent
 from quantalpha.runner.journal import FILE, Journal
 
 CARD = "session.json"
-OWN_FILES = "import"  # a bundle made from the user's own files may trade wherever the user points it
+BUNDLES = "data/bundles"  # where promotion seals them
+NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
 REPLAY_BATCH = 4096  # events held in memory: a tape can be read again
 OnStatus = Callable[[Status], None]
 
@@ -53,6 +55,7 @@ class Summary:
     equity: float
     cash: float
     position: float
+    in_sample: int  # decisions on bars the model may have learnt from
     seconds: float
 
     def to_dict(self) -> dict:
@@ -75,7 +78,7 @@ def run_session(
     """
     if mode != "paper":
         raise UsageError(f"mode: expected paper (or replay, over recorded bars), found {mode!r}")
-    if bundle.venue not in (params.venue.kept_as, OWN_FILES):
+    if bundle.venue not in (params.venue.kept_as, config.IMPORT):  # what was made from own files trades wherever the user points it
         raise UsageError(
             f"run: the bundle was made from data of {bundle.venue}, but params.venue is {params.venue.kept_as}; "
             "name the profile and settings it was made with, or promote a run of this venue"
@@ -109,7 +112,8 @@ class Session:
     def __init__(self, bundle: Bundle, decider: Decider, mode: str, folder: Path, limit: int | None):
         self.bundle, self.mode, self.folder, self.limit = bundle, mode, folder, limit
         self.step = timeframe.milliseconds(bundle.timeframe)
-        self.reason = "interrupted"
+        self.reason, self.in_sample = "interrupted", 0
+        self.until = int(bundle.until.timestamp() * 1000)
         self.journal = Journal(folder / FILE, folder.name, batch=REPLAY_BATCH if mode == "replay" else 1)
         self.started = time.monotonic()
         broker = PaperBroker(bundle.account, bundle.costs, bundle.stops)
@@ -121,16 +125,19 @@ class Session:
         """A new folder with its card. UsageError: the name is none or taken; DataError: a live bar tells the bundle too little."""
         decider = Decider(bundle)
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{bundle.id[:8]}" if session_id is None else session_id
-        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
-            raise UsageError(f"session: expected a name of letters, digits, '-', '_' and '.', found {name!r}")
+        if not re.fullmatch(NAME, name):
+            raise UsageError(f"session: expected a name of at most 100 letters a-z, digits, '-', '_' and '.', found {name[:120]!r}")
         folder = (config.path("data/sessions") if sessions is None else sessions) / name
         try:
             folder.mkdir(parents=True)
         except FileExistsError:
             raise UsageError(f"session {name!r}: exists already in {folder.parent}; choose another id") from None
-        card = {"session": name, "mode": mode, "bundle": bundle.id, "bundle_folder": str(bundle.folder), "symbol": bundle.symbol}
+        except OSError as error:
+            raise UsageError(f"session {name!r}: no folder can be made in {folder.parent}: {error.strerror}; make it writable") from None
+        card = {"session": name, "mode": mode, "bundle": bundle.id, "bundle_folder": str(bundle.folder.absolute()), "symbol": bundle.symbol}
         card |= {"timeframe": bundle.timeframe, "started": datetime.now(UTC).isoformat(), "code_version": __version__}
-        write_atomic(folder / CARD, json.dumps(card | {"params": params.model_dump(mode="json")}, indent=1) + "\n")
+        card |= {"params": params.model_dump(mode="json")}
+        write_atomic(folder / CARD, json.dumps(_masked(card), indent=1) + "\n")
         return cls(bundle, decider, mode, folder, None if mode == "replay" else params.runner.bars)
 
     def clock(self) -> int:
@@ -141,6 +148,8 @@ class Session:
     def feed(self, event: feed.MarketEvent, on_status: OnStatus | None) -> bool:
         """Takes one market event; true once the session has made its number of decisions."""
         self.engine.feed(event)
+        if isinstance(event, MarketCloseEvent) and not event.warm_up and event.bar <= self.until:
+            self.in_sample += 1
         if on_status is not None and isinstance(event, MarketCloseEvent):
             on_status(status(self.engine))
         done = self.limit is not None and self.engine.counts["Signal"] >= self.limit
@@ -172,7 +181,7 @@ class Session:
             session=self.folder.name, folder=str(self.folder), bundle=self.bundle.id, mode=self.mode, symbol=self.bundle.symbol,
             timeframe=self.bundle.timeframe, reason=self.reason, decisions=counts["Signal"], orders=counts["Order"],
             rejected=counts["RejectedOrder"], fills=counts["Fill"], equity=ledger.equity, cash=ledger.cash, position=ledger.quantity,
-            seconds=time.monotonic() - self.started,
+            in_sample=self.in_sample, seconds=time.monotonic() - self.started,
         )  # fmt: skip
 
 
@@ -234,3 +243,25 @@ def session_folder(session: str) -> Path:
     if session not in names:
         raise UsageError(f"session {session!r}: not found in data/sessions; {did_you_mean(session, names)}")
     return config.path("data/sessions") / session
+
+
+def session_bundle(folder: Path) -> Bundle:
+    """The verified bundle a session ran: from the folder its card names or, where that is gone (a moved workspace), from data/bundles."""
+    card = read_json(folder / CARD, "bundle", "bundle_folder")
+    places = [Path(card["bundle_folder"]), config.path(BUNDLES) / card["bundle"]]
+    for place in places:
+        if place.is_dir():
+            return load_bundle(place, card["bundle"])
+    raise DataError(
+        f"session {folder.name}: its bundle {card['bundle'][:12]} is neither in {places[0]} nor in {places[1].parent}; "
+        "put the folder back, or promote the same run again"
+    )
+
+
+def _masked(value):
+    """The same JSON value without a secret in any text of it; numbers stay numbers."""
+    if isinstance(value, dict):
+        return {key: _masked(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_masked(item) for item in value]
+    return config.mask(value) if isinstance(value, str) else value

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from quantalpha.backtest import simulate
 from quantalpha.backtest.baselines import NAMES, baselines, shuffled
 from quantalpha.errors import DataError, UsageError
-from quantalpha.perp import Account, Costs
+from quantalpha.perp import Account, Costs, Stops
 from quantalpha.strategy import ma_cross
 
 MONEY = {"account": Account(1e4, 2.0), "costs": Costs(0.0002, 0.0005, 0.0001, 0.0125)}
@@ -57,6 +57,28 @@ def test_buy_and_hold_and_cross_are_plain_simulations_of_their_targets():
     warm = ma_cross(bars["close"], 50, 200, 1.5).iloc[300:]  # warmed up on the bars before the span
     assert (warm != 0).all()
     assert table.loc["ma_cross"].to_dict() == pytest.approx(simulate(bars.iloc[300:], warm, **MONEY).metrics(), nan_ok=True)
+
+
+def test_holding_the_coin_earns_the_price_less_one_fee():
+    """No funding, no margin: equity is cash left over plus coins times price."""
+    bars = tape(drift=0.001).assign(funding_rate=0.01)
+    spot = judged(bars, blocks(bars.index)).loc["spot_hold"]
+    coins = 1e4 / bars["close"].iloc[0]
+    paid = bars["open"].iloc[1] * 1.0001
+    expected = 1e4 - coins * paid * 1.0005 + coins * bars["close"].iloc[-1]
+    assert spot["total_return"] == pytest.approx(expected / 1e4 - 1, rel=1e-9)
+    assert spot["funding"] == 0 and spot["liquidations"] == 0 and spot["n_trades"] == 1
+
+
+def test_what_the_candidate_sets_for_itself_does_not_weaken_holding():
+    bars = tape(drift=0.001)
+    target = blocks(bars.index)
+    holds = ["buy_and_hold", "spot_hold"]
+    plain = judged(bars, target).loc[holds]
+    stopped = judged(bars, target, stops=Stops(stop_loss=0.01, take_profit=0.01)).loc[holds]
+    pd.testing.assert_frame_equal(plain, stopped)
+    isolated = judged(bars, target, account=Account(1e4, 2.0, "isolated")).loc[["spot_hold"]]
+    pd.testing.assert_frame_equal(plain.loc[["spot_hold"]], isolated)
 
 
 def test_random_rows_are_the_ranked_shuffles():

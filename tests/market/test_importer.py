@@ -145,7 +145,7 @@ def test_faulty_rows_are_stored_as_they_are_and_counted(tmp_path):
     assert found == {"rows": 49, "impossible": 4, "duplicates": 2, "out_of_order": 2, "missing": 1}
     stored = lake.read("import", "BTCUSDT", "1h")
     assert len(stored) == 49 and stored.index.is_monotonic_increasing and np.isinf(stored["open"].iloc[4])
-    policy = config.Clean(duplicates="last", impossible="drop", max_missing=0.2)
+    policy = config.Clean(duplicates="last", impossible="drop", max_missing=0.2, funding_gaps="report")
     _, report = clean_bars(stored, None, None, policy, "1h")
     assert (report["impossible"]["count"], report["duplicates"]["count"], report["missing"]["bars"]) == (4, 2, 5)
 
@@ -199,7 +199,7 @@ def test_recorded_hours_and_funding_through_the_clean_stage(tmp_path, shared_dat
     import_file(shared_data / "binance_spot_BTCUSDT_1h.parquet", "BTCUSDT", "1h", lake)
     settled = import_file(shared_data / "binance_um_BTCUSDT_funding_8h.parquet", "BTCUSDT", "1h", lake, funding=True)
     assert settled["rows"] == 5481
-    policy = config.Clean(duplicates="last", impossible="drop", max_missing=0.02)
+    policy = config.Clean(duplicates="last", impossible="drop", max_missing=0.02, funding_gaps="report")
     table, report = clean_bars(*lake.read_all("import", "BTCUSDT", "1h"), policy, "1h")
     assert table["high"].loc["2021-11-10"].max() == 69000
     assert table["low"].loc["2022-11-09"].min() == 15588 and table["low"].loc["2020-03-12"].min() == 4410

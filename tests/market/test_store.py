@@ -188,3 +188,19 @@ def test_gaps_name_the_first_absent_bar():
 def test_disordered_rows_are_refused(tmp_path):
     with pytest.raises(DataError, match="time order"):
         write(Lake(tmp_path), hours(JANUARY[0], 5)[::-1])
+
+
+def test_two_writers_a_bar_apart_leave_a_whole_month(tmp_path):
+    """A scheduled download and a notebook fetch the same month at once: neither tears the other's file from its passport."""
+    code = """
+import sys, numpy as np, pandas as pd
+from quantalpha.market.store import Lake
+index = pd.date_range("2024-01-01", periods=24, freq="1h", tz="UTC", name="timestamp", unit="ms")
+rows = pd.DataFrame({name: np.arange(1.0, 25.0) for name in ("open", "high", "low", "close", "volume")}, index=index)
+for end in range(1 + int(sys.argv[2]), 25):
+    Lake(sys.argv[1]).append("binanceusdm", "BTCUSDT", "1h", rows.iloc[:end], source="test", complete_before=0)
+"""
+    writers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), ahead], stderr=subprocess.PIPE, text=True) for ahead in "01"]
+    assert [(writer.communicate()[1], writer.returncode) for writer in writers] == [("", 0), ("", 0)]
+    rows = Lake(tmp_path).read(*KEY)
+    assert len(rows) == 24 and rows.index.is_monotonic_increasing and rows.index.is_unique

@@ -6,15 +6,20 @@ import aiohttp
 import numpy as np
 import pandas as pd
 import pytest
+import small_bundle
 from aiohttp import web
 
 from quantalpha import config, schema
 from quantalpha.errors import DataError, ExchangeError
+from quantalpha.market import stream
 from quantalpha.market.clean import clean_bars
 from quantalpha.market.download import download
-from quantalpha.market.store import Lake
+from quantalpha.market.exchange import Client
+from quantalpha.market.store import MARK, Lake
 from quantalpha.market.stream import BarClose, BarOpen, _Settlements, backfill, stream_bars
 from quantalpha.practice.server import SOCKETS
+from quantalpha.promotion.reconcile import Recorded, reconcile
+from quantalpha.runner import recorded, run_session
 
 HOUR = 3_600_000
 FAST = 40 * 3600.0  # forty hourly bars a second
@@ -26,29 +31,35 @@ def ms(text):
     return int(pd.Timestamp(text, tz="UTC").timestamp() * 1000)
 
 
-@pytest.fixture(scope="module")
-def later(practice, tape, tmp_path_factory) -> pd.DataFrame:
+def downloaded(practice, tape, folder, fault=None) -> tuple[pd.DataFrame, dict]:
     """The tape as a later download and the clean stage give it."""
-    policy = config.Clean(duplicates="fail", impossible="fail", max_missing=0.1)
-    lake = Lake(tmp_path_factory.mktemp("later"))
+    policy = config.Clean(duplicates="fail", impossible="fail", max_missing=0.1, funding_gaps="fail")
+    lake = Lake(folder)
     data = config.Data(symbols=["BTCUSDT"], timeframe="1h", start="2021-01-01", end=None)
 
     async def fetch():
-        async with practice(tape, now=tape.end) as (venue, _, _):
+        async with practice(tape, now=tape.end) as (venue, gate, _):
+            gate.fault = None if fault is None else fault(gate)
             await download(venue, data, lake)
 
     asyncio.run(fetch())
-    return clean_bars(*lake.read_all("practice", "BTCUSDT", "1h"), policy, "1h")[0]
+    return clean_bars(*lake.read_all("practice", "BTCUSDT", "1h"), policy, "1h")
 
 
-async def collect(venue, since, count, *, retries=3, each=None):
+@pytest.fixture(scope="module")
+def later(practice, tape, tmp_path_factory) -> pd.DataFrame:
+    return downloaded(practice, tape, tmp_path_factory.mktemp("later"))[0]
+
+
+async def collect(venue, since, count, *, retries=3, each=None, enough=lambda: True):
+    """`count` messages, and more until `enough()`; `each` is awaited after every one."""
     messages = []
     async with contextlib.aclosing(stream_bars(venue, "BTCUSDT", "1h", since, retries=retries, clock=lambda: 7)) as bars:
         async for message in bars:
             messages.append(message)
             if each is not None:
                 await each(len(messages))
-            if len(messages) >= count:
+            if len(messages) >= count and enough():
                 break
     return messages
 
@@ -62,7 +73,7 @@ def check(messages, later, since):
     assert [m.time for m in closes] == times[: len(closes)]
     assert [m.time for m in opens] == times[1 : len(opens) + 1]
     found = np.array([[getattr(m, name) for name in COLUMNS] for m in closes])
-    assert np.array_equal(found, expected[COLUMNS].to_numpy()[: len(closes)])
+    assert np.array_equal(found, expected.reindex(columns=COLUMNS).to_numpy()[: len(closes)], equal_nan=True)
     assert [[m.open, m.funding_rate] for m in opens] == expected[["open", "funding_rate"]].to_numpy()[1 : len(opens) + 1].tolist()
     assert all(m.received == 7 for m in closes)
 
@@ -87,14 +98,13 @@ def test_cut_lines_change_nothing(practice, tape, later):
         async with practice(tape, now=ms("2021-01-02 06:20"), speed=FAST) as (venue, _, server):
 
             async def cut(count):
-                if count in (21, 60):
-                    while not (lines := [socket for socket in set(server.runner.app[SOCKETS]) if not socket.closed]):
-                        await asyncio.sleep(0.01)
+                lines = [socket for socket in set(server.runner.app[SOCKETS]) if not socket.closed]
+                if lines and len(cuts) < 2 and count >= (21, 60)[len(cuts)]:
                     cuts.append(len(lines))
                     for socket in lines:
                         await socket.close()
 
-            return await collect(venue, ms("2021-01-02 06:00"), 100, each=cut)
+            return await collect(venue, ms("2021-01-02 06:00"), 100, each=cut, enough=lambda: len(cuts) == 2)
 
     check(asyncio.run(run()), later, ms("2021-01-02 06:00"))
     assert cuts == [1, 1]
@@ -226,6 +236,78 @@ def test_backfill_equals_a_later_download(practice, tape, later):
     pd.testing.assert_frame_equal(bars, expected, check_freq=False)
 
 
+@pytest.fixture
+def markless(monkeypatch):
+    """Every venue is one without mark prices."""
+    has = Client.has
+    monkeypatch.setattr(Client, "has", lambda client, kind: not kind.startswith(MARK) and has(client, kind))
+
+
+def test_a_venue_without_marks_looks_the_same_live_and_later(practice, tape, markless, tmp_path):
+    later, report = downloaded(practice, tape, tmp_path)
+    assert "mark" not in later and report["mark"] == {"bars": 0, "missing": len(later)}
+
+    async def run():
+        async with practice(tape, now=ms("2021-01-05 00:20"), speed=FAST) as (venue, gate, _):
+            history = await backfill(venue, "BTCUSDT", "1h", 50)
+            return history, await collect(venue, ms("2021-01-05 00:00"), 40), gate.count("/markPriceKlines")
+
+    history, messages, asked = asyncio.run(run())
+    expected = later[later.index <= history.index[-1]].iloc[-50:].reindex(columns=COLUMNS)
+    pd.testing.assert_frame_equal(history, expected, check_freq=False)
+    check(messages, later, ms("2021-01-05 00:00"))
+    assert history["mark"].isna().all() and asked == 0
+
+
+def some_lost(gate):
+    """Two of twelve mark prices are gone for good."""
+
+    async def fault(request):
+        if not request.path.endswith("/markPriceKlines"):
+            return None
+        async with aiohttp.ClientSession() as session, session.get(gate.target + request.path_qs) as reply:
+            return web.json_response([row for row in await reply.json() if row[0] // HOUR % 12 not in (3, 4)])
+
+    return fault
+
+
+def test_marks_a_venue_has_lost_are_unknown_live_and_later(practice, tape, tmp_path, monkeypatch):
+    monkeypatch.setattr(stream, "MARK_PAUSES", 2)
+    later, report = downloaded(practice, tape, tmp_path, some_lost)
+    lost = later.index.hour.isin([3, 4, 15, 16])
+    assert (later["mark"].isna() == lost).all() and report["mark"]["missing"] == lost.sum() > 400
+
+    async def run():
+        async with practice(tape, now=ms("2021-01-05 00:20"), speed=FAST) as (venue, gate, _):
+            gate.fault = some_lost(gate)
+            return await backfill(venue, "BTCUSDT", "1h", 50), await collect(venue, ms("2021-01-05 00:00"), 60)
+
+    history, messages = asyncio.run(run())
+    expected = later[later.index <= history.index[-1]].iloc[-50:]
+    pd.testing.assert_frame_equal(history, expected, check_freq=False)
+    check(messages, later, ms("2021-01-05 00:00"))
+    assert {np.isnan(message.mark) for message in messages[::2]} == {True, False}
+
+
+def test_a_session_at_a_venue_without_marks_reconciles(practice, tape, markless, tmp_path):
+    later, _ = downloaded(practice, tape, tmp_path)
+    settings = small_bundle.params("venue.source=practice", "runner.bars=60", "policy.enter=0.001")
+    trained = small_bundle.build(tmp_path, later, settings)
+
+    async def run():
+        async with practice(tape, now=ms("2021-02-01"), speed=FAST) as (venue, _, _):
+            live = settings.model_copy(update={"venue": venue})
+            await asyncio.to_thread(run_session, trained, live, mode="paper", session_id="s", sessions=tmp_path)
+
+    asyncio.run(run())
+    frames = recorded(tmp_path / "s")
+    report = reconcile(trained, Recorded(**frames), later)
+    assert report.agrees and report.revised == [] and "mark" not in frames["bars"]
+    paid = frames["funding"]
+    opens = frames["bars"]["open"].loc[paid["time"]]
+    assert len(paid) >= 2 and paid["mark"].tolist() == opens.tolist(), "the open, not the close before it"
+
+
 def test_backfill_of_more_than_there_is(practice, tape):
     async def run():
         async with practice(tape, now=ms("2021-01-02 00:10")) as (venue, _, _):
@@ -253,8 +335,6 @@ class Announcing:
 
 
 def test_funding_is_asked_for_only_when_due_and_never_guessed(monkeypatch):
-    from quantalpha.market import stream
-
     monkeypatch.setattr(stream, "PAUSES", (0.0, 0.0))
     client = Announcing()
     settlements = _Settlements(client, "BTCUSDT")

@@ -13,10 +13,10 @@ def workspace(tmp_path, monkeypatch) -> Workspace:
     monkeypatch.setenv("QUANTALPHA_ROOT", str(tmp_path))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     config.root.cache_clear()
-    config._environment.cache_clear()
+    config.environment.cache_clear()
     yield Workspace(tmp_path)
     config.root.cache_clear()
-    config._environment.cache_clear()
+    config.environment.cache_clear()
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def no_kernel(monkeypatch):
 
 @pytest.fixture
 def no_tracking(monkeypatch) -> list[tracking.PipelineRun]:
-    """Collects what would be logged."""
+    """Collects what would be logged; every run so logged is held."""
     logged: list[tracking.PipelineRun] = []
 
     def log_run(run: tracking.PipelineRun) -> str:
@@ -35,6 +35,7 @@ def no_tracking(monkeypatch) -> list[tracking.PipelineRun]:
         return f"run{len(logged)}"
 
     monkeypatch.setattr(tracking, "log_run", log_run)
+    monkeypatch.setattr(tracking, "holds", lambda run_id, store: run_id in {f"run{number + 1}" for number in range(len(logged))})
     return logged
 
 

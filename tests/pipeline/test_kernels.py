@@ -33,8 +33,8 @@ def test_two_dask_workers_make_the_same_artefacts_as_local_kernels(chain):
 
 
 def test_an_absent_dask_scheduler_is_named(chain):
-    with pytest.raises(UsageError, match="no Dask scheduler answers at nonsense://x"):
-        pipeline.run("chain", "default", ["pipeline.executor=dask", "pipeline.dask_address='nonsense://x'"], progress=False)
+    with pytest.raises(UsageError, match="no Dask scheduler answers at https://127.0.0.1:1"):
+        pipeline.run("chain", "default", ["pipeline.executor=dask", "pipeline.dask_address='https://127.0.0.1:1'"], progress=False)
 
 
 def test_a_failure_names_cell_and_error_and_keeps_the_notebook_without_secrets(chain, monkeypatch):

@@ -150,6 +150,11 @@ def test_a_stage_with_a_clock_follows_the_bars_only_while_the_data_has_no_end(ch
     now += 1900
     assert "clock last bar closed at" in reasons()["prepare-BTCUSDT"][1]
     run("data.end=2024-01-01")
+    assert executed(run("data.end=2024-01-01")) == []
+    now += 3600
+    assert executed(run("data.end=2024-01-01")) == ["prepare-BTCUSDT", "prepare-ETHUSDT"]  # an end still to come is no end
+    now += 99_999_999
+    run("data.end=2024-01-01")
     now += 999_999
     assert executed(run("data.end=2024-01-01")) == []
 
@@ -206,8 +211,52 @@ def test_an_output_left_unwritten_is_a_failure(chain):
 
 
 def test_a_second_driver_is_refused(chain):
-    with Folder(chain.root, "chain").lock(), pytest.raises(UsageError, match="another run is under way"):
-        run()
+    for holder in ("chain", "other"):
+        with Folder(chain.root, holder).lock(), pytest.raises(UsageError, match=rf"pipeline chain: another run .* \(pipeline {holder}\)"):
+            run()
+    assert executed(run()) == ALL
+
+
+def test_what_another_pipeline_runs_is_not_shown_as_running_here(chain):
+    (chain.root / "data/pipeline/chain/scratch/join/x").mkdir(parents=True)  # left by a killed driver
+    for holder, status in (("chain", "running"), ("other", "never run")):
+        with Folder(chain.root, holder).lock():
+            assert reasons()["join"] == (status, "")
+    assert reasons()["join"] == ("never run", "")
+
+
+def test_an_edited_module_of_the_workspace_runs_the_stages_that_import_it(chain, monkeypatch):
+    monkeypatch.syspath_prepend(chain.root)
+    chain.write("qa_own_desk.py", "import qa_own_level")
+    chain.write("qa_own_level.py", "LEVEL = 1")
+    chain.notebook("join", *JOIN, "import qa_own_desk")
+    run()
+    chain.write("qa_own_level.py", "LEVEL = 22")
+    assert reasons()["join"] == ("stale", "module qa_own_level.py")
+    assert executed(run()) == ["join"]
+
+
+@pytest.mark.parametrize("text", ["", '{"key": "ab', "[1]", '{"key": 1}', "\x00"])
+@pytest.mark.parametrize("name", ["state/join.json", "failed/join.json", "tracked.json", "hashes.json"])
+def test_a_damaged_record_counts_as_none(chain, no_tracking, name, text):
+    run()
+    chain.write(f"data/pipeline/chain/{name}", text)
+    redone = ["join"] if name == "state/join.json" else []
+    assert reasons()["join"] == ("never run" if redone else "fresh", "")
+    assert executed(run()) == redone
+    assert len(no_tracking) == 1 + (name in ("state/join.json", "tracked.json"))
+    assert run().run_id == f"run{len(no_tracking)}"
+
+
+def test_an_output_that_cannot_be_put_in_place_is_a_failure_of_its_stage(chain):
+    chain.write("data/clean", "a file where a folder must be")
+    with pytest.raises(
+        StageFailed, match="stage prepare-BTCUSDT: FileExistsError: its outputs cannot be put in place: .*data/clean"
+    ) as caught:
+        run(only="prepare-BTCUSDT")
+    assert "\n" not in str(caught.value)
+    assert reasons()["prepare-BTCUSDT"][0] == "failed"
+    (chain.root / "data/clean").unlink()
     assert executed(run()) == ALL
 
 
@@ -234,6 +283,21 @@ def test_nothing_is_tracked_when_nothing_ran_and_what_was_left_untracked_is_logg
     assert logged["join"].files["metrics"] == chain.root / "data/join.json"
 
 
+def test_a_run_of_some_stages_is_not_reported_for_all_of_them(chain, no_tracking):
+    assert run().run_id == "run1"
+    assert run(only="prepare-BTCUSDT", force=True).run_id == "run2"
+    assert run(only="prepare-BTCUSDT").run_id == "run2"
+    assert [run().run_id, run().run_id, run(only="join").run_id] == ["run3"] * 3
+    assert [stage.status for stage in no_tracking[2].stages] == ["fresh"] * 3
+
+
+def test_results_are_logged_again_where_the_store_lost_them(chain, no_tracking):
+    assert run().run_id == "run1"
+    no_tracking.clear()
+    again = run()
+    assert (executed(again), again.run_id, len(no_tracking)) == ([], "run1", 1)
+
+
 def test_progress_is_plain_lines_on_stderr_away_from_a_terminal(chain, capsys):
     pipeline.run("chain")
     out, err = capsys.readouterr()
@@ -250,12 +314,12 @@ def test_no_secret_reaches_record_or_error(chain, monkeypatch):
         join={
             "notebook": "prepare",
             "foreach": "symbol",
-            "params": ["labels", "pipeline"],
+            "params": ["labels", "venue"],
             "inputs": {"raw": "data/raw/{symbol}.txt"},
             "outputs": {"clean": "data/clean/{symbol}.txt"},
         },
     )
-    run("pipeline.dask_address=tcp://user:hunter2hunter2@host:1")
+    run("venue.name=at-hunter2hunter2")
     record = chain.read("data/pipeline/chain/state/join-BTCUSDT.json")
-    assert "tcp://***:***@host:1" in record
+    assert "at-***" in record
     assert "hunter2" not in record

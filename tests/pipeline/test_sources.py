@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quantalpha.errors import UsageError
 from quantalpha.pipeline import digests, sources
 from quantalpha.pipeline.digests import Digests
 
@@ -23,6 +24,16 @@ FILES = {
     "models/boosting.py": "import importlib\nhelper = importlib.import_module('quantalpha.models.helper')\n",
     "models/helper.py": "import quantalpha.models  # a circle\n",
 }
+OWN = {
+    "params.yaml": "",
+    "helper.py": "from desk import levels\n",
+    "unused.py": "",
+    "desk/levels.py": "from . import rounding\nfrom quantalpha import errors\n",
+    "desk/rounding.py": "import numpy\n",
+    "desk/table.csv": "",
+    "notebooks/beside.py": "import helper\n",
+    "numpyy/__init__.py": "",
+}
 
 
 @pytest.fixture
@@ -32,6 +43,16 @@ def package(tmp_path, monkeypatch):
         (tmp_path / "quantalpha" / path).write_text(text)
     monkeypatch.setattr(sources, "PACKAGE", tmp_path / "quantalpha")
     return tmp_path / "quantalpha"
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    """A workspace with modules of its own."""
+    root = tmp_path / "workspace"
+    for path, text in OWN.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text)
+    return root
 
 
 @pytest.mark.parametrize(
@@ -46,17 +67,39 @@ def package(tmp_path, monkeypatch):
     ],
 )
 def test_direct_lazy_relative_and_textual_imports_are_followed(package, code, expected):
-    found = {path.removeprefix("quantalpha/") for path in sources.used_by(ast.parse(code), Digests())}
+    found = {path.removeprefix("quantalpha/") for path in sources.used_by(ast.parse(code), Digests(), package.parent / "none")[0]}
     assert expected <= found if "\n" in code or " as " in code else found == expected
     assert "unused.py" not in found
 
 
 def test_the_hash_follows_an_edit_of_an_indirectly_used_file(package):
     code, known = ast.parse("import quantalpha.models"), Digests()
-    before = sources.used_by(code, known)
+    before, _ = sources.used_by(code, known, package.parent / "none")
     (package / "models" / "helper.py").write_text("from quantalpha import errors")
-    after = sources.used_by(code, known)
+    after, _ = sources.used_by(code, known, package.parent / "none")
     assert {path for path in after if after[path] != before.get(path)} == {"quantalpha/models/helper.py", "quantalpha/errors.py"}
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("import numpy, json, desk", set()),
+        ("import helper", {"helper.py", "desk/levels.py", "desk/rounding.py"}),
+        ("def f():\n    from desk.rounding import up", {"desk/rounding.py"}),
+        ("from numpyy import *", {"numpyy/__init__.py"}),
+        ("import beside", {"notebooks/beside.py", "helper.py", "desk/levels.py", "desk/rounding.py"}),
+    ],
+)
+def test_modules_of_the_workspace_are_followed_and_lead_on_into_the_package(package, workspace, code, expected):
+    used, own = sources.used_by(ast.parse(code), Digests(), workspace)
+    assert set(own) == expected
+    assert ("quantalpha/errors.py" in used) == ("desk/levels.py" in expected)
+
+
+def test_a_module_that_is_not_python_is_named(package, workspace):
+    (workspace / "helper.py").write_text("def (")
+    with pytest.raises(UsageError, match="helper.py: imported by a notebook, but not Python: .*line 1"):
+        sources.used_by(ast.parse("import helper"), Digests(), workspace)
 
 
 def test_a_change_that_keeps_size_and_time_is_seen(tmp_path, monkeypatch):
@@ -76,7 +119,7 @@ def test_a_settled_file_is_read_once_also_by_the_next_process(tmp_path, monkeypa
     path, known = tmp_path / "f", Digests()
     path.write_text("one")
     digest = known.file(path)
-    monkeypatch.setattr(digests.hashlib, "file_digest", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr(digests, "sha256", lambda *_: pytest.fail("read again"))
     assert known.file(path) == digest == Digests(known.content()).file(path)
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from quantalpha import bundle, config
-from quantalpha.backtest.walk_forward import final_model, walk_forward_forecasts
+from quantalpha.backtest.walk_forward import WalkForward, final_model, walk_forward_forecasts
 from quantalpha.bundle import Origin
 from quantalpha.errors import DataError, GateRefused
 from quantalpha.features import FAMILIES, Feature, build
@@ -31,7 +31,8 @@ SECTIONS = {
     "splits": {"scheme": "sliding", "train": 900, "test": 300, "embargo": 4},
     "models": {"names": ["lightgbm", "xgboost"], "seed": 7, "lightgbm": TREES, "xgboost": TREES},
 }
-GATE = config.Gate(min_trades=30, random_seeds=20, causality_cuts=4)
+GATE = config.Gate(min_trades=30, min_cost=0.0004, random_seeds=20, causality_cuts=4)
+LINES = ["features_causal", "live_equals_batch", "forecasts_reproduce", "real_costs", "net_result", "trades", "bundle_roundtrip"]
 
 
 def tape(momentum, n=1900, seed=4):
@@ -50,7 +51,7 @@ def tape(momentum, n=1900, seed=4):
 def candidate(folder, bars, kind="lightgbm", **changed):
     """What the pipeline does from features to candidate."""
     sections = SECTIONS | changed
-    named = Origin("BTCUSDT", "1h", "binanceusdm", sections, {"bars": "ab" * 32}, "cd" * 32, "0.1.0+test")
+    named = Origin("BTCUSDT", "1h", "binanceusdm", sections, {"bars": "ab" * 32}, bars.index[-1].isoformat(), "cd" * 32, "0.1.0+test")
     features, labels = build(sections["features"]).compute(bars), label(bars, config.Labels(**sections["labels"]))
     splits, fit = config.Splits(**sections["splits"]), fitter(kind, config.Models(**sections["models"]))
     walk = walk_forward_forecasts(features, labels, splits, fit)
@@ -81,7 +82,7 @@ def copy(good, tmp_path):
 def test_a_planted_edge_passes_every_line_and_becomes_a_bundle(good, edge_bars, tmp_path):
     report, sealed = promote(good.folder, edge_bars, tmp_path, GATE)
     assert report.passed, str(report)
-    assert [x.name for x in report.lines] == ["features_causal", "forecasts_reproduce", "net_result", "trades", "bundle_roundtrip"]
+    assert [x.name for x in report.lines] == LINES
     report.refuse()  # says nothing
     assert json.loads((sealed.folder / "gate.json").read_text()) == report.to_dict()
     again = bundle.load(tmp_path / sealed.id)
@@ -109,7 +110,7 @@ def test_noise_is_refused_for_its_result_and_leaves_no_bundle(tmp_path):
     assert [x.name for x in report.lines if not x.passed] == ["net_result"]
     with pytest.raises(GateRefused, match=r"net_result: .*Sharpe -?\d+\.\d\d does not beat .*random_p95 -?\d+\.\d\d") as refused:
         report.refuse()
-    assert str(refused.value).startswith("BTCUSDT-lightgbm: refused by 1 of 5 gate lines: ")
+    assert str(refused.value).startswith("BTCUSDT-lightgbm: refused by 1 of 7 gate lines: ")
 
 
 def peek(window):
@@ -128,6 +129,61 @@ def test_a_leaky_feature_is_refused_by_name_however_well_it_trades(tmp_path, mon
     assert not causal.passed and causal.value == 1 and "peek_1" in causal.reason and "returns_1" not in causal.reason
     with pytest.raises(GateRefused, match="features_causal: features look ahead: peek_1"):
         report.refuse()
+
+
+def test_a_lookback_too_short_is_refused_by_name(tmp_path, monkeypatch):
+    def short(window):
+        """Says two bars, uses twenty."""
+        mean = lambda a: np.convolve(a["close"], np.full(20, 0.05))[: len(a["close"])] / a["close"]  # noqa: E731
+        return Feature(f"short_{window}", 2, ("close",), mean)
+
+    monkeypatch.setitem(FAMILIES, "short", short)
+    bars = tape(0.6)
+    found = candidate(tmp_path / "short", bars, features={"returns": [1], "short": [1]})
+    judged = line(evaluate(found, bars, GATE), "live_equals_batch")
+    assert not judged.passed and "short_1" in judged.reason and "returns_1" not in judged.reason
+
+
+def test_costs_that_do_not_exist_are_refused(tmp_path):
+    bars = tape(0.6)
+    free = {"maker": 0.0, "taker": 0.0, "slippage": 0.0, "liquidation": 0.0}
+    judged = line(evaluate(candidate(tmp_path / "free", bars, costs=free), bars, GATE), "real_costs")
+    assert not judged.passed and judged.value == 0.0 and "0.0 bp a side" in judged.reason
+
+
+def test_the_model_that_would_trade_is_trained_again(tmp_path):
+    """An honest walk-forward, but a final model taught the opposite, written with all its papers in order."""
+    bars = tape(0.6)
+    honest = candidate(tmp_path / "honest", bars)
+    features, labels = build(SECTIONS["features"]).compute(bars), label(bars, config.Labels(**SECTIONS["labels"]))
+    labels["label"] = -labels["label"]
+    fit = fitter("lightgbm", config.Models(**SECTIONS["models"]))
+    inverted = final_model(features, labels, config.Splits(**SECTIONS["splits"]), fit)
+    forged = Trained(honest.trained.origin, inverted, honest.trained.walk)
+    write_candidate(tmp_path / "forged", forged, bars, *backtest_candidate(forged, bars, GATE.random_seeds))
+    report = evaluate(load_candidate(tmp_path / "forged"), bars, GATE)
+    assert [x.name for x in report.lines if not x.passed] == ["forecasts_reproduce"]
+    assert "the final model differ" in line(report, "forecasts_reproduce").reason
+
+
+def test_hindsight_in_any_fold_is_found(tmp_path):
+    """Noise, every fold but the last replaced by what came true."""
+    bars = tape(0.0)
+    noise = candidate(tmp_path / "noise", bars)
+    forecasts = noise.trained.walk.forecasts.copy()
+    early = forecasts["fold"] < forecasts["fold"].max()
+    rises = (bars["open"].shift(-2) > bars["open"].shift(-1)).reindex(forecasts.index[early]).to_numpy()
+    forecasts.loc[early, ["p_down", "p_flat", "p_up"]] = np.c_[~rises, np.zeros(len(rises)), rises].astype(float)
+    forged = Trained(noise.trained.origin, noise.trained.model, WalkForward(forecasts, noise.trained.walk.folds))
+    write_candidate(tmp_path / "forged", forged, bars, *backtest_candidate(forged, bars, GATE.random_seeds))
+    report = evaluate(load_candidate(tmp_path / "forged"), bars, GATE)
+    assert line(report, "net_result").passed, "hindsight pays"
+    assert "walk-forward forecasts differ" in line(report, "forecasts_reproduce").reason
+
+
+def test_bars_beyond_those_it_was_made_from_change_nothing(good, edge_bars):
+    later = edge_bars.iloc[-50:].set_axis(edge_bars.index[-50:] + pd.Timedelta("50h"))
+    assert evaluate(good, pd.concat([edge_bars, later]), GATE).to_dict() == evaluate(good, edge_bars, GATE).to_dict()
 
 
 def test_too_few_trades_are_refused_with_their_number(good, edge_bars):
@@ -206,10 +262,10 @@ def other_labels(folder):
     [
         (better_metrics, "recorded metrics differ"),
         (fewer_metrics, "recorded metrics differ"),
-        (better_forecasts, "forecasts of the last fold differ"),
+        (better_forecasts, "walk-forward forecasts differ"),
         (another_model, "does not reproduce its stored predictions"),
         (other_costs, "recorded metrics differ"),
-        (other_labels, "forecasts of the last fold differ"),
+        (other_labels, "walk-forward forecasts differ"),
     ],
 )
 def test_edited_numbers_do_not_come_out_again(copy, edge_bars, tmp_path, forge, reason):
@@ -245,7 +301,7 @@ def test_plots_may_lie_beside_a_candidate(copy):
 
 
 def test_the_wrong_bars_are_refused(good, edge_bars, tmp_path):
-    with pytest.raises(DataError, match="give the bars they were made from"):
+    with pytest.raises(DataError, match="give the bars it was made from"):
         promote(good.folder, edge_bars.iloc[:1500], tmp_path, GATE)
     other = edge_bars.copy()
     other.loc[other.index[800:], ["open", "high", "low", "close"]] *= 1.01
@@ -306,7 +362,7 @@ def test_the_table_names_every_line_with_its_numbers(good, edge_bars):
     report = evaluate(good, edge_bars, GATE)
     text = str(report)
     assert all(x.name in text and x.reason in text for x in report.lines)
-    assert text.count("\n") == 5 and json.dumps(report.to_dict(), allow_nan=False)
+    assert text.count("\n") == len(LINES) and json.dumps(report.to_dict(), allow_nan=False)
 
 
 def test_the_origin_records_what_a_run_was_made_of(tmp_path, monkeypatch):
@@ -317,9 +373,9 @@ def test_the_origin_records_what_a_run_was_made_of(tmp_path, monkeypatch):
     place = {"data": SimpleNamespace(timeframe="1h"), "venue": SimpleNamespace(kept_as="bybit")}
     stage = SimpleNamespace(features=SECTIONS["features"], **place, **checked)
     with pytest.raises(DataError, match="requirements.lock is missing"):
-        origin("ETHUSDT", stage, {})
+        origin("ETHUSDT", stage, {}, pd.Timestamp("2024-01-31", tz="UTC"))
     (tmp_path / "requirements.lock").write_text("numpy==2.4.6\n")
-    named = origin("ETHUSDT", stage, {"bars": "1f"})
+    named = origin("ETHUSDT", stage, {"bars": "1f"}, pd.Timestamp("2024-01-31", tz="UTC"))
     assert (named.symbol, named.timeframe, named.venue) == ("ETHUSDT", "1h", "bybit")
     assert named.sections == SECTIONS and json.dumps(named.sections)
     assert named.code_version.startswith("0.1.0+") and len(named.lock_sha256) == 64

@@ -2,11 +2,11 @@
 
 import pytest
 
-from quantalpha.errors import DataError
+from quantalpha.errors import DataError, Halted
 from quantalpha.perp import Account, Costs
 from quantalpha.runner.broker_paper import PaperBroker
 from quantalpha.runner.engine import Engine, Strategy, client_id, status
-from quantalpha.runner.events import MarketCloseEvent, MarketOpenEvent, kind_of
+from quantalpha.runner.events import MarketCloseEvent, MarketOpenEvent, SessionEvent, kind_of
 from quantalpha.runner.journal import FILE, Journal, read
 from quantalpha.runner.risk import Refusal, Risk, standard
 
@@ -112,6 +112,39 @@ def test_a_journal_that_fails_stops_the_effect():
     with pytest.raises(OSError):
         engine.feed(closing(0))
     assert engine.broker.ledger.order == 0.0 and engine.target == 0.0
+
+
+class FullOnce(Memory):
+    """Fails on the first event of a kind, then has room again."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind = kind
+
+    def append(self, event):
+        if kind_of(event) == self.kind:
+            self.kind = None
+            raise OSError("disk full")
+        super().append(event)
+
+
+def word(phase):
+    return SessionEvent(event_time=0, recv_time=0, symbol="BTCUSDT", phase=phase, reason="test")
+
+
+@pytest.mark.parametrize("kind", ["MarketClose", "Equity", "Signal", "Order", "ValidatedOrder"])
+def test_after_an_error_only_the_stop_is_taken(kind):
+    engine = build([1.0, 1.0], journal=FullOnce(kind))
+    engine.feed(opening(0))
+    with pytest.raises(OSError):
+        engine.feed(closing(0))
+    before, written = engine.broker.ledger.state(), engine.journal.kinds()
+    for event in (opening(1), closing(1), word("start")):
+        with pytest.raises(Halted, match="earlier error"):
+            engine.feed(event)
+    engine.feed(word("stop"))
+    assert engine.journal.kinds() == [*written, "Session"] and kind not in written
+    assert engine.broker.ledger.state() == before and engine.broker.ledger.order == 0.0 and engine.target == 0.0
 
 
 class RefuseOnce:

@@ -58,13 +58,33 @@ os.kill(os.getpid(), 9)
     assert [event.equity for event in read(path)] == [float(i) for i in range(50)]
 
 
-@pytest.mark.parametrize("change", ["UPDATE events SET payload = '{}' WHERE seq = 1", "DELETE FROM events"])
+ROW = "(session, seq, event_time, recv_time, kind, payload) VALUES ('s', 1, 0, 0, 'Equity', '{}')"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE events SET payload = '{}' WHERE seq = 1",
+        "UPDATE OR REPLACE events SET seq = 1",
+        "DELETE FROM events",
+        f"INSERT OR REPLACE INTO events {ROW}",
+        f"REPLACE INTO events {ROW}",
+        f"INSERT INTO events {ROW} ON CONFLICT DO UPDATE SET payload = '{{}}'",
+    ],
+)
 def test_the_database_refuses_changes(path, change):
     journal = Journal(path, "s")
     journal.append(equity(0, 1.0))
     journal.close()
     with sqlite3.connect(path) as raw, pytest.raises(sqlite3.IntegrityError, match="append-only"):
         raw.execute(change)
+    assert read(path) == [equity(0, 1.0)]
+
+
+def test_no_row_can_be_replaced_by_its_hidden_number(path):
+    Journal(path, "s").close()
+    with sqlite3.connect(path) as raw, pytest.raises(sqlite3.OperationalError, match="rowid"):
+        raw.execute("SELECT rowid FROM events")
 
 
 def test_a_session_is_written_once(path):
@@ -79,6 +99,27 @@ def test_a_journal_that_cannot_store_halts(path):
         raw.execute("DROP TABLE events")
     with pytest.raises(Halted, match="cannot be stored"):
         journal.append(equity(0, 1.0))
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_what_could_not_be_stored_is_not_stored_later(path, batch):
+    journal = Journal(path, "s", batch=batch)
+    for i in range(batch):
+        journal.append(equity(60_000 * i, float(i)))
+    with sqlite3.connect(path) as raw:
+        raw.execute("CREATE TRIGGER full BEFORE INSERT ON events WHEN NEW.payload LIKE '%666%' BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+    with pytest.raises(Halted, match="disk full"):
+        for _ in range(batch):
+            journal.append(equity(60_000, 666.0))
+    journal.append(equity(120_000, 7.0))
+    journal.close()
+    assert [event.equity for event in read(path)] == [*map(float, range(batch)), 7.0]
+
+
+def test_a_journal_that_cannot_be_made_is_one_clear_line(path):
+    with pytest.raises(Halted, match="cannot be made: unable to open") as raised:
+        Journal(path.parent / "nowhere" / FILE, "s")
+    assert "\n" not in str(raised.value)
 
 
 def damaged(path, how):

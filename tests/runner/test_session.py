@@ -2,20 +2,25 @@
 
 import asyncio
 import json
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from quantalpha import features
+from quantalpha import config, features
 from quantalpha.config import Params
 from quantalpha.errors import DataError, ExchangeError, Halted, UsageError
 from quantalpha.market import stream
 from quantalpha.market.synthetic import synthetic_bars
 from quantalpha.promotion.reconcile import Recorded, reconcile
-from quantalpha.runner import recorded, run_replay, run_session
-from quantalpha.runner.events import SessionEvent
+from quantalpha.runner import feed, recorded, run_replay, run_session, session, session_bundle
+from quantalpha.runner.events import SessionEvent, kind_of
 from quantalpha.runner.journal import FILE, read
 
 
@@ -35,6 +40,7 @@ def test_a_paper_session_equals_its_backtest(exchange, trained, sessions):
     report = reconcile(trained, Recorded(**frames))
     assert report.agrees and report.lines[0].matched == 30 and report.refusals == 0
     assert seen[-1].equity == pytest.approx(summary.equity) and seen[-1].fills == summary.fills
+    assert summary.in_sample == 30  # the bundle was trained on the whole tape; history before the session does not count
     card = json.loads((sessions / "s1" / "session.json").read_text())
     assert (card["bundle"], card["mode"], card["params"]["runner"]["bars"]) == (trained.id, "paper", 30)
 
@@ -121,7 +127,7 @@ def test_an_unknown_mode_is_a_usage_error(trained, tape_settings, sessions):
         run_session(trained, tape_settings, mode="live", sessions=sessions)
 
 
-@pytest.mark.parametrize("name", ["", "../elsewhere", "a/b", "/tmp/x", ".hidden"])
+@pytest.mark.parametrize("name", ["", "../elsewhere", "a/b", "/tmp/x", ".hidden", "a" * 300, "ä" * 90, "a" + "é" * 90])
 def test_a_session_stays_in_its_folder(trained, tape_settings, sessions, name):
     with pytest.raises(UsageError, match="expected a name"):
         run_session(trained, tape_settings, mode="paper", session_id=name, sessions=sessions)
@@ -133,6 +139,97 @@ def test_replay_takes_all_bars_and_a_name_once(trained, tape_settings, sessions)
     assert (summary.decisions, summary.mode, summary.reason) == (300, "replay", "end of data")
     with pytest.raises(UsageError, match="exists already"):
         run_replay(trained, tape_settings, bars, session_id="r", sessions=sessions)
+
+
+@pytest.mark.parametrize(("learnt", "expected"), [(1400, 200), (50, 50), (0, 0)])
+def test_decisions_on_bars_the_model_may_have_learnt_from_are_counted(trained, tape_settings, sessions, learnt, expected):
+    bars = synthetic_bars("BTCUSDT", tape_settings.synthetic)
+    until = bars.index[0] - pd.Timedelta("1h") if learnt == 0 else bars.index[learnt - 1]
+    bundle = replace(trained, manifest=trained.manifest | {"until": until.isoformat()})
+    assert run_replay(bundle, tape_settings, bars.iloc[:200], sessions=sessions).in_sample == expected
+
+
+def test_a_parent_that_is_no_folder_is_a_usage_error(trained, tape_settings, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="no folder can be made"):
+        run_replay(trained, tape_settings, synthetic_bars("BTCUSDT", tape_settings.synthetic), sessions=tmp_path / "file")
+
+
+class Eager:
+    """Wants to be long at once."""
+
+    def __init__(self, bundle):
+        pass
+
+    def observe(self, bar):
+        pass
+
+    def decide(self, previous):
+        return 0.5, 1.0
+
+
+@pytest.mark.parametrize("kind", ["Equity", "ValidatedOrder"])
+def test_nothing_happens_after_the_journal_has_failed(trained, tape_settings, sessions, monkeypatch, kind):
+    """The journal fails once and has room again when the session says its last word."""
+    monkeypatch.setattr(session, "Decider", Eager)
+    bars = synthetic_bars("BTCUSDT", tape_settings.synthetic).iloc[:3]
+    opened, closed, *_ = feed.replay(bars, "BTCUSDT", 3_600_000)
+    with pytest.raises(Halted, match="disk full"), session.Session.start(trained, tape_settings, "paper", "s", sessions) as running:
+        running.feed(opened, None)
+        with sqlite3.connect(sessions / "s" / FILE) as raw:
+            raw.execute(f"CREATE TRIGGER full BEFORE INSERT ON events WHEN NEW.kind = '{kind}' BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+        try:
+            running.feed(closed, None)
+        finally:
+            with sqlite3.connect(sessions / "s" / FILE) as raw:
+                raw.execute("DROP TRIGGER full")
+    kinds = [kind_of(event) for event in read(sessions / "s" / FILE)]
+    before = ["Equity", "Signal", "Order"] if kind == "ValidatedOrder" else []
+    assert kinds == ["Session", "MarketOpen", "MarketClose", *before, "Session"]
+    assert running.engine.counts["ValidatedOrder"] == 0 and running.engine.counts["Order"] == kinds.count("Order")
+    assert running.engine.target == running.engine.broker.ledger.order == running.summary().position == 0.0
+
+
+def test_the_card_holds_no_secret_and_stays_json(trained, tape_settings, sessions, monkeypatch):
+    monkeypatch.setattr("quantalpha.secrets.environment", lambda: {"API_KEY": 'sesa"me12', "OTHER_TOKEN": "100000"})
+    venue = tape_settings.venue.model_copy(update={"rest_url": 'http://joe:hush@host/?key=sesa"me12'})
+    bars = synthetic_bars("BTCUSDT", tape_settings.synthetic).iloc[:30]
+    run_replay(trained, tape_settings.model_copy(update={"venue": venue}), bars, session_id="s", sessions=sessions)
+    text = (sessions / "s" / "session.json").read_text()
+    assert "me12" not in text and "hush" not in text
+    assert json.loads(text)["params"]["venue"]["rest_url"] == "http://***@host/?key=***"
+
+
+@pytest.fixture
+def moved(trained, tape_settings, sessions, tmp_path, monkeypatch):
+    """A session whose workspace was moved after it ran: (its folder, where the workspace keeps bundles now)."""
+    bundle = replace(trained, folder=Path(shutil.copytree(trained.folder, tmp_path / "old" / trained.id)))
+    bars = synthetic_bars("BTCUSDT", tape_settings.synthetic).iloc[:30]
+    run_replay(bundle, tape_settings, bars, session_id="s", sessions=sessions)
+    monkeypatch.setattr(config, "path", lambda text: tmp_path / "new" / text)
+    (tmp_path / "old").rename(tmp_path / "gone")
+    return sessions / "s", tmp_path / "new" / "data" / "bundles"
+
+
+def test_a_session_finds_its_bundle(trained, tape_settings, sessions, moved):
+    folder, bundles = moved
+    with pytest.raises(DataError, match="neither in .*old.* nor in .*bundles; put the folder back, or promote"):
+        session_bundle(folder)
+    shutil.copytree(trained.folder, bundles / trained.id)
+    assert session_bundle(folder).folder == bundles / trained.id
+    shutil.copytree(trained.folder, folder.parents[1] / "old" / trained.id)
+    assert session_bundle(folder).folder == folder.parents[1] / "old" / trained.id
+
+
+def test_a_session_trusts_no_other_bundle_and_no_torn_card(trained, moved):
+    folder, bundles = moved
+    forged = shutil.copytree(trained.folder, bundles / trained.id)
+    (forged / "manifest.json").write_text("{}")
+    with pytest.raises(DataError, match="manifest.json was altered"):
+        session_bundle(folder)
+    (folder / "session.json").write_text('{"session": "s"}')
+    with pytest.raises(DataError, match="session.json: 'bundle' is missing"):
+        session_bundle(folder)
 
 
 def test_replaying_twice_gives_the_same_journal(trained, tape_settings, sessions):
