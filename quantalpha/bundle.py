@@ -10,7 +10,6 @@ Nothing is parsed before its hash is checked, nothing stored is executed; an ext
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -27,7 +26,7 @@ from pydantic import ValidationError
 from quantalpha import config, models, schema
 from quantalpha.errors import DataError, GateRefused, UsageError
 from quantalpha.features import FeatureSet, registry
-from quantalpha.files import sha256, sync
+from quantalpha.files import locked, sha256, sync
 from quantalpha.perp import Account, Costs, Stops, brackets_for
 from quantalpha.strategy import HysteresisPolicy
 
@@ -228,16 +227,12 @@ def title(folder: Path) -> str:
 @contextlib.contextmanager
 def _scratch(folder: Path):
     """A temporary folder in `folder`, which no other writer enters meanwhile; what killed writers left there is swept."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with locked(folder):
         for left in folder.glob(".bundle-*"):
             if time.time() - left.lstat().st_mtime > STALE:
                 shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory(prefix=".bundle-", dir=folder, ignore_cleanup_errors=True) as scratch:
             yield Path(scratch)
-    finally:
-        os.close(handle)
 
 
 def _place(scratch: Path, final: Path) -> None:

@@ -42,9 +42,10 @@ def main() -> None:
             print(config.mask(json.dumps(document, indent=2, default=str)))
         print(f"error: {message}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as ended:
+        if ended.code == 130:  # how typer passes Ctrl-C on
+            print("interrupted: what is finished stays valid; run again to go on", file=sys.stderr)
+        raise
 
 
 def show(value, as_json: bool, text) -> None:
@@ -136,14 +137,15 @@ def import_(
     from quantalpha import market
 
     lake = market.Lake(config.path("data/raw"))
-    if funding is not None and not funding.is_file():
-        raise UsageError(f"--funding: no file {funding}")
+    files = [(file, False)] if funding is None else [(file, False), (funding, True)]
+    for path, rates in files:  # both are sound before either is stored
+        market.check_file(path, symbol, timeframe, funding=rates, timezone=timezone)
     config.path(f"data/raw/{symbol}.manifest.json").unlink(missing_ok=True)  # whatever happens now, the download stage looks again
-    rows = [market.import_file(file, symbol, timeframe, lake, replace=replace, timezone=timezone)]
-    if funding is not None:
-        rows.append(market.import_file(funding, symbol, timeframe, lake, funding=True, replace=replace, timezone=timezone))
-    shown = [{key: str(row[key]) for key in ("stored", "rows", "first", "last", "missing", "duplicates", "impossible")} for row in rows]
+    rows = [market.import_file(path, symbol, timeframe, lake, funding=rates, replace=replace, timezone=timezone) for path, rates in files]
+    shown = [{"": key, **{Path(row["file"]).name: str(row[key]) for row in rows}} for key in rows[0] if key != "file"]
     show(rows, as_json, table("imported", shown))
+    if not as_json:
+        print(f"next: quantalpha pipeline run --set venue.name=import --set data.symbols=[{symbol}] --set data.timeframe={timeframe}")
 
 
 @app.command()
@@ -152,7 +154,7 @@ def exchange(
     speed: Annotated[float | None, typer.Option(help="Tape seconds per second; 0 stops the clock.")] = None,
     port: Annotated[int | None, typer.Option(help="0 takes a free one.")] = None,
     now: Annotated[str | None, typer.Option(help="Where on the tape the clock starts, such as 2024-01-31.")] = None,
-    parent: Annotated[int | None, typer.Option(hidden=True)] = None,
+    parent: Annotated[int | None, typer.Option(metavar="PID", help="End when this process, which started it, has ended.")] = None,
     profile: Profile = "demo", overrides: Overrides = (),
 ) -> None:  # fmt: skip
     """Run the practice exchange: Binance USD-M market data from a tape, on this machine only."""
@@ -165,11 +167,10 @@ def exchange(
 
 @app.command()
 def ui(port: Annotated[int, typer.Option(help="Where the page is served, on this machine only.")] = 5000) -> None:
-    """Open the MLflow page: every run, its metrics, figures and artefacts."""
-    from quantalpha import tracking
+    """Serve the MLflow page: every run, its metrics, figures and artefacts; prints its address and that of the table of candidates."""
+    from quantalpha import tracking_ui
 
-    print(f"MLflow at http://127.0.0.1:{port} (stop with Ctrl-C)", flush=True)
-    raise typer.Exit(tracking.ui(port))
+    raise typer.Exit(tracking_ui.serve(port))
 
 
 @app.command()
@@ -185,6 +186,7 @@ def promote(
     if to != "paper":
         raise UsageError(f"--to: expected paper, found {to!r}; a gate for other aliases does not exist yet")
     params = config.load(profile, overrides)
+    refuse_sealed(overrides)
     found = promotion.promote_run(promotion.candidates(run)[0], to, params.gate)
     result = {"run_id": found.run.run_id, "run": found.run.name, "bundle": found.bundle and found.bundle.id, "version": found.version}
     result |= found.report.to_dict()
@@ -213,6 +215,7 @@ def run(
     if (bars is None) == (mode == "replay"):
         raise UsageError("--bars: a parquet of clean bars goes with --mode replay, and only with it")
     params = config.load(profile, overrides)
+    refuse_sealed(overrides)
     recorded = None if bars is None else _recorded(bars)
     show_session(_session(mode, _promoted(model, params), params, recorded=recorded, name=session, quiet=as_json), as_json)
 
@@ -265,6 +268,15 @@ def _session(mode: str, sealed, params: config.Params, *, recorded=None, name: s
     summary = runner.run_session(sealed, params, mode=mode, session_id=name, on_status=None if quiet else runner.print_status)
     print("" if quiet else "\n", end="", file=sys.stderr)
     return summary
+
+
+def refuse_sealed(overrides: list[str]) -> None:
+    """A bundle trades as it was judged: what research decided cannot be set at its promotion or its run."""
+    from quantalpha.bundle import SECTIONS
+
+    for text in overrides:
+        if text.split(".")[0] in SECTIONS:
+            raise UsageError(f"--set {text.partition('=')[0]}: sealed with the model; run the pipeline with it, then promote that run")
 
 
 def show_session(summary, as_json: bool) -> None:

@@ -278,7 +278,7 @@ def load(profile: str = "default", overrides=(), source: Path | None = None) -> 
     source = source or root() / "params.yaml"
     try:
         values = yaml.safe_load(source.read_text())
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise UsageError(f"{source.name}: cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise UsageError(f"{source.name}: expected sections, found {type(values).__name__}")
@@ -318,8 +318,8 @@ def _parse_override(text: str) -> dict:
         raise UsageError(f"--set: expected section.key=value, found {text!r}")
     try:
         nested = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise UsageError(f"--set {key}: {value!r} is not a YAML value") from None
+    except (ValueError, yaml.YAMLError):
+        raise UsageError(f"--set {key}: {value!r} is no value, or no date of the calendar") from None
     for part in reversed(key.split(".")):
         nested = {part: nested}
     return nested

@@ -26,12 +26,15 @@ def write_atomic(path: Path, data: bytes | str) -> Path:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """The block has `path` to itself among all processes of this machine; others wait. Not to be nested."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+def locked(folder: Path) -> Iterator[None]:
+    """The block has `folder` to itself among all processes of this machine that ask; others wait. Not to be nested."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(handle)
 
 
 def sync(path: Path) -> None:

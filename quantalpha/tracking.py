@@ -8,81 +8,41 @@ import fcntl
 import json
 import logging
 import os
-import signal
-import socket
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 from quantalpha import config
 from quantalpha.errors import QuantalphaError, UsageError, did_you_mean
+from quantalpha.tracking_record import CANDIDATE_STAGE, PipelineRun, RunInfo, StageRun, best_candidate, is_number, read_metrics
 
 EXPERIMENT = "quantalpha"
 ARTEFACTS = (".png", ".csv", ".json", ".html", ".txt")
 ACCOUNT = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")  # MLflow reads them from the environment only
 SQLITE = "sqlite:///"
-SERVER_GRACE = 5.0  # seconds the page's processes have to end by themselves
 CHUNK = 100  # MLflow takes so many params or tags at once
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-
-
-@dataclass(frozen=True)
-class StageRun:
-    """One stage as a pipeline run left it. status: done, fresh (skipped: its recorded result is logged again), failed, blocked."""
-
-    id: str
-    name: str
-    loop: dict[str, str]
-    status: str
-    seconds: float
-    error: str | None
-    key: str
-    params: dict
-    inputs: dict[str, str]  # path -> sha256
-    outputs: dict[str, str]
-    files: dict[str, Path]  # output name -> file or folder; the one named `metrics` is read, see `_metrics`
-    notebook: Path
-
-
-@dataclass(frozen=True)
-class PipelineRun:
-    """A pipeline run: `started` in seconds since 1970."""
-
-    name: str
-    profile: str
-    lock: str | None  # sha256 of requirements.lock
-    code_version: str  # commit
-    uncommitted: str  # diff against it, masked; empty: none
-    params: dict
-    started: float
-    stages: list[StageRun]
-
-
-@dataclass(frozen=True)
-class RunInfo:
-    """A logged run, parent or child."""
-
-    run_id: str
-    name: str
-    status: str
-    started: float
-    tags: dict[str, str]
-    params: dict[str, str]
-    metrics: dict[str, float]
+SERVER_URIS = ("MLFLOW_BACKEND_STORE_URI", "MLFLOW_REGISTRY_STORE_URI")
+NOTE = "mlflow.note.content"  # the description an experiment's page shows
+HOW_TO_READ = (
+    "Each pipeline run is one parent run: its parameters, the code it ran with, and the headline metrics of its best candidate (best_...). "
+    "Its children are the stages, with metrics, figures and the executed notebook; their children are the folds. "
+    f"Candidates for promotion are the runs of stage {CANDIDATE_STAGE}: search "
+    f"`tags.stage = '{CANDIDATE_STAGE}' AND tags.kind = 'stage'` and sort by `sharpe_ratio`."
+)
 
 
 def log_run(run: PipelineRun) -> str:
     """Writes the parent and all its children; returns the parent's id. Raises QuantalphaError when MLflow or its disk fails."""
     with _explained("stage results are kept, but the run was not tracked"):
-        client, experiment = _client(), _experiment()
+        client, experiment = _client(), experiment_id()
         _end_dead_runs(run.name)
+        if NOTE not in client.get_experiment(experiment).tags:  # the user may have written another
+            client.set_experiment_tag(experiment, NOTE, HOW_TO_READ)
         tags = {"pipeline": run.name, "profile": run.profile, "lock_sha256": str(run.lock), "code_version": run.code_version}
         name = f"{run.name} {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(run.started))}"
         parent = client.create_run(experiment, int(run.started * 1000), tags | {"kind": "pipeline"}, name).info.run_id
@@ -92,6 +52,7 @@ def log_run(run: PipelineRun) -> str:
                 client.log_text(parent, run.uncommitted, "uncommitted.diff")
             for stage in run.stages:
                 _log_stage(experiment, parent, stage, tags)
+            _log_best(parent, run.stages)
         except BaseException:
             client.set_terminated(parent, "KILLED")
             raise
@@ -126,7 +87,7 @@ def find_run(wanted: str) -> RunInfo:
         return named[0]
     begun = _search([f"attributes.run_id LIKE '{_quoted(wanted)}%'"], 3) if wanted else []
     if not begun:
-        names = {run.name for run in _search([], 20)}
+        names = {run.name for run in _search(["tags.kind != 'fold'"], 50)}
         raise UsageError(f"run {wanted!r}: not found; {did_you_mean(wanted, names) if names else 'no run is logged yet'}")
     if len(begun) > 1:
         raise UsageError(f"run {wanted!r}: several runs begin so ({', '.join(run.run_id[:12] for run in begun)}); give more of the id")
@@ -159,7 +120,7 @@ def register(name: str, folder: Path, run_id: str, alias: str) -> str:
 
     Raises QuantalphaError where the registry is a remote server's, which refuses folders of this machine.
     """
-    if _is_remote():
+    if is_remote():
         raise QuantalphaError(
             f"model {name}: the registry at {store_name()} cannot hold a folder of this machine; {folder} is sealed and kept; "
             "unset MLFLOW_TRACKING_URI (also in .env), run the pipeline once, which logs its results in mlruns/, and promote again"
@@ -198,59 +159,13 @@ def log_report(run_id: str, file: str, report: dict, tags: dict[str, str]) -> No
         _client().log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
 
-def ui(port: int, host: str = "127.0.0.1") -> int:
-    """Serves the store's web page until SIGINT, SIGTERM or SIGHUP; returns its exit code, 0 when so ended.
-
-    Raises UsageError where the port is taken, or where the store is a server's, which has a page of its own.
-    """
-    if _is_remote():
-        raise UsageError(f"ui: runs are kept by the server MLFLOW_TRACKING_URI names; open {store_name()} in a browser")
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise UsageError(f"--port: {host}:{port} cannot be used ({error.strerror}); choose another") from None
-    _experiment()
-    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", host, "--port", str(port)]
-    store = {
-        "MLFLOW_BACKEND_STORE_URI": _uri(),
-        "MLFLOW_DEFAULT_ARTIFACT_ROOT": _artifact_root().as_uri(),
-    }  # may hold a password: no argument
-    with as_interrupt(signal.SIGTERM, signal.SIGHUP):
-        process = subprocess.Popen(command, env=os.environ | QUIET | store, process_group=0)
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            return 0
-        finally:
-            _end_group(process)
-
-
-@contextmanager
-def as_interrupt(*numbers: signal.Signals) -> Iterator[None]:
-    """These signals, as a service manager or a closing terminal sends them, end what is inside as Ctrl-C does (unless they are ignored)."""
-    previous = {number: signal.getsignal(number) for number in numbers if signal.getsignal(number) != signal.SIG_IGN}
-    for number in previous:
-        signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-def _end_group(process: subprocess.Popen) -> None:
-    """Ends a process that leads a group, and whatever it started."""
-    with suppress(ProcessLookupError):  # all are gone
-        try:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(SERVER_GRACE)
-        except subprocess.TimeoutExpired:
-            print("MLflow's page did not end when asked; it is killed", file=sys.stderr)
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+def _log_best(parent: str, stages: list[StageRun]) -> None:
+    """The best candidate's name as tag best_candidate, its headline metrics as best_sharpe_ratio and so on; nothing where there is none."""
+    best = best_candidate(stages)
+    if best is not None:
+        name, metrics = best
+        _log(parent, {}, {f"best_{key}": value for key, value in metrics.items()})
+        _client().set_tag(parent, "best_candidate", name)
 
 
 def _log_stage(experiment: str, parent: str, stage: StageRun, common: dict[str, str]) -> None:
@@ -260,11 +175,11 @@ def _log_stage(experiment: str, parent: str, stage: StageRun, common: dict[str, 
     error = {} if stage.error is None else {"error": config.mask(stage.error)[:4000]}
     end = int(time.time() * 1000)
     child = _create(experiment, parent, stage.id, end - int(stage.seconds * 1000), common | own | hashes | error)
-    metrics, folds = _metrics(stage)
+    metrics, folds = read_metrics(stage)
     _log(child, stage.loop | stage.params, metrics)
     for number, fold in enumerate(folds, 1):
         run = _create(experiment, child, f"{stage.id} fold {number}", end, common | own | {"kind": "fold", "fold": str(number)})
-        numbers = {key: value for key, value in fold.items() if _is_number(value)}
+        numbers = {key: value for key, value in fold.items() if is_number(value)}
         _log(run, {key: value for key, value in fold.items() if key not in numbers}, numbers)
         _client().set_terminated(run, "FINISHED", end)
     _log_files(child, stage)
@@ -296,24 +211,11 @@ def _log_files(run_id: str, stage: StageRun) -> None:
         client.log_artifact(run_id, str(stage.notebook))
 
 
-def _metrics(stage: StageRun) -> tuple[dict[str, float], list[dict]]:
-    """The output named `metrics`: a JSON object of numbers, and under `folds` a list of such objects. Other values stay in the file."""
-    try:
-        content = json.loads(stage.files["metrics"].read_text()) if "metrics" in stage.files else {}
-        return {key: value for key, value in content.items() if _is_number(value)}, content.get("folds", [])
-    except (ValueError, AttributeError):
-        raise QuantalphaError(f"stage {stage.id}: output metrics: expected a JSON object of numbers; the run was not tracked") from None
-
-
-def _is_number(value) -> bool:
-    return isinstance(value, (int, float))
-
-
 def _search(terms: list[str], limit: int | None) -> list[RunInfo]:
     with _explained("runs cannot be listed"):
         client, found, token = _client(), [], None
         while True:
-            page = client.search_runs([_experiment()], " and ".join(terms), max_results=limit or 1000, page_token=token)
+            page = client.search_runs([experiment_id()], " and ".join(terms), max_results=limit or 1000, page_token=token)
             found += map(_info, page)
             token = page.token
             if limit is not None or not token:
@@ -346,7 +248,7 @@ def _own_uri() -> str:
     return f"{SQLITE}{config.root() / 'mlruns' / 'mlflow.db'}"
 
 
-def _is_remote() -> bool:
+def is_remote() -> bool:
     """A tracking server's, not a database this process opens itself."""
     return _uri().startswith(("http://", "https://"))
 
@@ -359,11 +261,17 @@ def _path_of(uri: str) -> Path:
     return Path(unquote(urlparse(uri).path))
 
 
+def server_environment() -> dict[str, str]:
+    """What a server of this store is started with. Not its command line: an address may hold a password, and everybody can read that."""
+    return QUIET | {name: _uri() for name in SERVER_URIS} | {"MLFLOW_DEFAULT_ARTIFACT_ROOT": _artifact_root().as_uri()}
+
+
 def _client():
     return _store(_uri())[0]
 
 
-def _experiment() -> str:
+def experiment_id() -> str:
+    """The experiment all runs belong to; created if need be."""
     return _store(_uri())[1]
 
 
@@ -379,7 +287,7 @@ def _store(uri: str):
     with _locked():
         client = MlflowClient(uri, uri)
         known = client.get_experiment_by_name(EXPERIMENT)
-        place = None if _is_remote() else _artifact_root().as_uri()
+        place = None if is_remote() else _artifact_root().as_uri()
         return client, known.experiment_id if known is not None else client.create_experiment(EXPERIMENT, place)
 
 

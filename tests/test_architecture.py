@@ -18,7 +18,7 @@ LAYERS = [
     {"market", "features", "labels"},
     {"validation", "models", "strategy"},
     {"backtest", "bundle"},
-    {"promotion", "tracking", "plots"},
+    {"promotion", "tracking", "tracking_record", "tracking_ui", "plots"},
     {"pipeline", "runner", "practice"},
     {"demo"},
     {"cli", "__main__"},

@@ -77,12 +77,18 @@ def test_the_documented_exit_codes_are_those_of_the_errors():
 
 
 def test_an_interrupted_command_exits_130(workspace, monkeypatch):
-    def interrupted():
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "app", interrupted)
+    monkeypatch.setattr("quantalpha.demo.run", interrupted)
     answer = workspace.call("demo")
-    assert (answer.code, answer.err) == (130, "interrupted\n")
+    assert answer.code == 130 and "interrupted: what is finished stays valid" in answer.err
+
+
+@pytest.mark.parametrize("command", ["run --mode paper", "promote latest"])
+def test_what_a_bundle_seals_cannot_be_set_when_it_trades(workspace, command):
+    answer = workspace.call(*command.split(), "--set", "policy.enter=0.9")
+    answer.complains(2, "--set policy.enter", "sealed with the model")
 
 
 @pytest.mark.parametrize(
@@ -143,7 +149,7 @@ def test_secrets_are_masked_in_whatever_is_said(tmp_path, monkeypatch):
     answer = other.call(
         "pipeline", "run", "--set", "venue.rest_url=http://me:password1@127.0.0.1:1", "--set", "venue.ws_url=ws://127.0.0.1:1"
     )
-    answer.complains(2, "venue", "source must say")
+    answer.complains(2, "venue.rest_url", "no path, user or password")
     assert "password1" not in answer.err
     assert (tmp_path / "mlruns/mlflow.db").is_file()
 

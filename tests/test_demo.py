@@ -211,9 +211,9 @@ def test_a_tampered_journal_does_not_reconcile(shown, tmp_path):
     other = Workspace(tmp_path)
     shutil.copytree(shown.workspace.root / "data/sessions" / name, tmp_path / "data/sessions" / name)
     with sqlite3.connect(tmp_path / "data/sessions" / name / "journal.db") as journal:
-        row, payload = journal.execute("SELECT rowid, payload FROM events WHERE kind = 'Fill' LIMIT 1").fetchone()
+        row, payload = journal.execute("SELECT seq, payload FROM events WHERE kind = 'Fill' LIMIT 1").fetchone()
         event = json.loads(payload)
-        change = ("UPDATE events SET payload = ? WHERE rowid = ?", (json.dumps(event | {"price": event["price"] + 0.01}), row))
+        change = ("UPDATE events SET payload = ? WHERE seq = ?", (json.dumps(event | {"price": event["price"] + 0.01}), row))
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
             journal.execute(*change)
         journal.execute("DROP TRIGGER no_update")

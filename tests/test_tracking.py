@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from quantalpha import config, tracking
+from quantalpha import config, tracking, tracking_ui
 from quantalpha.errors import QuantalphaError, UsageError
 
 
@@ -113,6 +113,34 @@ def test_a_run_has_a_child_for_each_stage_and_a_grandchild_for_each_fold(root, s
     assert files == {"metrics.json", "curve.png", "trained/model.txt", "train.ipynb"}
 
 
+def test_the_parent_names_its_best_candidate_and_the_experiment_says_how_to_read_it(root, stage):
+    def candidate(model: str, metrics: dict, status: str = "done") -> tracking.StageRun:
+        file = root / f"{model}.json"
+        file.write_text(json.dumps(metrics))
+        return replace(stage, id=f"walk_forward-{model}", name="walk_forward", status=status, files={"metrics": file})
+
+    good = {"sharpe_ratio": 1.5, "total_return": 0.4, "max_drawdown": -0.1, "n_trades": 9}
+    worse = [candidate("worse", {"sharpe_ratio": -1.0}), candidate("flat", {"sharpe_ratio": math.nan}), candidate("mute", {})]
+    failed = candidate("failed", {"sharpe_ratio": 9.0}, "failed")
+    run = tracking.find_run(log(stage, *worse, candidate("good", good, "fresh"), failed))
+    assert run.tags["best_candidate"] == "walk_forward-good"
+    assert run.metrics == {"best_sharpe_ratio": 1.5, "best_total_return": 0.4, "best_max_drawdown": -0.1}
+    without = tracking.find_run(log(stage, *worse[1:]))
+    assert without.metrics == {} and "best_candidate" not in without.tags
+    client = tracking._client()
+    assert client.get_experiment(tracking.experiment_id()).tags["mlflow.note.content"] == tracking.HOW_TO_READ
+    client.set_experiment_tag(tracking.experiment_id(), "mlflow.note.content", "my own")
+    log(stage)
+    assert client.get_experiment(tracking.experiment_id()).tags["mlflow.note.content"] == "my own"
+
+
+def test_the_candidates_link_is_the_sorted_table_of_runs():
+    assert tracking_ui.candidates_link("http://127.0.0.1:5000", "1") == (
+        "http://127.0.0.1:5000/#/experiments/1/runs?searchFilter=tags.stage%20%3D%20%27walk_forward%27%20AND%20tags.kind%20%3D%20%27stage%27"
+        "&orderByKey=metrics.%60sharpe_ratio%60&orderByAsc=false&workflowType=machine_learning"
+    )
+
+
 def test_the_store_lies_in_the_workspace(root, stage):
     folder = tracking.artifact_folder(log(stage))
     assert folder.is_relative_to(root / "mlruns" / "artifacts")
@@ -135,7 +163,7 @@ def test_a_run_is_found_by_id_beginning_and_name_and_listed_newest_first(root, s
 
 
 def test_a_driver_killed_while_logging_leaves_a_run_that_the_next_one_ends(root, stage):
-    dead = tracking._create(tracking._experiment(), "", "x", 0, {"pipeline": "dying", "kind": "pipeline"})
+    dead = tracking._create(tracking.experiment_id(), "", "x", 0, {"pipeline": "dying", "kind": "pipeline"})
     log(stage, name="dying")
     assert tracking.find_run(dead).status == "KILLED"
 
@@ -154,7 +182,8 @@ def test_a_folder_is_registered_once_and_its_alias_moves(root, stage, tmp_path):
 
 def test_folders_may_be_registered_at_the_same_time(root, stage, tmp_path):
     run = log(stage)
-    code = "import sys; from pathlib import Path; from quantalpha import tracking; print(tracking.register('twice', Path(sys.argv[1]), sys.argv[2], 'paper'))"
+    register = "print(tracking.register('twice', Path(sys.argv[1]), sys.argv[2], 'paper'))"
+    code = f"import sys; from pathlib import Path; from quantalpha import tracking; {register}"
     folders = [tmp_path / name for name in ("one", "two")]
     started = [subprocess.Popen([sys.executable, "-c", code, str(folder), run], stdout=subprocess.PIPE, text=True) for folder in folders]
     assert sorted(process.communicate()[0].strip() for process in started) == ["1", "2"]
@@ -186,7 +215,7 @@ def test_the_tracking_server_may_stand_in_the_env_file(monkeypatch, tmp_path):
     assert tracking.store_name() == "http://***@127.0.0.1:9"
     assert tracking.holds("a", "http://***@127.0.0.1:9") and not tracking.holds("a", "sqlite:///x")
     with pytest.raises(UsageError, match=r"open http://\*\*\*@127.0.0.1:9 in a browser"):
-        tracking.ui(0)
+        tracking_ui.serve(0)
     with pytest.raises(
         QuantalphaError, match="cannot hold a folder of this machine; .*bundle is sealed and kept; unset MLFLOW_TRACKING_URI"
     ) as caught:
@@ -234,7 +263,7 @@ def test_a_damaged_store_is_one_line(root, monkeypatch, tmp_path):
 
 
 def test_processes_may_create_the_store_at_the_same_time(tmp_path):
-    code = "from quantalpha import tracking; print(tracking._experiment())"
+    code = "from quantalpha import tracking; print(tracking.experiment_id())"
     environment = os.environ | {"QUANTALPHA_ROOT": str(tmp_path)}
     started = [subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     answers = [process.communicate()[0].strip() for process in started]
@@ -242,20 +271,23 @@ def test_processes_may_create_the_store_at_the_same_time(tmp_path):
     assert len(set(answers)) == 1
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_the_page_is_served_a_taken_port_is_refused_and_nothing_stays_behind(root, stage, sign):
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_the_page_is_served_a_taken_port_is_refused_and_nothing_stays_behind(root, stage, sign, capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(UsageError, match=f"127.0.0.1:{port} cannot be used .*choose another"):
-            tracking.ui(port)
-    code = f"from quantalpha import tracking; raise SystemExit(tracking.ui({port}))"
-    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+            tracking_ui.serve(port)
+    assert capsys.readouterr().out == ""
+    code = f"from quantalpha import tracking_ui; raise SystemExit(tracking_ui.serve({port}))"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert _answer(f"http://127.0.0.1:{port}/health") == b"OK"
         served = psutil.Process(process.pid).children(recursive=True)
         assert served and not any("mlflow.db" in word for each in served for word in each.cmdline())
         process.send_signal(sign)
-        assert process.wait(timeout=30) == 0
+        out, err = process.communicate(timeout=30)
+        assert (process.returncode, err) == (0, "")
+        assert out.splitlines()[1].endswith(tracking_ui.candidates_link(f"http://127.0.0.1:{port}", tracking.experiment_id()))
         assert psutil.wait_procs(served, timeout=10)[1] == []
     finally:
         process.kill()

@@ -12,7 +12,7 @@ import pandas as pd
 
 from quantalpha import config, schema
 from quantalpha.errors import DataError
-from quantalpha.market.exchange import IMPORT, Client, Retry
+from quantalpha.market.exchange import IMPORT, Client, Retry, check_name
 from quantalpha.market.store import FUNDING, Lake, bar_length, gaps, mark_kind, month_bounds, months
 
 REQUESTS_AT_ONCE = 4
@@ -37,6 +37,7 @@ async def download(
         for symbol in symbols:
             _check_imported(lake, data, symbol)
         return _table(lake, venue, data, symbols)
+    check_name(venue)
     if _holds_all(lake, venue, data, symbols):
         return _table(lake, venue, data, symbols)
     async with Client(venue, retry) as client:

@@ -213,18 +213,27 @@ class Client:
     def _gave_up(self, what: str, tries: int, error: Exception, wait: float | None) -> ExchangeError:
         host = urlsplit(self.exchange.last_request_url or self.venue.rest_url or "").netloc
         remedy = "check the network and venue.rest_url, then run again: what is stored stays valid"
+        if host.startswith(("127.0.0.1", "localhost")):
+            remedy = "start the practice exchange (`quantalpha exchange`) or set venue.rest_url, then run again"
         if wait is not None and wait > LONGEST_WAIT:
             remedy = f"it asks to be left alone for {wait:g} s; run again after that"
         last = str(error) if isinstance(error, _NoAnswer) else f"{type(error).__name__} {_short(str(error))}"
         return ExchangeError(f"{self.venue.name} at {host}: no usable answer for {what} after {tries} tries; last: {last}; {remedy}")
 
 
-def build(venue: config.Venue, library):
-    """A ccxt exchange (`library`: ccxt.async_support or ccxt.pro) whose every URL points at the venue's parameters."""
+def check_name(venue: config.Venue) -> None:
+    """UsageError unless ccxt knows `venue.name`."""
+    import ccxt
+
     if venue.name == IMPORT:
         raise UsageError("venue.name: 'import' means your own files, with no exchange behind them; name a ccxt venue such as 'binanceusdm'")
-    if venue.name not in library.exchanges:
-        raise UsageError(f"venue.name: ccxt knows no venue {venue.name!r}; {did_you_mean(venue.name, library.exchanges)}")
+    if venue.name not in ccxt.exchanges:
+        raise UsageError(f"venue.name: ccxt knows no venue {venue.name!r}; {did_you_mean(venue.name, ccxt.exchanges)}")
+
+
+def build(venue: config.Venue, library):
+    """A ccxt exchange (`library`: ccxt.async_support or ccxt.pro) whose every URL points at the venue's parameters."""
+    check_name(venue)
     local = venue.rest_url is not None and urlsplit(venue.rest_url).hostname in ("127.0.0.1", "localhost", "::1")
     options = {"timeout": math.ceil(venue.timeout * 1000), "enableRateLimit": not local, "aiohttp_trust_env": not local}
     exchange = getattr(library, venue.name)(options)

@@ -5,7 +5,9 @@ of another timeframe. Kept and counted for the clean stage to judge: NaN and imp
 """
 
 import re
+import zlib
 from pathlib import Path
+from zoneinfo import available_timezones
 
 import numpy as np
 import pandas as pd
@@ -30,6 +32,7 @@ NAMES = {
 }
 EPOCHS = (("s", 1e11), ("ms", 1e14), ("us", 1e17), ("ns", 1e20))  # a unit's numbers stay below the bound until the year 5138
 OFFSET = re.compile(r"(Z|[+-]\d\d:?\d\d)$")
+EARLIEST = 2010  # no venue traded before: earlier times were written in another unit
 
 
 def import_file(
@@ -47,29 +50,33 @@ def import_file(
 
     timezone: that of the file's times where they are not UTC, such as 'Europe/Berlin'. replace: overwrite what the lake holds of this kind.
     """
+    rows, found = check_file(path, symbol, bar, funding=funding, timezone=timezone)
+    kind, name = FUNDING if funding else bar, Path(path).name
+    complete = _complete_before(rows.index, kind)
+    names = lake.write(venue, symbol, kind, rows, source=f"import {name}", complete_before=complete, replace=replace)
+    if replace:
+        lake.discard(venue, symbol, kind, keep=_months(rows.index))
+    return {"file": name, "stored": f"{venue}/{symbol}/{kind}", "months_written": len(names), **found}
+
+
+def check_file(path: Path, symbol: str, bar: str, *, funding: bool = False, timezone: str | None = None) -> tuple[pd.DataFrame, dict]:
+    """All that comes before the storing: (the rows in order of time, what was found in the file as plain JSON values)."""
     if not re.fullmatch(r"[A-Z0-9]{2,30}", symbol):
         raise UsageError(f"--symbol: expected capitals and digits such as BTCUSDT, found {symbol!r}")
-    kind = FUNDING if funding else bar
-    bar_length(kind)
+    step = bar_length(FUNDING if funding else bar)
+    _check_zone(timezone)
     table, others = _choose_symbol(_read(Path(path)), symbol, path)
     rows, ignored, note = _rows(table, funding, path, timezone)
     if not funding:
         _check_timeframe(rows.index, bar, path)
     disorder = int((np.diff(schema.epoch_ms(rows.index)) < 0).sum())
     rows = rows.sort_index(kind="stable")
-    complete = _complete_before(rows.index, kind)
-    names = lake.write(venue, symbol, kind, rows, source=f"import {Path(path).name}", complete_before=complete, replace=replace)
-    if replace:
-        lake.discard(venue, symbol, kind, keep=_months(rows.index))
-    return {
-        "file": Path(path).name,
-        "stored": f"{venue}/{symbol}/{kind}",
+    return rows, {
         "rows": len(rows),
         "first": rows.index[0].isoformat(),
         "last": rows.index[-1].isoformat(),
         "months": len(_months(rows.index)),
-        "months_written": len(names),
-        "missing": sum(gap["bars"] for gap in gaps(rows.index.unique(), bar_length(kind))),
+        "missing": sum(gap["bars"] for gap in gaps(rows.index.unique(), step)),
         "duplicates": int(rows.index.duplicated().sum()),
         "out_of_order": disorder,
         "impossible": int((rows.isna().any(axis=1) if funding else schema.impossible(rows)).sum()),
@@ -79,9 +86,21 @@ def import_file(
     }
 
 
+def _check_zone(zone: str | None) -> None:
+    from difflib import get_close_matches
+
+    if zone is None or zone in available_timezones():
+        return
+    plain = {name.lower(): name for name in sorted(available_timezones())}
+    near = plain[get_close_matches(zone.lower(), plain, n=1, cutoff=0.0)[0]]
+    raise UsageError(f"--timezone: expected the name of a time zone such as 'Europe/Berlin', found {zone!r}; did you mean {near!r}?")
+
+
 def _read(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise UsageError(f"{path}: no such file; name a parquet or CSV file of bars")
+    import pyarrow
+
     endings = path.name.lower()
     try:
         if endings.endswith(".parquet"):
@@ -90,11 +109,22 @@ def _read(path: Path) -> pd.DataFrame:
             table = pd.read_csv(path)
         else:
             raise UsageError(f"{path}: expected a name that ends in .parquet, .csv or .csv.gz")
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zlib.error, pyarrow.ArrowException) as error:
         raise DataError(f"{path}: not readable, truncated or damaged ({_line(error)}); get the file again") from None
     if table.empty:
         raise DataError(f"{path}: holds no rows")
-    return table if isinstance(table.index, pd.RangeIndex) else table.reset_index(names=[table.index.name or "timestamp"])
+    return _index_as_columns(table)
+
+
+def _index_as_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """An index that has a name or holds times becomes a column, unless there is one of that name; the numbers of a filter's rows go."""
+    index = table.index
+    names = ["timestamp"] if isinstance(index, pd.DatetimeIndex) and index.name is None else index.names
+    flat = table.reset_index(drop=True)
+    for level, name in enumerate(names):
+        if name is not None and name not in table:
+            flat[name] = index.get_level_values(level)
+    return flat
 
 
 def _choose_symbol(table: pd.DataFrame, symbol: str, path) -> tuple[pd.DataFrame, list[str]]:
@@ -154,6 +184,10 @@ def _times(column: pd.Series, path, zone: str | None) -> tuple[pd.DatetimeIndex,
         times, note = _zoned(column, path, zone)
     if (times != times.floor("ms")).any():
         raise DataError(f"{path}: times finer than a millisecond, first {times[times != times.floor('ms')][0]}")
+    if times.min().year < EARLIEST:
+        found = f"row {int(times.argmin()) + 1} holds {column.iloc[times.argmin()]!s}"
+        says = f"times begin in {times.min().year}: wrong unit? {found}"
+        raise DataError(f"{path}: column {column.name!r}: {says}; expected dates, or whole s, ms, us or ns since 1970 UTC")
     return pd.DatetimeIndex(times.as_unit("ms"), name="timestamp"), note
 
 
@@ -168,19 +202,50 @@ def _epoch(column: pd.Series, path, zone: str | None) -> tuple[pd.DatetimeIndex,
 
 
 def _zoned(column: pd.Series, path, zone: str | None) -> tuple[pd.DatetimeIndex, str]:
-    """Dates, with or without a zone. A zone other than UTC must be owned to by `zone`."""
+    """Dates, with or without a zone. A zone other than UTC must be owned to by `zone`: its name, or UTC."""
     aware, utc = _zone_kind(column, path)
     try:
-        times = pd.DatetimeIndex(pd.to_datetime(column, format=None if column.dtype.kind == "M" else "ISO8601", utc=aware))
-        if aware and not utc and zone is None:
-            raise DataError(f"{path}: times carry the zone of {column.iloc[0]}, expected UTC; pass --timezone to convert them to UTC")
-        if not aware:
-            times = times.tz_localize("UTC" if zone is None else zone).tz_convert("UTC")
-    except (ValueError, KeyError) as error:
-        raise DataError(f"{path}: column {column.name!r}: cannot be read as times in {zone or 'UTC'} ({_line(error)})") from None
-    if aware:
-        return times, "UTC" if utc else "own zone, converted to UTC"
-    return times, "no zone given, taken as UTC" if zone is None else f"{zone}, converted to UTC"
+        times = _dates(column, utc=aware)
+    except ValueError as error:
+        raise DataError(f"{path}: column {column.name!r}: cannot be read as times ({_line(error)})") from None
+    if not aware:
+        local = times.tz_localize("UTC") if zone is None else _localized(times, zone, path)
+        return local.tz_convert("UTC"), "no zone given, taken as UTC" if zone is None else f"{zone}, converted to UTC"
+    if zone is None and not utc:
+        raise DataError(f"{path}: times carry the zone of {column.iloc[0]}, expected UTC; pass --timezone UTC to convert them")
+    if zone not in (None, "UTC") and (times.tz_convert(zone).tz_localize(None) != _wall(column)).any():
+        found = f"the file's times already carry a zone, first {column.iloc[0]}, found --timezone {zone}"
+        raise DataError(f"{path}: {found}; {'leave the option out' if utc else 'pass --timezone UTC to convert them'}")
+    return times, "UTC" if utc else "own zone, converted to UTC"
+
+
+def _dates(column: pd.Series, utc: bool) -> pd.DatetimeIndex:
+    return pd.DatetimeIndex(pd.to_datetime(column, format=None if column.dtype.kind == "M" else "ISO8601", utc=utc))
+
+
+def _wall(column: pd.Series) -> pd.DatetimeIndex:
+    """What a clock on the wall showed at times that carry a zone."""
+    if column.dtype.kind == "M":
+        return pd.DatetimeIndex(column.dt.tz_localize(None))
+    return _dates(column.astype(str).str.strip().str.replace(OFFSET, "", regex=True).str.strip(), utc=False)
+
+
+def _localized(times: pd.DatetimeIndex, zone: str, path) -> pd.DatetimeIndex:
+    """Local times with their zone. The hour that a change of the clocks repeats is told apart by the order of the rows, up or down."""
+    local = times.tz_localize(zone, ambiguous="NaT", nonexistent="NaT")
+    if not local.hasnans:
+        return local
+    row = int(local.isna().argmax())
+    where = f"row {row + 1} at {times[row]} does not exist, or exists twice, on the clocks of {zone}"
+    refused = DataError(f"{path}: {where} and the order of the rows does not tell which is meant; export the file in UTC")
+    order = 1 if times[0] <= times[-1] else -1
+    try:
+        local = times[::order].tz_localize(zone, ambiguous="infer")
+    except ValueError:
+        raise refused from None
+    if not local.is_monotonic_increasing:
+        raise refused
+    return local[::order]
 
 
 def _zone_kind(column: pd.Series, path) -> tuple[bool, bool]:
@@ -198,8 +263,7 @@ def _zone_kind(column: pd.Series, path) -> tuple[bool, bool]:
 
 def _check_timeframe(index: pd.DatetimeIndex, bar: str, path) -> None:
     step, times = timeframe.milliseconds(bar), schema.epoch_ms(index)
-    spacing = np.abs(np.diff(times))
-    spacing = spacing[spacing > 0]
+    spacing = np.diff(np.unique(times))
     if spacing.size:
         usual = int(pd.Series(spacing).mode()[0])
         if usual != step:

@@ -144,20 +144,16 @@ class Lake:
         Months ending at or before `complete_before` (ms) are closed for good. All months are checked before the first is written: one that
         differs from what is stored is refused unless it only adds newer rows to an unfinished month, or `replace` is set.
         """
-        with locked(self._lock(venue, symbol, kind)):
+        with locked(self.path(venue, symbol, kind, "x").parent):
             return self._write((venue, symbol, kind), rows, source, complete_before, replace)
 
     def append(self, venue: str, symbol: str, kind: str, rows: pd.DataFrame, *, source: str, complete_before: int) -> list[str]:
-        """`write` the newer rows of a month after those already stored, by this or another process."""
+        """`write` the newer rows of a month after those stored, by this or another process: a scheduled run and a notebook may meet."""
         first = str(rows.index[0].tz_localize(None).to_numpy().astype("datetime64[M]"))
-        with locked(self._lock(venue, symbol, kind)):
+        with locked(self.path(venue, symbol, kind, "x").parent):
             old = self.month(venue, symbol, kind, first)
             joined = rows if old is None else pd.concat([old.rows, rows[rows.index > old.rows.index[-1]]])
             return self._write((venue, symbol, kind), joined, source, complete_before, replace=False)
-
-    def _lock(self, venue: str, symbol: str, kind: str) -> Path:
-        """One writer at a time for a symbol's kind: a scheduled pipeline and a notebook may meet here."""
-        return self.path(venue, symbol, kind, "x").with_name(".lock")
 
     def _write(self, key: tuple[str, str, str], rows: pd.DataFrame, source: str, complete_before: int, replace: bool) -> list[str]:
         _check_order(rows, self.path(*key, "x").parent)

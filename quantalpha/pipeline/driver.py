@@ -19,6 +19,8 @@ from quantalpha.pipeline.execute import Done, Fault, Job, executor, submit
 from quantalpha.pipeline.graph import Stage
 from quantalpha.pipeline.plan import Plan
 
+LOOK_SECONDS = 0.3  # between looks at what the workers have begun
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -44,7 +46,8 @@ class Drive:
     shown: progress.Progress
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     failures: list[StageFailed] = field(default_factory=list)
-    _running: dict[Future, tuple[Stage, Parts]] = field(default_factory=dict)
+    _running: dict[Future, tuple[Stage, Parts]] = field(default_factory=dict)  # sent to the workers
+    _begun: set[str] = field(default_factory=set)
     _stack: ExitStack = field(default_factory=ExitStack)
     _pool: Executor | None = None
 
@@ -54,10 +57,12 @@ class Drive:
         with self._stack:
             self._advance()
             while self._running:
-                finished, _ = wait(self._running, return_when=FIRST_COMPLETED)
+                finished, _ = wait(self._running, LOOK_SECONDS, return_when=FIRST_COMPLETED)
                 for future in finished:
                     self._finish(future)
-                self._advance()
+                if finished:
+                    self._advance()
+                self._show_begun()
         self.plan.folder.write_json("hashes.json", self.plan.digests.content())
 
     def _advance(self) -> None:
@@ -80,7 +85,13 @@ class Drive:
             self._stack.callback(self.plan.folder.clean)  # runs before the pool closes: on an interruption it stops the workers
         parts = self.plan.parts(stage)
         self._running[submit(self._pool, self._job(stage, parts))] = (stage, parts)
-        self.shown.started(stage.id)
+
+    def _show_begun(self) -> None:
+        """A worker that takes a stage up makes a folder in its scratch."""
+        waiting = {stage.id for stage, _ in self._running.values()} - self._begun
+        for stage in sorted(name for name in waiting if any((self.plan.folder.scratch / name).glob("*"))):
+            self._begun.add(stage)
+            self.shown.started(stage)
 
     def _job(self, stage: Stage, parts: Parts) -> Job:
         scratch = self.plan.folder.scratch / stage.id
@@ -151,7 +162,16 @@ class Drive:
 
     def _settle(self, outcome: Outcome) -> None:
         self.outcomes[outcome.stage.id] = outcome
-        self.shown.settled(outcome.stage.id, outcome.status, outcome.seconds)
+        blocked = self._dependents(outcome.stage) if outcome.status == "failed" else 0
+        self.shown.settled(outcome.stage.id, outcome.status, outcome.seconds, blocked)
+
+    def _dependents(self, stage: Stage) -> int:
+        """How many stages of the plan need this one, directly or not."""
+        found = {stage.id}
+        for other in self.plan.stages:  # in order
+            if not found.isdisjoint(other.needs):
+                found.add(other.id)
+        return len(found) - 1
 
 
 def _absolute(root: Path, value: str | list[str]) -> str | list[str]:

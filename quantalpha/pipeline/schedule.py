@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from quantalpha.config import mask
 from quantalpha.errors import QuantalphaError, UsageError
-from quantalpha.tracking import as_interrupt
+from quantalpha.tracking_ui import as_interrupt
 
 WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun")  # cron's numbers 0 to 7
 
@@ -19,7 +19,8 @@ def schedule(run_once: Callable[[], object], cron: str, *, grace: float = 300.0,
     """Calls `run_once` at each time of the cron expression (five fields, UTC) until interrupted; returns on SIGINT or SIGTERM.
 
     One call at a time: a call that comes due during another waits for it. One that is more than `grace` seconds late is left out;
-    of several that are due by then only the last is made (`coalesce`). Each outcome is printed; a failure does not end the schedule.
+    of several that are due by then only the last is made (`coalesce`). The next due time, each start and each outcome are printed;
+    a failure does not end the schedule.
     """
     serve(run_once, trigger(cron), grace=grace, coalesce=coalesce)
 
@@ -48,6 +49,8 @@ def serve(run_once: Callable[[], object], when, *, grace: float, coalesce: bool)
         try:
             due = when.get_next_fire_time(None, _now())
             while due is not None:
+                if due > _now():
+                    _say(f"next run due at {due:%Y-%m-%d %H:%M}")
                 _wait_until(due)
                 following = when.get_next_fire_time(due, _now())
                 if coalesce and following is not None and following <= _now():
@@ -55,6 +58,7 @@ def serve(run_once: Callable[[], object], when, *, grace: float, coalesce: bool)
                 elif (_now() - due).total_seconds() > grace:
                     _say(f"left out {due:%Y-%m-%d %H:%M}: more than {grace:g} s late")
                 else:
+                    _say(f"run due at {due:%Y-%m-%d %H:%M} starts")
                     _call(run_once)
                 due = following
         except KeyboardInterrupt:

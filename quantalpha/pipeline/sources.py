@@ -37,7 +37,7 @@ def used_by(tree: ast.Module, digests: Digests, root: Path) -> tuple[dict[str, s
 
 @lru_cache(maxsize=1000)
 def _modules_of(base: Path, path: Path, digest: str) -> set[str]:
-    """Modules that the file (of this content) names in imports, or as text (`import_module`, lazy tables); the package names only its own."""
+    """Modules that the file (of this content) names in imports, or as text (`import_module`, lazy tables); of the package, its own."""
     names = _modules(_parsed(path), ".".join(path.parent.relative_to(base).parts))
     return {name for name in names if _is_package(name)} if path.is_relative_to(PACKAGE) else names
 

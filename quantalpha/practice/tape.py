@@ -117,6 +117,8 @@ def _read(path):
         frame = frame.set_index("timestamp")
     if frame.empty:
         raise DataError(f"{path.name}: expected bars, found none")
+    if {"mark", "close"} <= set(frame) and pd.api.types.is_numeric_dtype(frame["mark"]):
+        frame["mark"] = frame["mark"].fillna(frame["close"])  # an exchange always has a mark; where none is known it is the price
     for name in [name for name in (*schema.REQUIRED, *schema.OPTIONAL) if name in frame]:
         if not pd.api.types.is_numeric_dtype(frame[name]) or not np.isfinite(frame[name].to_numpy(float)).all():
             raise DataError(f"{path.name}: column {name!r} must hold finite numbers only; run the clean stage first")

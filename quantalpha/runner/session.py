@@ -136,7 +136,7 @@ class Session:
             raise UsageError(f"session {name!r}: no folder can be made in {folder.parent}: {error.strerror}; make it writable") from None
         card = {"session": name, "mode": mode, "bundle": bundle.id, "bundle_folder": str(bundle.folder.absolute()), "symbol": bundle.symbol}
         card |= {"timeframe": bundle.timeframe, "started": datetime.now(UTC).isoformat(), "code_version": __version__}
-        card |= {"params": params.model_dump(mode="json")}
+        card |= {"params": params.sections(["venue", "runner"])}  # what is in force; the rest is sealed in the bundle
         write_atomic(folder / CARD, json.dumps(_masked(card), indent=1) + "\n")
         return cls(bundle, decider, mode, folder, None if mode == "replay" else params.runner.bars)
 

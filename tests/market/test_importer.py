@@ -1,11 +1,12 @@
 import numpy as np
 import pandas as pd
+import pyarrow
 import pytest
 
 from quantalpha import config, schema
 from quantalpha.errors import DataError, UsageError
 from quantalpha.market.clean import clean_bars
-from quantalpha.market.importer import import_file
+from quantalpha.market.importer import check_file, import_file
 from quantalpha.market.store import FUNDING, Lake
 
 
@@ -74,8 +75,104 @@ def test_zone_is_converted_only_when_named(tmp_path):
     assert summary["times"] == "Europe/Berlin, converted to UTC"
     with pytest.raises(UsageError, match="--timezone"):
         bring(put(epoch("ms")(hours()), tmp_path / "epoch.csv"), tmp_path, timezone="Europe/Berlin")
-    with pytest.raises(DataError, match="cannot be read as times in Mars/Olympus"):
-        bring(path, tmp_path, timezone="Mars/Olympus")
+
+
+@pytest.mark.parametrize("name", ["utc", "naive", "milliseconds"])
+@pytest.mark.parametrize(
+    ("zone", "near"), [("Mars/Phobos", ""), ("Europe/Berln", "Europe/Berlin"), ("utc", "UTC"), ("berlin", "Europe/Berlin"), ("", "")]
+)
+def test_unknown_time_zones_are_usage_errors_whatever_the_file_holds(tmp_path, name, zone, near):
+    path = put(READABLE[name][0](hours()), tmp_path / "own.parquet")
+    with pytest.raises(UsageError, match=f"--timezone: .* found '{zone}'; did you mean '{near}"):
+        bring(path, tmp_path, timezone=zone)
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".csv"])
+def test_a_zone_that_contradicts_the_one_the_times_carry_is_refused(tmp_path, ending):
+    berlin = hours().assign(timestamp=hours()["timestamp"].dt.tz_convert("Europe/Berlin"))
+    for table, zone, do in ((hours(), "Europe/Berlin", "leave the option out"), (berlin, "Asia/Tokyo", "pass --timezone UTC")):
+        with pytest.raises(DataError, match=f"times already carry a zone, first 2024-01-30 0.*--timezone {zone}; {do}"):
+            bring(put(table, tmp_path / f"own{ending}"), tmp_path, timezone=zone)
+    assert not (tmp_path / "raw").exists()
+    for table, zone in ((hours(), "UTC"), (berlin, "UTC"), (berlin, "Europe/Berlin")):
+        _, lake = bring(put(table, tmp_path / f"own{ending}"), tmp_path, timezone=zone)
+        assert (lake.read("import", "BTCUSDT", "1h").index == hours()["timestamp"]).all()
+
+
+def local(start: str, step="1h", count=48) -> pd.DataFrame:
+    """Bars by the clocks of Berlin, without a zone."""
+    table = hours(count, start, step)
+    return table.assign(timestamp=table["timestamp"].dt.tz_convert("Europe/Berlin").dt.tz_localize(None))
+
+
+@pytest.mark.parametrize("start", ["2024-10-26", "2024-03-30", "2024-07-01"])
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize(("bar", "step"), [("1h", "1h"), ("15m", "15min")])
+def test_the_order_of_local_times_tells_the_repeated_hour_apart(tmp_path, start, order, bar, step):
+    path, lake = put(local(start, step, 240)[::order], tmp_path / "own.csv"), Lake(tmp_path / "raw")
+    summary = import_file(path, "BTCUSDT", bar, lake, timezone="Europe/Berlin")
+    table, expected = lake.read("import", "BTCUSDT", bar), hours(240, start, step)
+    assert (table.index == expected["timestamp"]).all() and (table["close"].to_numpy() == expected["close"]).all()
+    assert summary["missing"] == summary["duplicates"] == 0
+
+
+CLOCKS = {
+    "one of the two hours": (lambda: local("2024-10-26").drop(index=24), "row 25 at 2024-10-27 02:00:00"),
+    "shuffled": (lambda: local("2024-10-26").sample(frac=1, random_state=3), "2024-10-27 02:00:00"),
+    "an hour that was skipped": (
+        lambda: hours(48, "2024-03-30").assign(timestamp=pd.date_range("2024-03-30", periods=48, freq="h")),
+        "row 27",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CLOCKS)
+def test_local_times_that_the_clocks_leave_open_are_refused(tmp_path, name):
+    table, says = CLOCKS[name]
+    with pytest.raises(DataError, match=f"{says}.* of Europe/Berlin .*; export the file in UTC$") as caught:
+        bring(put(table(), tmp_path / "own.csv"), tmp_path, timezone="Europe/Berlin")
+    assert "ambiguous" not in str(caught.value) and "nonexistent" not in str(caught.value)
+
+
+FRAMES = {  # name: what a parquet file keeps of the index
+    "filtered": lambda t: t[t["close"] > 0].iloc[[*range(24), *range(30, 48)]],
+    "shuffled": lambda t: t.sample(frac=1, random_state=1),
+    "times without a name": lambda t: t.set_index("timestamp").rename_axis(None),
+    "times twice": lambda t: t.set_index("timestamp", drop=False),
+    "named": lambda t: t.rename(columns={"timestamp": "open_time"}).set_index("open_time"),
+    "symbols and times": lambda t: t.assign(symbol="BTCUSDT").set_index(["symbol", "timestamp"]),
+}
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_any_index_of_a_parquet_file(tmp_path, name):
+    table = FRAMES[name](hours())
+    table.to_parquet(tmp_path / "own.parquet")
+    summary, lake = bring(tmp_path / "own.parquet", tmp_path)
+    stored = lake.read("import", "BTCUSDT", "1h")
+    expected = hours().set_index("timestamp").loc[stored.index]
+    assert len(stored) == len(table) and np.array_equal(stored.to_numpy(), expected.to_numpy()) and summary["ignored_columns"] == []
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".csv"])
+def test_order_does_not_change_the_diagnosis(tmp_path, ending):
+    for name, table, disorder in (("new", hours(480)[::-1], 479), ("mix", hours(480).sample(frac=1, random_state=1), None)):
+        times = table["timestamp"].astype("int64").to_numpy()
+        summary, lake = bring(put(table, tmp_path / f"{name}{ending}"), tmp_path)
+        assert summary["out_of_order"] == (np.diff(times) < 0).sum() and disorder in (None, summary["out_of_order"])
+        assert np.array_equal(lake.read("import", "BTCUSDT", "1h"), hours(480).set_index("timestamp"))
+    with pytest.raises(DataError, match="bars are 15 minutes apart, expected 60"):
+        bring(put(hours(480, step="15min").sample(frac=1, random_state=1), tmp_path / f"own{ending}"), tmp_path)
+
+
+def test_a_file_is_checked_without_being_stored(tmp_path):
+    path = put(hours()[::-1], tmp_path / "own.parquet")
+    rows, found = check_file(path, "BTCUSDT", "1h")
+    assert list(tmp_path.iterdir()) == [path] and (rows.index == hours()["timestamp"]).all()
+    summary, _ = bring(path, tmp_path)
+    assert summary == {"file": "own.parquet", "stored": "import/BTCUSDT/1h", "months_written": 1, **found}
+    with pytest.raises(DataError, match=r"missing column\(s\) funding_rate"):
+        check_file(path, "BTCUSDT", "1h", funding=True)
 
 
 def cell(row, column, value):
@@ -98,6 +195,10 @@ STRUCTURAL = {  # name: (change of the table, the line's words)
     "off the grid": (lambda t: t.assign(timestamp=t["timestamp"] + pd.Timedelta("30min")), "48 bars do not open on a whole 1h"),
     "one off the grid": (cell(5, "timestamp", "2024-01-30 05:00:10+00:00"), "1 bars do not open .* row 6 at 2024-01-30 05:00:10"),
     "fractions of a second": (lambda t: t.assign(timestamp=np.arange(48) * 3600 + 1.7e9 + 0.5), "whole s, ms, us or ns"),
+    "minutes": (lambda t: t.assign(timestamp=epoch("s")(t)["timestamp"] // 60), "begin in 1970: wrong unit.* row 1 holds 28442880;"),
+    "days": (lambda t: t.assign(timestamp=range(20240101, 20240149)), "times begin in 1970: wrong unit"),
+    "one zero": (lambda t: cell(3, "timestamp", 0)(epoch("ms")(t)), "times begin in 1970: wrong unit.* row 4 holds 0;"),
+    "unit lost": (lambda t: t.assign(timestamp=pd.to_datetime(epoch("ms")(t)["timestamp"], unit="us")), "times begin in 1970: wrong unit"),
     "no rows": (lambda t: t[:0], "holds no rows"),
     "mixed zones": (cell(3, "timestamp", "2024-01-30 03:00:00"), "some times carry a zone and some do not"),
     "another symbol": (lambda t: t.assign(symbol="ETHUSDT"), "no rows of BTCUSDT"),
@@ -119,6 +220,26 @@ def test_truncated_files_are_refused(tmp_path, name):
     path = put(hours(2000), tmp_path / name)
     path.write_bytes(path.read_bytes()[:-500])
     with pytest.raises(DataError, match="not readable, truncated or damaged"):
+        bring(path, tmp_path)
+
+
+def test_a_damaged_middle_is_refused(tmp_path):
+    path = put(hours(2000), tmp_path / "own.csv.gz")
+    content = bytearray(path.read_bytes())
+    content[200:1200] = bytes(1000)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="not readable, truncated or damaged"):
+        bring(path, tmp_path)
+
+
+@pytest.mark.parametrize("error", [pyarrow.ArrowNotImplementedError, pyarrow.ArrowTypeError, pyarrow.ArrowException])
+def test_whatever_arrow_says_of_a_parquet_file_is_one_line(tmp_path, monkeypatch, error):
+    def read(path):
+        raise error("no such\nencoding")
+
+    path = put(hours(), tmp_path / "own.parquet")
+    monkeypatch.setattr(pd, "read_parquet", read)
+    with pytest.raises(DataError, match=r"not readable, truncated or damaged \(no such encoding\)"):
         bring(path, tmp_path)
 
 

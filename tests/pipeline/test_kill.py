@@ -13,6 +13,7 @@ import pytest
 
 from quantalpha import pipeline
 from quantalpha.errors import UsageError
+
 from .support import executed, run_here
 
 RUN = "from quantalpha import pipeline, tracking; tracking.log_run = lambda run: 'r'; pipeline.run('chain', progress=False)"

@@ -92,8 +92,16 @@ def calls(monkeypatch):
 def test_a_failure_is_printed_and_the_next_run_comes(calls, capsys):
     assert calls(At(10, 20, 30), StageFailed("stage x: boom"), ValueError("a bug")) == [10, 20, 30]
     captured = capsys.readouterr()
-    assert [line.split(" UTC ")[1].split()[0] for line in captured.out.splitlines()] == ["failed", "failed", "done"]
-    assert captured.out.splitlines()[0].endswith("stage x: boom")
+    said = [line.split(" UTC ")[1] for line in captured.out.splitlines()]
+    due = [f"next run due at {START:%Y-%m-%d %H:%M}", f"run due at {START:%Y-%m-%d %H:%M} starts"]
+    assert said == [
+        *due,
+        "failed after 0.0 s: stage x: boom",
+        *due,
+        "failed after 0.0 s: an error in the code, shown above",
+        *due,
+        "done in 0.0 s",
+    ]
     assert "ValueError: a bug" in captured.err
 
 

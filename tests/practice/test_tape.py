@@ -144,3 +144,11 @@ def test_a_waiting_clock_starts_once_and_from_where_it_stood():
     wall.seconds += 1.0
     clock.start()
     assert clock.now() == 1_000 + 3_600_000
+
+
+def test_a_file_with_unknown_marks_plays_with_the_price_in_their_place(frames, tmp_path):
+    bars = frames["BTCUSDT"].copy()
+    bars.loc[bars.index[5:8], "mark"] = np.nan
+    tape = Tape.from_file(saved(bars, tmp_path / "BTCUSDT.parquet"))
+    played = tape.instruments["BTCUSDT"].mark.rows[:, 3]
+    assert np.array_equal(played[5:8], bars["close"].to_numpy()[5:8]) and np.isfinite(played).all()
