@@ -168,9 +168,9 @@ def exchange(
 @app.command()
 def ui(port: Annotated[int, typer.Option(help="Where the page is served, on this machine only.")] = 5000) -> None:
     """Serve the MLflow page: every run, its metrics, figures and artefacts; prints its address and that of the table of candidates."""
-    from quantalpha import tracking_ui
+    from quantalpha import tracking
 
-    raise typer.Exit(tracking_ui.serve(port))
+    raise typer.Exit(tracking.serve(port))
 
 
 @app.command()

@@ -18,7 +18,7 @@ LAYERS = [
     {"market", "features", "labels"},
     {"validation", "models", "strategy"},
     {"backtest", "bundle"},
-    {"promotion", "tracking", "tracking_record", "tracking_ui", "plots"},
+    {"promotion", "tracking", "plots"},
     {"pipeline", "runner", "practice"},
     {"demo"},
     {"cli", "__main__"},
@@ -37,7 +37,7 @@ NEVER = {
 DOORS = {
     "ccxt": {"market/exchange.py", "market/stream.py"},
     "papermill": {"pipeline/execute.py"},
-    "mlflow": {"tracking.py"},
+    "mlflow": {"tracking/store.py"},
     "lightgbm": {"models/boosting.py"},
     "xgboost": {"models/boosting.py"},
     "matplotlib": {"plots.py"},

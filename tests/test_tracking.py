@@ -16,8 +16,10 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from quantalpha import config, tracking, tracking_ui
+from quantalpha import config, tracking
 from quantalpha.errors import QuantalphaError, UsageError
+from quantalpha.tracking import server
+from quantalpha.tracking import store as place
 
 
 @pytest.fixture(scope="module")
@@ -127,15 +129,15 @@ def test_the_parent_names_its_best_candidate_and_the_experiment_says_how_to_read
     assert run.metrics == {"best_sharpe_ratio": 1.5, "best_total_return": 0.4, "best_max_drawdown": -0.1}
     without = tracking.find_run(log(stage, *worse[1:]))
     assert without.metrics == {} and "best_candidate" not in without.tags
-    client = tracking._client()
-    assert client.get_experiment(tracking.experiment_id()).tags["mlflow.note.content"] == tracking.HOW_TO_READ
+    client = place._client()
+    assert client.get_experiment(tracking.experiment_id()).tags["mlflow.note.content"] == place.HOW_TO_READ
     client.set_experiment_tag(tracking.experiment_id(), "mlflow.note.content", "my own")
     log(stage)
     assert client.get_experiment(tracking.experiment_id()).tags["mlflow.note.content"] == "my own"
 
 
 def test_the_candidates_link_is_the_sorted_table_of_runs():
-    assert tracking_ui.candidates_link("http://127.0.0.1:5000", "1") == (
+    assert server.candidates_link("http://127.0.0.1:5000", "1") == (
         "http://127.0.0.1:5000/#/experiments/1/runs?searchFilter=tags.stage%20%3D%20%27walk_forward%27%20AND%20tags.kind%20%3D%20%27stage%27"
         "&orderByKey=metrics.%60sharpe_ratio%60&orderByAsc=false&workflowType=machine_learning"
     )
@@ -163,7 +165,7 @@ def test_a_run_is_found_by_id_beginning_and_name_and_listed_newest_first(root, s
 
 
 def test_a_driver_killed_while_logging_leaves_a_run_that_the_next_one_ends(root, stage):
-    dead = tracking._create(tracking.experiment_id(), "", "x", 0, {"pipeline": "dying", "kind": "pipeline"})
+    dead = place._create(tracking.experiment_id(), "", "x", 0, {"pipeline": "dying", "kind": "pipeline"})
     log(stage, name="dying")
     assert tracking.find_run(dead).status == "KILLED"
 
@@ -196,7 +198,7 @@ def test_the_store_says_what_it_holds_without_mlflow(root, stage, monkeypatch, t
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split() == ["True", "False"]
     assert not tracking.holds("0" * 32, store)
     assert not tracking.holds(run, "sqlite:///elsewhere.db")
-    tracking._client().delete_run(run)
+    place._client().delete_run(run)
     assert not tracking.holds(run, store)
     use(monkeypatch, tmp_path)
     for content in (None, "not a database " * 100):
@@ -211,11 +213,11 @@ def test_the_tracking_server_may_stand_in_the_env_file(monkeypatch, tmp_path):
     (tmp_path / ".env").write_text("MLFLOW_TRACKING_URI=http://me:hunter2hunter2@127.0.0.1:9\n")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     use(monkeypatch, tmp_path)
-    assert tracking._uri() == "http://me:hunter2hunter2@127.0.0.1:9"
+    assert place._uri() == "http://me:hunter2hunter2@127.0.0.1:9"
     assert tracking.store_name() == "http://***@127.0.0.1:9"
     assert tracking.holds("a", "http://***@127.0.0.1:9") and not tracking.holds("a", "sqlite:///x")
     with pytest.raises(UsageError, match=r"open http://\*\*\*@127.0.0.1:9 in a browser"):
-        tracking_ui.serve(0)
+        server.serve(0)
     with pytest.raises(
         QuantalphaError, match="cannot hold a folder of this machine; .*bundle is sealed and kept; unset MLFLOW_TRACKING_URI"
     ) as caught:
@@ -223,7 +225,7 @@ def test_the_tracking_server_may_stand_in_the_env_file(monkeypatch, tmp_path):
     assert "hunter2" not in str(caught.value)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:10")
     _forget()
-    assert tracking._uri() == "http://127.0.0.1:10"
+    assert place._uri() == "http://127.0.0.1:10"
 
 
 def test_artifacts_of_a_server_are_kept_by_run(monkeypatch, tmp_path):
@@ -236,7 +238,7 @@ def test_artifacts_of_a_server_are_kept_by_run(monkeypatch, tmp_path):
             return target
 
     use(monkeypatch, tmp_path)
-    monkeypatch.setattr(tracking, "_client", Server)
+    monkeypatch.setattr(place, "_client", Server)
     assert tracking.artifact_folder("abc") == tracking.artifact_folder("abc") == tmp_path / "data/cache/runs/abc"
     assert (tmp_path / "data/cache/runs/abc/candidate.json").read_text() == "abc"
 
@@ -276,9 +278,9 @@ def test_the_page_is_served_a_taken_port_is_refused_and_nothing_stays_behind(roo
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(UsageError, match=f"127.0.0.1:{port} cannot be used .*choose another"):
-            tracking_ui.serve(port)
+            server.serve(port)
     assert capsys.readouterr().out == ""
-    code = f"from quantalpha import tracking_ui; raise SystemExit(tracking_ui.serve({port}))"
+    code = f"from quantalpha import tracking; raise SystemExit(tracking.serve({port}))"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert _answer(f"http://127.0.0.1:{port}/health") == b"OK"
@@ -287,7 +289,7 @@ def test_the_page_is_served_a_taken_port_is_refused_and_nothing_stays_behind(roo
         process.send_signal(sign)
         out, err = process.communicate(timeout=30)
         assert (process.returncode, err) == (0, "")
-        assert out.splitlines()[1].endswith(tracking_ui.candidates_link(f"http://127.0.0.1:{port}", tracking.experiment_id()))
+        assert out.splitlines()[1].endswith(server.candidates_link(f"http://127.0.0.1:{port}", tracking.experiment_id()))
         assert psutil.wait_procs(served, timeout=10)[1] == []
     finally:
         process.kill()

@@ -8,6 +8,6 @@ from quantalpha.market.store import FUNDING, Lake, mark_kind
 from quantalpha.market.stream import BarClose, BarOpen, backfill, stream_bars
 
 __all__ = [
-    "FUNDING", "BarClose", "BarOpen", "Client", "Lake", "backfill", "check_file", "clean_bars", "download", "download_symbol", "import_file",
-    "mark_kind", "stream_bars",
+    "FUNDING", "BarClose", "BarOpen", "Client", "Lake", "backfill", "check_file", "clean_bars", "download", "download_symbol",
+    "import_file", "mark_kind", "stream_bars",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from quantalpha.config import mask
 from quantalpha.errors import QuantalphaError, UsageError
-from quantalpha.tracking_ui import as_interrupt
+from quantalpha.tracking import as_interrupt
 
 WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun")  # cron's numbers 0 to 7
 

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from urllib.parse import quote
 
-from quantalpha import config, tracking
+from quantalpha import config
 from quantalpha.errors import UsageError
-from quantalpha.tracking_record import CANDIDATE_STAGE, RANKED_BY
+from quantalpha.tracking import store
+from quantalpha.tracking.record import CANDIDATE_STAGE, RANKED_BY
 
 SERVER_GRACE = 5.0  # seconds the page's processes have to end by themselves
 BANNER = "[MLflow] Security middleware enabled"  # how the page greets; not worth a line
@@ -23,11 +24,11 @@ def serve(port: int, host: str = "127.0.0.1") -> int:
 
     Raises UsageError where the port is taken, or where the store is a server's, which has a page of its own.
     """
-    if tracking.is_remote():
-        raise UsageError(f"ui: runs are kept by the server MLFLOW_TRACKING_URI names; open {tracking.store_name()} in a browser")
+    if store.is_remote():
+        raise UsageError(f"ui: runs are kept by the server MLFLOW_TRACKING_URI names; open {store.store_name()} in a browser")
     _check_port(host, port)
     base = f"http://{host}:{port}"
-    link = candidates_link(base, tracking.experiment_id())
+    link = candidates_link(base, store.experiment_id())
     print(f"MLflow at {base} in some seconds (stop with Ctrl-C)\ncandidates, best Sharpe ratio first: {link}", flush=True)
     return _serve(host, port)
 
@@ -64,7 +65,7 @@ def _check_port(host: str, port: int) -> None:
 def _serve(host: str, port: int) -> int:
     """A group of processes of its own, so that Ctrl-C is this process's to handle; what it warns of is shown while it serves."""
     options = ["--workers", "1", "--host", host, "--port", str(port), "--uvicorn-opts", "--log-level warning"]
-    environment = os.environ | tracking.server_environment() | {"PYTHONWARNINGS": "ignore"}
+    environment = os.environ | store.server_environment() | {"PYTHONWARNINGS": "ignore"}
     stopping = threading.Event()
     with as_interrupt(signal.SIGTERM, signal.SIGHUP):
         process = subprocess.Popen(

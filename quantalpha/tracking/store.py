@@ -4,7 +4,6 @@ Store: `mlruns/mlflow.db` (SQLite) and `mlruns/artifacts` in the workspace, or M
 Only the process that drives a pipeline, or promotes, writes.
 """
 
-import fcntl
 import json
 import logging
 import os
@@ -18,7 +17,8 @@ from urllib.parse import unquote, urlparse
 
 from quantalpha import config
 from quantalpha.errors import QuantalphaError, UsageError, did_you_mean
-from quantalpha.tracking_record import CANDIDATE_STAGE, PipelineRun, RunInfo, StageRun, best_candidate, is_number, read_metrics
+from quantalpha.files import locked
+from quantalpha.tracking.record import CANDIDATE_STAGE, PipelineRun, RunInfo, StageRun, best_candidate, is_number, read_metrics
 
 EXPERIMENT = "quantalpha"
 ARTEFACTS = (".png", ".csv", ".json", ".html", ".txt")
@@ -127,7 +127,7 @@ def register(name: str, folder: Path, run_id: str, alias: str) -> str:
         )
     with _explained(f"model {name} cannot be registered"):
         client, source = _client(), folder.resolve().as_uri()
-        with _locked():
+        with locked(_artifact_root()):
             return _enter(client, name, source, run_id, alias)
 
 
@@ -284,20 +284,11 @@ def _store(uri: str):
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    with _locked():
+    with locked(_artifact_root()):
         client = MlflowClient(uri, uri)
         known = client.get_experiment_by_name(EXPERIMENT)
         place = None if is_remote() else _artifact_root().as_uri()
         return client, known.experiment_id if known is not None else client.create_experiment(EXPERIMENT, place)
-
-
-@contextmanager
-def _locked() -> Iterator[None]:
-    """Held by one process of this workspace at a time; not to be entered twice by one."""
-    _artifact_root().mkdir(parents=True, exist_ok=True)
-    with (_artifact_root().parent / ".lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 @contextmanager
