@@ -88,3 +88,13 @@ def test_secrets_and_data_stay_out_of_git():
     assert {".env", "data/*", "mlruns/*", ".venv/"} <= set(ignored)
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split()
     assert not [name for name in tracked if name.endswith((".parquet", ".db", ".env", ".pkl"))]
+
+
+@pytest.mark.parametrize("command", ["ruff check .", "ruff format --check .", "nbstripout --verify --extra-keys KEYS notebooks"])
+def test_lint_is_clean(command):
+    """What `make lint` asks for, in the suite, so that it stays so."""
+    keys = re.search(r'--extra-keys "([^"]+)"', (ROOT / "Makefile").read_text())[1]
+    words = [keys if word == "KEYS" else word for word in command.split()]
+    words = [*words[:-1], *map(str, sorted((ROOT / "notebooks").glob("*.ipynb")))] if words[0] == "nbstripout" else words
+    done = subprocess.run([sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
