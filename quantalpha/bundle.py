@@ -26,7 +26,7 @@ from pydantic import ValidationError
 from quantalpha import config, models, schema
 from quantalpha.errors import DataError, GateRefused, UsageError
 from quantalpha.features import FeatureSet, registry
-from quantalpha.files import locked, sha256, sync
+from quantalpha.files import locked, read_json, sha256, sync
 from quantalpha.perp import Account, Costs, Stops, brackets_for
 from quantalpha.strategy import HysteresisPolicy
 
@@ -203,20 +203,6 @@ def reproduce(check: dict, features: FeatureSet, model: models.Model, where: str
 def to_json(value) -> bytes:
     """JSON bytes with the keys in the order given (that of the features counts) and no NaN."""
     return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
-
-
-def read_json(path: Path, *keys: str) -> dict:
-    """The JSON object of a file with at least these keys, or DataError naming file and key."""
-    try:
-        value = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise DataError(f"{path.parent.name[:24]}: {path.name} is missing") from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path.parent.name[:24]}/{path.name}: cannot be read: {error}") from None
-    missing = [key for key in keys if not isinstance(value, dict) or key not in value]
-    if missing:
-        raise DataError(f"{path.parent.name[:24]}/{path.name}: {missing[0]!r} is missing")
-    return value
 
 
 def title(folder: Path) -> str:

@@ -162,6 +162,8 @@ def exchange(
 
     given = {"tape": tape, "speed": speed, "port": port, "now": now}
     settings = [f"exchange.{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
+    if tape is not None and now is None:
+        settings.append("exchange.now=null")  # the profile's moment is its own tape's
     practice.run(config.load(profile, [*overrides, *settings]), parent)
 
 

@@ -2,10 +2,13 @@
 
 import fcntl
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from quantalpha.errors import DataError
 
 
 def write_atomic(path: Path, data: bytes | str) -> Path:
@@ -50,3 +53,17 @@ def sha256(path: Path) -> str:
     """Hash of a file's bytes, hex."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_json(path: Path, *keys: str) -> dict:
+    """The JSON object of a file with at least these keys, or DataError naming file and key."""
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise DataError(f"{path.parent.name[:24]}: {path.name} is missing") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path.parent.name[:24]}/{path.name}: cannot be read: {error}") from None
+    missing = [key for key in keys if not isinstance(value, dict) or key not in value]
+    if missing:
+        raise DataError(f"{path.parent.name[:24]}/{path.name}: {missing[0]!r} is missing")
+    return value

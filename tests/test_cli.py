@@ -180,3 +180,13 @@ def test_bars_of_the_user_go_in_and_are_told(workspace, tmp_path):
     shown = workspace.call(*command)
     assert shown.code == 0 and "imported" in shown.out and "rows" in shown.out
     assert workspace.call(*command, "--json").json[0]["months_written"] == 0, "the same file twice changes nothing"
+
+
+@pytest.mark.parametrize(
+    ("words", "moment"), [(["--tape", "mine.parquet"], None), (["--now", "2021-02-01"], "2021-02-01"), ([], "2024-01-15")]
+)
+def test_a_tape_of_ones_own_does_not_start_at_the_demos_moment(workspace, monkeypatch, words, moment):
+    given = []
+    monkeypatch.setattr("quantalpha.practice.run", lambda params, parent: given.append(params.exchange.now))
+    assert workspace.call("exchange", *words).code == 0
+    assert [now and f"{now:%Y-%m-%d}" for now in given] == [moment]

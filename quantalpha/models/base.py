@@ -1,6 +1,5 @@
 """What every model is: three-way forecasts from a feature matrix, saved in formats that cannot run code."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -9,6 +8,7 @@ import numpy as np
 
 from quantalpha.config import Models
 from quantalpha.errors import DataError, UsageError, did_you_mean
+from quantalpha.files import read_json
 
 CLASSES = (-1, 0, 1)  # labels: down, flat, up
 PROBABILITIES = ("p_down", "p_flat", "p_up")
@@ -61,13 +61,7 @@ CARD_TYPES = {"kind": str, "classes": list, "features": int, "file": str | None,
 
 def read_card(folder: Path) -> dict:
     """`model.json`, its keys and types checked."""
-    path = folder / CARD
-    try:
-        card = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise DataError(f"{folder.name}: {CARD} is missing; save the model again") from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder.name}/{CARD}: cannot be read: {error}") from None
+    card = read_json(folder / CARD)
     if not isinstance(card, dict) or set(card) != set(CARD_TYPES):
         raise DataError(f"{folder.name}/{CARD}: expected the keys {', '.join(CARD_TYPES)}")
     wrong = [key for key, expected in CARD_TYPES.items() if not isinstance(card[key], expected)]

@@ -24,7 +24,7 @@ from quantalpha.backtest.walk_forward import FOLDS, FORECASTS, WalkForward, back
 from quantalpha.bundle import Origin
 from quantalpha.errors import DataError
 from quantalpha.features import FeatureSet, build
-from quantalpha.files import sha256
+from quantalpha.files import read_json, sha256
 from quantalpha.perp import brackets_for
 
 FORMAT = 1
@@ -111,19 +111,19 @@ def write_candidate(folder: Path, trained: Trained, bars: pd.DataFrame, result: 
 def load_candidate(folder: Path) -> Candidate:
     """The candidate in `folder`; DataError naming a missing or altered file, or a feature this code no longer has."""
     folder = Path(folder)
-    card = bundle.read_json(folder / CARD, "format", "files", "feature_list", *IDENTITY)
+    card = read_json(folder / CARD, "format", "files", "feature_list", *IDENTITY)
     if card["format"] != FORMAT:
         raise DataError(f"{folder.name}/{CARD}: expected format {FORMAT}, found {card['format']}; run the pipeline again")
     _verify(folder, card["files"])
     named = Origin(**{name: card[name] for name in IDENTITY})
-    metrics, table = bundle.read_json(folder / METRICS), bundle.read_json(folder / BASELINES)
+    metrics, table = read_json(folder / METRICS), read_json(folder / BASELINES)
     return Candidate(
         folder=folder,
         trained=Trained(named, models.load(folder), WalkForward.load(folder)),
         features=bundle.feature_set(named.sections["features"], card["feature_list"], folder.name),
         metrics={name: math.nan if value is None else value for name, value in metrics.items()},
         baselines=pd.DataFrame.from_dict(table, orient="index", dtype=float),
-        check=bundle.read_json(folder / CHECK, "timestamp", "bars", "features", "predictions"),
+        check=read_json(folder / CHECK, "timestamp", "bars", "features", "predictions"),
     )
 
 

@@ -1,5 +1,7 @@
 """From a tracked run to a sealed bundle with an alias: find the candidate, judge it, seal it, move the alias last."""
 
+import hashlib
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +10,6 @@ import pandas as pd
 from quantalpha import config, tracking
 from quantalpha.bundle import Bundle
 from quantalpha.errors import DataError, UsageError
-from quantalpha.files import sha256
 from quantalpha.promotion.candidate import load_candidate
 from quantalpha.promotion.gate import GateReport, promote
 from quantalpha.tracking import RunInfo
@@ -82,7 +83,8 @@ def candidate_bars(folder: Path) -> pd.DataFrame:
     """The clean bars a candidate names, unchanged since."""
     source = load_candidate(folder).trained.origin.data["bars"]
     path = config.path(source["path"])
-    if not path.is_file() or sha256(path) != source["sha256"]:
-        state = "have changed" if path.is_file() else "are gone"
+    data = path.read_bytes() if path.is_file() else None
+    if data is None or hashlib.sha256(data).hexdigest() != source["sha256"]:
+        state = "are gone" if data is None else "have changed"
         raise DataError(f"{source['path']}: the bars this candidate was made from {state}; run the pipeline again and promote its new run")
-    return pd.read_parquet(path)
+    return pd.read_parquet(io.BytesIO(data))  # what was hashed, even if a pipeline writes meanwhile

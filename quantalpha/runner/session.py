@@ -18,10 +18,10 @@ from pathlib import Path
 import pandas as pd
 
 from quantalpha import __version__, config, schema, timeframe
-from quantalpha.bundle import Bundle, read_json
+from quantalpha.bundle import Bundle
 from quantalpha.bundle import load as load_bundle
 from quantalpha.errors import DataError, ExchangeError, Halted, QuantalphaError, UsageError, did_you_mean
-from quantalpha.files import write_atomic
+from quantalpha.files import read_json, write_atomic
 from quantalpha.market import stream
 from quantalpha.runner import feed, risk
 from quantalpha.runner.broker_paper import PaperBroker

@@ -349,6 +349,7 @@ def test_net_result_asks_for_profit_and_for_more_than_every_baseline(sharpe, tot
 
 def test_an_undefined_number_of_trades_fails():
     assert not trades({"n_trades": math.nan}, 1).passed
+    assert trades({"n_trades": 30.0}, 30).passed and not trades({"n_trades": 29.0}, 30).passed
 
 
 def test_a_report_without_lines_has_not_passed():
