@@ -149,9 +149,9 @@ def decision_parts(sections: dict, brackets: list) -> dict:
         raise DataError(f"params: {error.title}.{'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None
     return {
         "policy": HysteresisPolicy(policy.enter, policy.exit, policy.leverage),
-        "account": Account(account.initial_cash, account.leverage, account.margin_mode, brackets, account.lot),
-        "costs": Costs(costs.maker, costs.taker, costs.slippage, costs.liquidation),
-        "stops": Stops(stops.stop_loss, stops.take_profit),
+        "account": Account(**account.model_dump(), brackets=brackets),
+        "costs": Costs(**costs.model_dump()),
+        "stops": Stops(**stops.model_dump()),
     }
 
 

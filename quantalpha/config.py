@@ -165,6 +165,8 @@ class AccountParams(Section):
     leverage: Annotated[float, Field(ge=1, le=125)]
     margin_mode: Literal["cross", "isolated"]
     lot: Annotated[float, Field(ge=0)]
+    min_notional: Annotated[float, Field(ge=0)]
+    rebalance_band: Annotated[float, Field(ge=0)] | None
 
 
 class CostParams(Section):
@@ -172,11 +174,14 @@ class CostParams(Section):
     taker: Annotated[float, Field(ge=0, lt=0.1)]
     slippage: Annotated[float, Field(ge=0, lt=0.1)]
     liquidation: Annotated[float, Field(ge=0, lt=0.1)]
+    delay: Annotated[int, Field(ge=0)]
 
 
 class StopParams(Section):
     stop_loss: Annotated[float, Field(gt=0, lt=1)] | None
     take_profit: Positive | None
+    trailing_stop: Annotated[float, Field(gt=0, lt=1)] | None
+    max_bars: Count | None
 
 
 class Gate(Section):

@@ -15,6 +15,17 @@ INDEX_DTYPE = "datetime64[ms, UTC]"
 
 def check_bars(bars: pd.DataFrame, where: str = "bars") -> pd.DataFrame:
     """`bars` unchanged if it is a sound table, else a DataError naming the first bad row."""
+    check_index(bars, where)
+    fault = impossible(bars)
+    if fault.any():
+        row = int(np.flatnonzero(fault)[0])
+        found = bars.iloc[row][list(REQUIRED)].to_dict()
+        raise DataError(f"{where}: impossible bar at {bars.index[row]}: {found}; run the clean stage first")
+    return bars
+
+
+def check_index(bars: pd.DataFrame, where: str = "bars") -> None:
+    """DataError unless the table has the required columns and increasing UTC times; pandas remembers the order of an index it has seen."""
     if not isinstance(bars.index, pd.DatetimeIndex) or bars.index.tz is None or str(bars.index.tz) != "UTC":
         found = getattr(bars.index, "dtype", type(bars.index).__name__)
         remedy = "use tz_localize('UTC') or tz_convert('UTC')"
@@ -22,15 +33,9 @@ def check_bars(bars: pd.DataFrame, where: str = "bars") -> pd.DataFrame:
     missing = [name for name in REQUIRED if name not in bars]
     if missing:
         raise DataError(f"{where}: missing column(s) {', '.join(missing)}; found {', '.join(map(str, bars.columns))}")
-    order = np.flatnonzero(np.diff(bars.index.asi8) <= 0)
-    if order.size:
-        raise DataError(f"{where}: bars must be in strictly increasing time order; row {order[0] + 1} at {bars.index[order[0] + 1]} is not")
-    fault = impossible(bars)
-    if fault.any():
-        row = int(np.flatnonzero(fault)[0])
-        found = bars.iloc[row][list(REQUIRED)].to_dict()
-        raise DataError(f"{where}: impossible bar at {bars.index[row]}: {found}; run the clean stage first")
-    return bars
+    if not (bars.index.is_monotonic_increasing and bars.index.is_unique):
+        row = int(np.flatnonzero(np.diff(bars.index.asi8) <= 0)[0]) + 1
+        raise DataError(f"{where}: bars must be in strictly increasing time order; row {row} at {bars.index[row]} is not")
 
 
 def impossible(bars: pd.DataFrame) -> np.ndarray:

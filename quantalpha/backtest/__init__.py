@@ -5,5 +5,6 @@
 
 from quantalpha.backtest.result import Result
 from quantalpha.backtest.simulate import simulate
+from quantalpha.backtest.sweep import sweep
 
-__all__ = ["Result", "simulate"]
+__all__ = ["Result", "simulate", "sweep"]

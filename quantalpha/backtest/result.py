@@ -1,50 +1,70 @@
 """What a simulation came to."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from quantalpha.backtest.trades import round_trips
 from quantalpha.perp.account import Account
-from quantalpha.perp.costs import Costs
+from quantalpha.perp.costs import Costs, Stops
 from quantalpha.schema import epoch_ms
 from quantalpha.timeframe import YEAR_MS
 
 if TYPE_CHECKING:
     from quantalpha.perp.clock import State
 
+FILL_COLUMNS = ("quantity", "price", "fee", "realised", "position", "slippage")
+FUNDING_COLUMNS = ("amount", "rate", "mark", "quantity")
+
+
+class Leg(NamedTuple):
+    """One symbol's part, as the clock recorded it; bars as rows of the result's index."""
+
+    bars: pd.DataFrame  # on the result's index
+    rows: np.ndarray  # float64[fills, 8]: bar, reason, then FILL_COLUMNS
+    paid: np.ndarray  # float64[payments, 5]: bar, then FUNDING_COLUMNS
+    final: "State"  # after the last bar
+
 
 @dataclass(frozen=True)
 class Result:
-    """Money in quote currency, quantities in base currency, `time` the open time of the bar in which something happened."""
+    """Money in quote currency, quantities in base currency, `time` the open time of the bar in which something happened.
 
-    equity: pd.Series  # at each bar's close, at the mark
-    fills: pd.DataFrame  # time quantity(signed) price fee realised reason position(after) slippage
-    funding: pd.DataFrame  # time amount(+ received) rate mark quantity
-    final: "State"  # the account after the last bar
+    With several symbols the tables of fills, funding and trades begin with the column `symbol`, and `position` and `marks` have one each.
+    """
+
+    index: pd.DatetimeIndex
+    path: np.ndarray  # equity at each bar's close, at the mark
+    legs: Mapping[str | None, Leg]  # by symbol; None: the only one
     account: Account
-    costs: Costs
+    costs: Costs | Mapping[str, Costs]
+    stops: Stops | None = None
 
-    @classmethod
-    def from_clock(cls, index: pd.DatetimeIndex, state: "State", equity, fills, funding, *, account: Account, costs: Costs) -> "Result":
-        """From what `clock.run` returns."""
-        return cls(
-            equity=pd.Series(equity, index=index, name="equity"),
-            fills=_fills_frame(index, *fills, costs),
-            funding=_frame(index, *funding, ("amount", "rate", "mark", "quantity")),
-            final=state,
-            account=account,
-            costs=costs,
-        )
+    @cached_property
+    def equity(self) -> pd.Series:
+        """At each bar's close, at the mark."""
+        return pd.Series(self.path, index=self.index, name="equity")
+
+    @cached_property
+    def fills(self) -> pd.DataFrame:
+        """time quantity(signed) price fee(+ paid) realised(before the fee) reason position(after) slippage(+ paid, within the price)."""
+        return self._table(self._fills)
+
+    @cached_property
+    def funding(self) -> pd.DataFrame:
+        """time amount(+ received) rate mark quantity(held)."""
+        return self._table(lambda leg: _frame(self.index, leg.paid, FUNDING_COLUMNS))
 
     @cached_property
     def trades(self) -> pd.DataFrame:
         """Round trips; see `trades.round_trips`."""
-        unrealised = self.final.quantity * (self.final.mark - self.final.entry_price)
-        return round_trips(self.fills, self.funding, self.equity.index, mark=self.final.mark, unrealised=unrealised)
+        from quantalpha.backtest.trades import round_trips
+        from quantalpha.perp.clock import REASONS
+
+        return self._table(lambda leg: round_trips(leg, self.index, REASONS), by="entry_time")
 
     @property
     def liquidations(self) -> pd.DataFrame:
@@ -54,64 +74,69 @@ class Result:
     @cached_property
     def returns(self) -> pd.Series:
         """Simple return of each bar's close on the one before (the first on the initial cash); 0 once nothing is left."""
-        before = np.append(self.account.initial_cash, self.equity.to_numpy()[:-1])
-        change = np.divide(self.equity.to_numpy(), before, out=np.ones(len(before)), where=before > 0.0)
-        return pd.Series(change - 1.0, index=self.equity.index, name="return")
+        before = np.append(self.account.initial_cash, self.path[:-1])
+        change = np.divide(self.path, before, out=np.ones(len(before)), where=before > 0.0)
+        return pd.Series(change - 1.0, index=self.index, name="return")
 
     @cached_property
-    def position(self) -> pd.Series:
+    def position(self) -> pd.Series | pd.DataFrame:
         """Signed quantity held at each bar's close."""
-        index = self.equity.index
-        bars_held = np.diff([0, *index.searchsorted(self.fills["time"]), len(index)])
-        return pd.Series(np.repeat(np.append(0.0, self.fills["position"]), bars_held), index=index, name="position")
+        return self._series(self._position, "position")
+
+    @cached_property
+    def marks(self) -> pd.Series | pd.DataFrame:
+        """Mark price at each bar's close; the close where there is no mark."""
+        return self._series(_marks, "mark")
+
+    @property
+    def final(self) -> "State":
+        """The account after the last bar, of the only symbol."""
+        (leg,) = self.legs.values()
+        return leg.final
 
     def metrics(self, periods_per_year: float | None = None) -> dict[str, float]:
-        """Plain floats, NaN where undefined. Bars per year: by default from the median bar spacing, 365 days a year.
+        """Plain floats, NaN where undefined; see `performance.performance`."""
+        from quantalpha.backtest.performance import performance
 
-        turnover: traded notional a year / mean equity. exposure: share of bar closes with a position. fees and slippage: positive is
-        paid; funding: positive is received. n_trades, win_rate and profit_factor count a trade still open at its mark.
-        """
-        from quantalpha.validation import metrics
+        return performance(self, periods_per_year)
 
-        yearly = bars_per_year(self.equity.index) if periods_per_year is None else float(periods_per_year)
-        path, years = np.append(self.account.initial_cash, self.equity), len(self.equity) / yearly
-        pnl = self.trades["pnl"].to_numpy()
-        traded = float((self.fills["quantity"].abs() * self.fills["price"]).sum())
-        return {
-            "total_return": float(path[-1] / path[0]) - 1.0,
-            "cagr": metrics.cagr(path, periods_per_year=yearly),
-            "sharpe_ratio": metrics.sharpe_ratio(self.returns, periods_per_year=yearly),
-            "sortino_ratio": metrics.sortino_ratio(self.returns, periods_per_year=yearly),
-            "max_drawdown": metrics.max_drawdown(path),
-            "profit_factor": metrics.profit_factor(pnl),
-            "win_rate": metrics.win_rate(pnl),
-            "n_trades": float(len(pnl)),
-            "turnover": traded / float(self.equity.mean()) / years,
-            "exposure": float((self.position != 0.0).mean()),
-            "fees": float(self.fills["fee"].sum()),
-            "slippage": float(self.fills["slippage"].sum()),
-            "funding": float(self.funding["amount"].sum()),
-            "liquidations": float(len(self.liquidations)),
-        }
+    def _table(self, make, by: str = "time") -> pd.DataFrame:
+        if None in self.legs:
+            return make(self.legs[None])
+        tables = []
+        for symbol, leg in self.legs.items():
+            table = make(leg)
+            table.insert(0, "symbol", pd.Series(symbol, index=table.index, dtype="str"))
+            tables.append(table)
+        return pd.concat(tables).sort_values(by, kind="stable", ignore_index=True)
+
+    def _series(self, make, name: str) -> pd.Series | pd.DataFrame:
+        if None in self.legs:
+            return pd.Series(make(self.legs[None]), index=self.index, name=name)
+        return pd.DataFrame({symbol: make(leg) for symbol, leg in self.legs.items()}, index=self.index)
+
+    def _fills(self, leg: Leg) -> pd.DataFrame:
+        from quantalpha.perp.clock import REASONS
+
+        fills = _frame(self.index, leg.rows[:, 1:], FILL_COLUMNS, bar=leg.rows[:, 0])
+        fills.insert(5, "reason", pd.Series(np.array(REASONS, dtype=object)[leg.rows[:, 1].astype(int)], dtype="str"))
+        return fills
+
+    def _position(self, leg: Leg) -> np.ndarray:
+        held = np.diff([0, *leg.rows[:, 0].astype(np.int64), len(self.index)])
+        return np.repeat(np.append(0.0, leg.rows[:, 6]), held)
 
 
 def bars_per_year(index: pd.DatetimeIndex) -> float:
     """From the median spacing; NaN for fewer than two bars."""
-    if len(index) < 2:
-        return float("nan")
-    return YEAR_MS / float(np.median(np.diff(epoch_ms(index))))
+    return YEAR_MS / float(np.median(np.diff(epoch_ms(index)))) if len(index) > 1 else float("nan")
 
 
-def _frame(index: pd.DatetimeIndex, bar: np.ndarray, values: np.ndarray, names: tuple[str, ...]) -> pd.DataFrame:
-    return pd.DataFrame({"time": index[bar]} | {name: values[:, k] for k, name in enumerate(names)})
+def _marks(leg: Leg) -> np.ndarray:
+    close = leg.bars["close"]
+    return (leg.bars["mark"].fillna(close) if "mark" in leg.bars else close).to_numpy(float)
 
 
-def _fills_frame(index: pd.DatetimeIndex, bar: np.ndarray, values: np.ndarray, costs: Costs) -> pd.DataFrame:
-    from quantalpha.perp.clock import ORDER, REASONS, STOP_LOSS
-
-    fills = _frame(index, bar, values[:, 1:], ("quantity", "price", "fee", "realised", "position"))
-    reason, quantity, price = values[:, 0].astype(int), values[:, 1], values[:, 2]
-    slipped = np.isin(reason, (ORDER, STOP_LOSS)) * costs.slippage
-    fills["reason"] = pd.Series(np.array(REASONS, dtype=object)[reason], dtype="str")
-    fills["slippage"] = np.abs(quantity) * price * slipped / (1.0 + np.sign(quantity) * slipped)
-    return fills
+def _frame(index: pd.DatetimeIndex, rows: np.ndarray, names: tuple[str, ...], bar: np.ndarray | None = None) -> pd.DataFrame:
+    bar = rows[:, 0] if bar is None else bar
+    return pd.DataFrame({"time": index[bar.astype(np.int64)]} | {name: rows[:, k] for k, name in enumerate(names, start=1)})

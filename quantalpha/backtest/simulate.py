@@ -1,76 +1,159 @@
-"""A target path against a table of bars, under the clock of `quantalpha.perp`."""
+"""A target path against a table of bars, or several against several, under the clock of `quantalpha.perp`."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from quantalpha.backtest.result import Result
+from quantalpha.backtest.result import FILL_COLUMNS, FUNDING_COLUMNS, Leg, Result
 from quantalpha.errors import DataError
-from quantalpha.perp.account import Account, terms, tiers
-from quantalpha.perp.costs import Costs, Stops
+from quantalpha.perp.account import Account, fresh, terms, tiers
+from quantalpha.perp.costs import Costs, Slippage, Stops
 from quantalpha.perp.ledger import check_target
-from quantalpha.schema import check_bars
+from quantalpha.schema import check_bars, check_index, epoch_ms
+
+if TYPE_CHECKING:
+    from quantalpha.perp.clock import Market, Plan, State
 
 NOTHING = np.empty(0)
+ROWS = 16_384  # fills kept before they are copied away
+Target = pd.Series | pd.DataFrame
 
 
-def simulate(bars: pd.DataFrame, target: pd.Series, *, account: Account, costs: Costs, stops: Stops | None = None) -> Result:
+def simulate(
+    bars: pd.DataFrame | Mapping[str, pd.DataFrame],
+    target: Target | Mapping[str, Target],
+    *,
+    account: Account,
+    costs: Costs | Mapping[str, Costs],
+    stops: Stops | None = None,
+) -> Result:
     """What `account` would have become by following `target` through `bars`.
 
-    bars: as `schema`; `mark` (at the bar's close) and `funding_rate` (settled at its open) are used where present.
+    bars: as `schema`; `mark` (at the bar's close) and `funding_rate` (settled at its open) are used where present. Several symbols in one
+    account: a table for each by name, and `target` (a DataFrame will do) and, if they differ, `costs` by the same names; see `portfolio`.
     target: signed leverage (position notional / equity), known at the close of the bar it is indexed by; a changed target trades at the
     next bar's open. Bars without a row keep the previous target, bars before the first row hold nothing, and the last bar's decision never
-    fills. Stop-loss, liquidation and take-profit are met by the bar's traded high and low.
+    fills. A table with columns `target` and `limit` trades at that price or better (NaN: at market).
+    Stop-loss, liquidation, take-profit and limits are met by the bar's traded high and low.
 
     Raises DataError for unsound bars, a NaN target or a target at a time that is no bar; UsageError for a target beyond `account.leverage`.
     """
+    if isinstance(bars, Mapping):
+        from quantalpha.backtest.portfolio import simulate_portfolio
+
+        return simulate_portfolio(bars, target, account=account, costs=costs, stops=stops)
+    check_index(bars, "bars")
+    tape = Tape(len(bars))
+    final = follow(bars, market_of(bars, costs), plan_of(target, bars.index), tape, (account, costs, stops))
+    return Result(bars.index, tape.equity, {None: Leg(bars, tape.fills(), tape.paid(), final)}, account, costs, stops)
+
+
+def follow(bars: pd.DataFrame, market: "Market", plan: "Plan", tape: "Tape", rules: tuple[Account, Costs, Stops | None]) -> "State":
+    """Let an account follow `plan` through `market`, the columns of `bars`; what happens stands on `tape`. Returns the last state."""
+    account = rules[0]
+    state, fixed = fresh(account), terms(*rules)
+    for first, end, table in spans(bars.index, tiers(account)):
+        while first < end:
+            state, first, fault = tape.record(market, plan, (first, end), state, fixed, table)
+            if fault:
+                raise unsound(bars, plan, first, account.leverage)
+    return state
+
+
+class Tape:
+    """What the clock writes: equity, and as many rows of fills and payments as come; their buffers serve again and again."""
+
+    def __init__(self, bars: int):
+        self.equity = np.empty(bars)
+        self._buffers = np.empty((ROWS, len(FILL_COLUMNS) + 2)), np.empty((ROWS, len(FUNDING_COLUMNS) + 1))
+        self._written: tuple[list, list] = [], []
+
+    def rewound(self) -> "Tape":
+        """Ready to be written again from the start."""
+        for written in self._written:
+            written.clear()
+        return self
+
+    def record(self, market, plan, span, state, terms, tiers) -> tuple["State", int, bool]:
+        """Run the clock until `span` ends, a buffer is full or a bar is unsound: the state, the next bar, whether it is unsound."""
+        from quantalpha.perp import clock
+
+        state, *counts, bar, fault = clock.run(market, plan, span, state, terms, tiers, (self.equity, *self._buffers))
+        for written, buffer, count in zip(self._written, self._buffers, counts):
+            written.append(buffer[:count].copy())
+        return state, bar, fault
+
+    def fills(self) -> np.ndarray:
+        return np.concatenate(self._written[0])
+
+    def paid(self) -> np.ndarray:
+        return np.concatenate(self._written[1])
+
+
+def market_of(bars: pd.DataFrame, costs: Costs) -> "Market":
+    """The columns the clock reads; their values are checked on the way."""
     from quantalpha.perp import clock
 
-    check_bars(bars)
-    columns = (_array(bars[name]) for name in ("open", "high", "low", "close"))
-    state = clock.State(float(account.initial_cash), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-    path = _aligned(target, bars.index, account.leverage)
-    fixed = terms(account, costs, stops), tiers(account)
-    outcome = clock.run(*columns, _mark(bars), _funding_rate(bars), path, state, *fixed)
-    return Result.from_clock(bars.index, *outcome, account=account, costs=costs)
+    prices = (_array(bars[name]) for name in ("open", "high", "low", "close"))
+    others = (_array(bars[name]) if name in bars else NOTHING for name in ("mark", "funding_rate"))
+    slippage = costs.slippage.curves(check_bars(bars)) if isinstance(costs.slippage, Slippage) else (NOTHING, NOTHING)
+    return clock.Market(*prices, *others, *slippage)
+
+
+def plan_of(target: Target, index: pd.DatetimeIndex, where: str = "target") -> "Plan":
+    """Target and limit decided at each bar's close; NaN where nothing is decided."""
+    from quantalpha.perp import clock
+
+    limited = isinstance(target, pd.DataFrame)
+    if limited and set(target.columns) != {"target", "limit"}:
+        raise DataError(
+            f"{where}: expected a Series, or a table with columns target and limit; found {', '.join(map(str, target.columns))}"
+        )
+    values = _array(target["target"] if limited else target)
+    limits = np.nan_to_num(_array(target["limit"]), nan=0.0) if limited else NOTHING
+    if target.index is index or target.index.equals(index):
+        return clock.Plan(values, limits, sparse=False)
+    if not isinstance(target.index, pd.DatetimeIndex) or target.index.tz is None or not target.index.is_unique:
+        raise DataError(f"{where}: expected unique UTC bar open times as index, found {target.index.dtype}")
+    rows = index.get_indexer(target.index)
+    if (rows < 0).any():
+        raise DataError(f"{where}: {target.index[np.argmax(rows < 0)]} is not the open time of a bar; reindex the target to the bars")
+    bad = np.flatnonzero(~np.isfinite(values))
+    if bad.size:
+        check_target(values[bad[0]], np.inf, f"{where} at {target.index[bad[0]]}")
+    path, bounds = np.full(len(index), np.nan), np.zeros(len(index) if limited else 0)
+    path[rows] = values
+    if limited:
+        bounds[rows] = limits
+    return clock.Plan(path, bounds, sparse=True)
+
+
+def spans(index: pd.DatetimeIndex, tables: list) -> list[tuple]:
+    """(first bar, end, table) for each of the dated maintenance tables that holds in the time of `index`."""
+    if len(tables) == 1:
+        return [(0, len(index), tables[0][1])]
+    starts = np.searchsorted(epoch_ms(index), [time for time, _ in tables[1:]])
+    edges = [0, *starts.tolist(), len(index)]
+    return [(first, end, table) for first, end, (_, table) in zip(edges[:-1], edges[1:], tables) if first < end]
+
+
+def unsound(bars: pd.DataFrame, plan: "Plan", row: int, leverage: float, where: str = "") -> Exception:
+    """What is wrong with bar `row`, at which the clock stopped."""
+    time = bars.index[row]
+    try:
+        check_bars(bars.iloc[row : row + 1], f"bars{where}")
+        check_target(0.0 if plan.sparse and np.isnan(plan.target[row]) else plan.target[row], leverage, f"target{where} at {time}")
+    except (DataError, ValueError) as error:
+        return error
+    rate = bars["funding_rate"].iloc[row] if "funding_rate" in bars else 0.0
+    if not np.isfinite(rate):
+        return DataError(f"bars{where}: funding_rate must be a number, found {rate} at {time}; 0 where none is due")
+    if "mark" in bars and not bars["mark"].iloc[row] > 0.0 or np.isinf(bars.get("mark", bars["close"]).iloc[row]):
+        return DataError(f"bars{where}: mark must be a positive price (NaN where unknown), found {bars['mark'].iloc[row]} at {time}")
+    return DataError(f"target{where} at {time}: limit must be a positive price (NaN: at market), found {plan.limit[row]}")
 
 
 def _array(column: pd.Series) -> np.ndarray:
     return np.ascontiguousarray(column.to_numpy(dtype=float))
-
-
-def _mark(bars: pd.DataFrame) -> np.ndarray:
-    if "mark" not in bars:
-        return NOTHING
-    mark = _array(bars["mark"])
-    bad = np.flatnonzero((mark <= 0.0) | np.isinf(mark))
-    if bad.size:
-        raise DataError(f"bars: mark must be a positive price (NaN where unknown), found {mark[bad[0]]} at {bars.index[bad[0]]}")
-    return mark
-
-
-def _funding_rate(bars: pd.DataFrame) -> np.ndarray:
-    if "funding_rate" not in bars:
-        return NOTHING
-    rate = _array(bars["funding_rate"])
-    bad = np.flatnonzero(~np.isfinite(rate))
-    if bad.size:
-        raise DataError(f"bars: funding_rate must be a number, found {rate[bad[0]]} at {bars.index[bad[0]]}; 0 where none is due")
-    return rate
-
-
-def _aligned(target: pd.Series, index: pd.DatetimeIndex, leverage: float) -> np.ndarray:
-    """float64[len(index)]: the target decided at each bar's close, NaN where none is."""
-    values = target.to_numpy(dtype=float)
-    bad = np.flatnonzero(~(np.abs(values) <= leverage))
-    if bad.size:
-        check_target(values[bad[0]], leverage, f"target at {target.index[bad[0]]}")
-    if target.index is index or target.index.equals(index):
-        return np.ascontiguousarray(values)
-    if not isinstance(target.index, pd.DatetimeIndex) or target.index.tz is None or not target.index.is_unique:
-        raise DataError(f"target: expected unique UTC bar open times as index, found {target.index.dtype}")
-    rows = index.get_indexer(target.index)
-    if (rows < 0).any():
-        raise DataError(f"target: {target.index[np.argmax(rows < 0)]} is not the open time of a bar; reindex the target to the bars")
-    path = np.full(len(index), np.nan)
-    path[rows] = values
-    return path

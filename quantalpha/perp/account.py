@@ -1,61 +1,119 @@
 """The account a strategy trades with."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from quantalpha.errors import UsageError, did_you_mean
 from quantalpha.perp.brackets import ALTCOIN, Bracket, check_brackets, rates_and_amounts
-from quantalpha.perp.costs import Costs, Stops, check
+from quantalpha.perp.costs import CEILING, Costs, Slippage, Stops, check, check_count
+from quantalpha.perp.rounding import Instrument
 
 if TYPE_CHECKING:
-    from quantalpha.perp.clock import Terms, Tiers
+    import pandas as pd
+
+    from quantalpha.perp.clock import State, Terms, Tiers
 
 MARGIN_MODES = ("cross", "isolated")
+Table = tuple[Bracket, ...]
+Schedule = tuple[tuple["pd.Timestamp", Table], ...]  # from when on each table holds; the first one also before
 
 
 @dataclass(frozen=True)
 class Account:
-    """One account in one linear perpetual, kept in quote currency."""
+    """One account in linear perpetuals, kept in quote currency. What an instrument demands stands here for all of them, or by symbol."""
 
     initial_cash: float
-    leverage: float = 1.0  # largest |target|; isolated: the position's initial margin is its entry notional / leverage
-    margin_mode: str = "cross"  # cross: the whole wallet stands behind the position; isolated: its initial margin only
-    brackets: tuple[Bracket, ...] | None = None  # maintenance margin; None: the strict table of `brackets_for` an unlisted symbol
+    leverage: float = 1.0  # largest sum of |target|; isolated: a position's initial margin is its entry notional / leverage
+    margin_mode: str = "cross"  # cross: the whole wallet stands behind every position; isolated: its initial margin only
+    brackets: Table | Schedule | None = None  # maintenance margin, dated or not; None: the strict altcoin table
     lot: float = 0.0  # step of quantity, base currency; 0: any quantity
+    min_notional: float = 0.0  # smaller orders are not sent unless they close a position, quote currency
+    tick: float = 0.0  # step of a limit price; 0: any price
+    rebalance_band: float | None = None  # least change of leverage worth a trade, drift included; None: any new target
+    limit_bars: int | None = None  # bars a limit order rests; None: until the target changes
+    instruments: Mapping[str, Instrument] | None = None  # for the symbols that differ
 
     def __post_init__(self):
         check("account.initial_cash", self.initial_cash, 0.0, math.inf, inclusive=False)
         check("account.leverage", self.leverage, 1.0, 125.0 + 1e-9)
-        check("account.lot", self.lot, 0.0, math.inf)
+        for name in ("lot", "min_notional", "tick"):
+            check(f"account.{name}", getattr(self, name), 0.0, math.inf)
+        if self.rebalance_band is not None:
+            check("account.rebalance_band", self.rebalance_band, 0.0, math.inf)
+        if self.limit_bars is not None:
+            check_count("account.limit_bars", self.limit_bars, 1)
         if self.margin_mode not in MARGIN_MODES:
             raise UsageError(f"account.margin_mode: found {self.margin_mode!r}; {did_you_mean(self.margin_mode, MARGIN_MODES)}")
-        object.__setattr__(self, "brackets", check_brackets(ALTCOIN if self.brackets is None else self.brackets))
+        object.__setattr__(self, "brackets", _checked(ALTCOIN if self.brackets is None else self.brackets))
+
+    def instrument(self, symbol: str | None = None) -> Instrument:
+        """What `symbol` demands; the account's own words where nothing else was said."""
+        if symbol is not None and self.instruments is not None and symbol in self.instruments:
+            return self.instruments[symbol]
+        return Instrument(lot=self.lot, tick=self.tick, min_notional=self.min_notional, brackets=self.brackets)
 
 
-def terms(account: Account, costs: Costs, stops: Stops | None = None) -> "Terms":
+def terms(account: Account, costs: Costs, stops: Stops | None = None, symbol: str | None = None) -> "Terms":
     """The numbers the compiled clock works with."""
     from quantalpha.perp import clock
 
-    stops = Stops() if stops is None else stops
+    stops, instrument = Stops() if stops is None else stops, account.instrument(symbol)
+    band = account.rebalance_band
     return clock.Terms(
         maker=float(costs.maker),
         taker=float(costs.taker),
-        slippage=float(costs.slippage),
+        slippage=math.nan if isinstance(costs.slippage, Slippage) else float(costs.slippage),
+        ceiling=CEILING,
         liquidation=float(costs.liquidation),
-        stop_loss=math.inf if stops.stop_loss is None else float(stops.stop_loss),
-        take_profit=math.inf if stops.take_profit is None else float(stops.take_profit),
-        leverage=float(account.leverage),
-        isolated=account.margin_mode == "isolated",
-        lot=float(account.lot),
+        delay=float(costs.delay),
+        stop_loss=_or_never(stops.stop_loss),
+        take_profit=_or_never(stops.take_profit),
+        trailing_stop=_or_never(stops.trailing_stop),
+        max_bars=_or_never(stops.max_bars),
+        leverage=1.0 if instrument.spot else float(account.leverage),
+        isolated=float(instrument.spot or account.margin_mode == "isolated"),
+        lot=float(instrument.lot),
+        tick=float(instrument.tick),
+        min_notional=float(instrument.min_notional),
+        change_band=0.0 if band is None else float(band),
+        drift_band=_or_never(band),
+        limit_bars=_or_never(account.limit_bars),
     )
 
 
-def tiers(account: Account) -> "Tiers":
-    """The account's maintenance brackets as the compiled clock takes them."""
+def tiers(account: Account, symbol: str | None = None) -> list[tuple[int, "Tiers"]]:
+    """Maintenance tables as the compiled clock takes them and the time (ms since 1970 UTC) from which each holds, the first from ever."""
+    instrument = account.instrument(symbol)
+    if instrument.spot:
+        return [(0, _padded(np.zeros(1), np.zeros(1)))]
+    brackets = account.brackets if instrument.brackets is None else _checked(instrument.brackets)
+    schedule = brackets if is_schedule(brackets) else ((None, brackets),)
+    return [(0 if k == 0 else int(start.timestamp() * 1000), _padded(*rates_and_amounts(t))) for k, (start, t) in enumerate(schedule)]
+
+
+def _padded(rates: np.ndarray, amounts: np.ndarray) -> "Tiers":
     from quantalpha.perp import clock
 
-    return clock.Tiers(*rates_and_amounts(account.brackets))
+    if len(rates) > clock.BRACKETS:
+        raise UsageError(f"account.brackets: at most {clock.BRACKETS} brackets, found {len(rates)}")
+    return clock.Tiers(*(tuple(np.pad(column, (0, clock.BRACKETS - len(column)), mode="edge").tolist()) for column in (rates, amounts)))
+
+
+def is_schedule(brackets: Table | Schedule) -> bool:
+    """Whether these are dated tables, not one table."""
+    return bool(brackets) and not isinstance(brackets[0], Bracket) and isinstance(brackets[0][1], tuple)
+
+
+def fresh(account: Account) -> "State":
+    """Before the first bar."""
+    from quantalpha.perp import clock
+
+    return clock.State(float(account.initial_cash), *[0.0] * (len(clock.State._fields) - 1))
 
 
 def liquidation_price(quantity: float, entry_price: float, cash: float, account: Account) -> float:
@@ -68,6 +126,35 @@ def liquidation_price(quantity: float, entry_price: float, cash: float, account:
     """
     from quantalpha.perp import clock
 
-    fixed = terms(account, Costs(maker=0.0, taker=0.0, slippage=0.0, liquidation=0.0))
-    margin = clock.margin_at_risk(float(cash), float(quantity), float(entry_price), fixed)
-    return clock.liquidation_price(float(quantity), float(entry_price), margin, tiers(account))
+    margin = _margin(quantity, entry_price, cash, account)
+    return clock.liquidation_price(float(quantity), float(entry_price), margin, tiers(account)[-1][1])
+
+
+def bankruptcy_price(quantity: float, entry_price: float, cash: float, account: Account) -> float:
+    """Price at which a position has lost all its margin W: E - W / quantity, 0.0 where none does; symbols as in `liquidation_price`.
+
+    The venue's insurance fund takes over what is lost beyond it.
+    """
+    if quantity == 0.0:
+        return 0.0
+    return max(entry_price - _margin(quantity, entry_price, cash, account) / quantity, 0.0)
+
+
+def _margin(quantity: float, entry_price: float, cash: float, account: Account) -> float:
+    from quantalpha.perp import clock
+
+    state = fresh(account)._replace(cash=float(cash), quantity=float(quantity), entry_price=float(entry_price))
+    return clock.margin_at_risk(state, terms(account, Costs(maker=0.0, taker=0.0, slippage=0.0, liquidation=0.0)))
+
+
+def _checked(brackets: Table | Schedule) -> Table | Schedule:
+    if not is_schedule(brackets):
+        return check_brackets(brackets)
+    starts = [start for start, _ in brackets]
+    if any(not before < after for before, after in pairwise(starts)) or any(start.tz is None for start in starts):
+        raise UsageError(f"account.brackets: dated tables must stand in order of their UTC times, found {starts}")
+    return tuple((start, check_brackets(table)) for start, table in brackets)
+
+
+def _or_never(value: float | None) -> float:
+    return math.inf if value is None else float(value)

@@ -1,12 +1,17 @@
-"""Tiered maintenance margin: the larger a position, the more of it must be covered."""
+"""Tiered maintenance margin: the larger a position, the more of it must be covered. The venue changes its tables, so they are dated."""
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from quantalpha.errors import UsageError
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    import pandas as pd
 
 
 class Bracket(NamedTuple):
@@ -19,21 +24,118 @@ def _table(*rows: tuple[float, float]) -> tuple[Bracket, ...]:
 
 
 M = 1_000_000.0
-BTCUSDT = _table(
+ALTCOIN = _table((0.0, 0.01), (5_000.0, 0.025), (25_000.0, 0.05), (100_000.0, 0.10), (250_000.0, 0.125), (1 * M, 0.50))
+BTCUSDT_2021 = _table(
     (0.0, 0.004), (50_000.0, 0.005), (250_000.0, 0.01), (1 * M, 0.025), (5 * M, 0.05),
     (20 * M, 0.10), (50 * M, 0.125), (100 * M, 0.15), (200 * M, 0.25), (300 * M, 0.50),
 )  # fmt: skip
-ALTCOIN = _table((0.0, 0.01), (5_000.0, 0.025), (25_000.0, 0.05), (100_000.0, 0.10), (250_000.0, 0.125), (1 * M, 0.50))
+ALWAYS = "1970-01-01"
+# An announced table starts when the announcement says (UTC). A recorded one was seen in the venue's answer to /fapi/v1/leverageBracket (as
+# the freqtrade project stores it) and starts on the last day on which that can have been: when the nearest quarterly beside it expired.
+ANY_OTHER = (
+    (ALWAYS, ALTCOIN),  # announced 2021-03-18 for the 50x altcoins
+    (  # announced 2025-09-15 for HIVEUSDT and others
+        "2025-09-15T06:30",
+        _table(
+            (0.0, 0.015), (5_000.0, 0.025), (10_000.0, 0.05), (20_000.0, 0.10),
+            (50_000.0, 0.125), (250_000.0, 0.1667), (4.5 * M, 0.25), (7.5 * M, 0.50),
+        ),
+    ),
+)  # fmt: skip
+SCHEDULES = {
+    "BTCUSDT": (
+        (ALWAYS, BTCUSDT_2021),  # unknown before 2021-03-18: the strictest known stands in
+        (  # announced
+            "2021-03-18T09:00",
+            _table(
+                (0.0, 0.004), (50_000.0, 0.005), (250_000.0, 0.01), (1 * M, 0.025), (10 * M, 0.05),
+                (20 * M, 0.10), (50 * M, 0.125), (100 * M, 0.15), (200 * M, 0.25), (300 * M, 0.50),
+            ),
+        ),
+        ("2021-06-22T03:30", BTCUSDT_2021),  # announced; recorded unchanged in September 2021
+        (  # recorded in the third quarter of 2023
+            "2023-09-29",
+            _table(
+                (0.0, 0.004), (50_000.0, 0.005), (250_000.0, 0.01), (3 * M, 0.025), (20 * M, 0.05),
+                (40 * M, 0.10), (100 * M, 0.125), (120 * M, 0.15), (200 * M, 0.25), (300 * M, 0.50),
+            ),
+        ),
+        (  # recorded in the third quarter of 2024
+            "2024-09-27",
+            _table(
+                (0.0, 0.004), (50_000.0, 0.005), (600_000.0, 0.0065), (3 * M, 0.01), (12 * M, 0.02), (70 * M, 0.025),
+                (100 * M, 0.05), (230 * M, 0.10), (480 * M, 0.125), (600 * M, 0.15), (800 * M, 0.25), (1200 * M, 0.50),
+            ),
+        ),
+        (  # recorded in the first quarter of 2026
+            "2026-03-27",
+            _table(
+                (0.0, 0.004), (300_000.0, 0.005), (800_000.0, 0.0065), (3 * M, 0.01), (12 * M, 0.02), (70 * M, 0.025),
+                (100 * M, 0.05), (230 * M, 0.10), (480 * M, 0.125), (600 * M, 0.15), (800 * M, 0.25), (1200 * M, 0.50),
+            ),
+        ),
+    ),
+    "ETHUSDT": (
+        (  # recorded in September 2021; unknown before, and no stricter one is known
+            ALWAYS,
+            _table(
+                (0.0, 0.005), (10_000.0, 0.0065), (100_000.0, 0.01), (500_000.0, 0.02), (1 * M, 0.05),
+                (2 * M, 0.10), (5 * M, 0.125), (10 * M, 0.15), (20 * M, 0.25),
+            ),
+        ),
+        (  # recorded in the third quarter of 2023
+            "2023-09-29",
+            _table(
+                (0.0, 0.005), (100_000.0, 0.0065), (250_000.0, 0.01), (2 * M, 0.02), (15 * M, 0.05),
+                (30 * M, 0.10), (60 * M, 0.125), (80 * M, 0.15), (100 * M, 0.25), (150 * M, 0.50),
+            ),
+        ),
+        (  # recorded in the third quarter of 2024
+            "2024-09-27",
+            _table(
+                (0.0, 0.004), (50_000.0, 0.005), (600_000.0, 0.0065), (3 * M, 0.01), (12 * M, 0.02), (50 * M, 0.025),
+                (65 * M, 0.05), (150 * M, 0.10), (320 * M, 0.125), (400 * M, 0.15), (530 * M, 0.25), (800 * M, 0.50),
+            ),
+        ),
+        (  # recorded in the first quarter of 2026
+            "2026-03-27",
+            _table(
+                (0.0, 0.004), (300_000.0, 0.005), (800_000.0, 0.0065), (3 * M, 0.01), (12 * M, 0.02), (50 * M, 0.025),
+                (65 * M, 0.05), (150 * M, 0.10), (320 * M, 0.125), (400 * M, 0.15), (530 * M, 0.25), (800 * M, 0.50),
+            ),
+        ),
+    ),
+}  # fmt: skip
 
 
-def brackets_for(symbol: str) -> tuple[Bracket, ...]:
-    """Maintenance brackets of a Binance USD-M perpetual, in USDT.
+def bracket_schedule(symbol: str) -> tuple[tuple["pd.Timestamp", tuple[Bracket, ...]], ...]:
+    """Every known maintenance table of a Binance USD-M perpetual (notional in USDT) and the UTC time from which it holds, oldest first.
 
-    BTCUSDT: as of 2021-06-22 (announcement "Updates on Leverage and Margin Tiers of Binance Futures Contracts" of that day). Every other
-    symbol: the 50x altcoin table as of 2021-03-18 (announcement of that day), stricter than most contracts' own. Venues change these tables
-    often and loosened them since; give `Account(brackets=...)` the table of your day where liquidation matters.
+    Tables no source was found for are missing; until the next known one holds, the older stands. That errs to the strict side: up to 200
+    million of notional each later one is looser, but for BTCUSDT in June 2021, whose day is known. BTCUSDT and ETHUSDT have their own
+    tables; every other symbol has those of the venue's small altcoins, stricter than its large ones' and looser than its smallest ones'.
+    `Account(brackets=...)` takes what is known better.
     """
-    return BTCUSDT if symbol == "BTCUSDT" else ALTCOIN
+    import pandas as pd
+
+    return tuple((pd.Timestamp(start, tz="UTC"), table) for start, table in SCHEDULES.get(symbol, ANY_OTHER))
+
+
+def brackets_for(symbol: str, at: "pd.Timestamp | date | str | None" = None) -> tuple[Bracket, ...]:
+    """The table of `bracket_schedule` in force at `at` (UTC where it names no zone); None: the latest known."""
+    import pandas as pd
+
+    schedule = bracket_schedule(symbol)
+    if at is None:
+        return schedule[-1][1]
+    try:
+        time = pd.Timestamp(at)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"brackets_for: expected a date or time such as '2023-01-01', found {at!r}") from error
+    if pd.isna(time):
+        raise UsageError(f"brackets_for: expected a date or time such as '2023-01-01', found {at!r}")
+    time = time.tz_localize("UTC") if time.tz is None else time
+    return [table for start, table in schedule if start <= time or start == schedule[0][0]][-1]
 
 
 def check_brackets(brackets: Sequence) -> tuple[Bracket, ...]:

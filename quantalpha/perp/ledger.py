@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 
 from quantalpha.errors import DataError, UsageError
-from quantalpha.perp.account import Account, terms, tiers
-from quantalpha.perp.costs import Costs, Stops
+from quantalpha.perp.account import Account, fresh, terms, tiers
+from quantalpha.perp.costs import Costs, Slippage, Stops
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Fill:
     price: float  # as filled, slippage included
     fee: float  # quote currency, + paid
     realised: float  # profit of the part closed, before the fee
-    reason: str  # order | stop_loss | take_profit | liquidation
+    reason: str  # order | limit | stop_loss | trailing_stop | take_profit | time_stop | liquidation
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,52 +52,66 @@ class Ledger:
         from quantalpha.perp import clock
 
         self._clock = clock
-        self._terms, self._tiers = terms(account, costs, stops), tiers(account)
-        self._state = clock.State(float(account.initial_cash), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+        self._terms, self._tables = terms(account, costs, stops), tiers(account)
+        self._tiers = self._tables.pop(0)[1]
+        self._modelled = isinstance(costs.slippage, Slippage)
+        self._slippage = (math.nan, 0.0)
+        self._state = fresh(account)
 
-    def open_bar(self, time_ms: int, open: float, mark_open: float | None, funding_rate: float) -> list[Event]:
-        """Steps 1 and 2: funding on the position held at `mark_open` (None or NaN: the open), then the decided order fills at the open."""
+    def open_bar(
+        self, time_ms: int, open: float, mark_open: float | None, funding_rate: float, slippage: tuple[float, float] | None = None
+    ) -> list[Event]:
+        """Steps 1 and 2: funding on the position held at `mark_open` (None or NaN: the open), then a due order fills at the open.
+
+        slippage: this bar's row of `Slippage.curves`, asked for if and only if the costs have such a model.
+        """
         mark = _mark(open, mark_open)
         if not math.isfinite(funding_rate):
             raise DataError(f"ledger at {time_ms}: funding_rate must be a number, found {funding_rate}; 0 where none is due")
-        _check_prices(time_ms, open=open, mark_open=mark)
+        if self._modelled != (slippage is not None):
+            raise UsageError(f"ledger at {time_ms}: a slippage model and its values for each bar come together; found {slippage}")
+        check_prices(time_ms, open=open, mark_open=mark)
+        while self._tables and self._tables[0][0] <= time_ms:
+            self._tiers = self._tables.pop(0)[1]
+            self._state = self._clock.settle(self._state, self._terms, self._tiers)
+        self._slippage = (math.nan, 0.0) if slippage is None else (float(slippage[0]), float(slippage[1]))
         held = self._state.quantity
         self._state, amount = self._clock.pay_funding(self._state, self._terms, self._tiers, mark, float(funding_rate))
         events: list[Event] = []
         if held != 0.0 and funding_rate != 0.0:
             events.append(FundingPayment(int(time_ms), amount, float(funding_rate), mark, held))
-        self._state, fill = self._clock.fill_order(self._state, self._terms, self._tiers, float(open))
+        self._state, fill = self._clock.fill_open(self._state, self._terms, self._tiers, float(open), *self._slippage)
         return events + self._fills(time_ms, fill)
 
     def inside_bar(self, time_ms: int, open: float, high: float, low: float) -> list[Event]:
-        """Step 3: stop-loss or liquidation, then take-profit."""
-        _check_prices(time_ms, open=open, high=high, low=low)
-        reason, price = self._clock.touched(self._state, self._terms, float(open), float(high), float(low))
-        if reason == self._clock.NONE:
-            return []
-        self._state, fill = self._clock.exit_at(self._state, self._terms, self._tiers, reason, price)
-        return self._fills(time_ms, fill)
+        """Step 3: stops or liquidation, then take-profit and a resting limit order."""
+        check_prices(time_ms, open=open, high=high, low=low)
+        self._state, *fills = self._clock.inside(
+            self._state, self._terms, self._tiers, float(open), float(high), float(low), *self._slippage
+        )
+        return self._fills(time_ms, *fills)
 
     def close_bar(self, close: float, mark: float | None) -> float:
         """Step 4: equity at the mark at the bar's close (None or NaN: the close)."""
-        _check_prices("close_bar", close=close, mark=_mark(close, mark))
+        check_prices("close_bar", close=close, mark=_mark(close, mark))
         self._state, equity = self._clock.mark_close(self._state, self._terms, _mark(close, mark))
         return equity
 
-    def decide(self, target: float, close: float, mark: float | None) -> float:
+    def decide(self, target: float, close: float, mark: float | None, limit: float | None = None) -> float:
         """At the bar's close: fix the order for the next open. Returns its signed quantity, 0.0 where the target is unchanged.
 
-        target: signed leverage, position notional / equity.
+        target: signed leverage, position notional / equity. limit: price of a limit order; None: at market.
         """
         check_target(target, self._terms.leverage, "ledger")
-        _check_prices("decide", close=close, mark=_mark(close, mark))
-        self._state = self._clock.decide(self._state, self._terms, float(target), float(close), _mark(close, mark))
+        prices = {"close": close, "mark": _mark(close, mark)} | ({} if limit is None else {"limit": limit})
+        check_prices("decide", **prices)
+        resting = 0.0 if limit is None else float(limit)
+        self._state = self._clock.decide(self._state, self._terms, float(target), resting, float(close), _mark(close, mark))
         return self._state.order
 
-    def _fills(self, time_ms, fill) -> list[Event]:
-        if fill.reason == self._clock.NONE:
-            return []
-        return [Fill(int(time_ms), fill.quantity, fill.price, fill.fee, fill.realised, self._clock.REASONS[fill.reason])]
+    def _fills(self, time_ms, *fills) -> list[Event]:
+        reasons = self._clock.REASONS
+        return [Fill(int(time_ms), f.quantity, f.price, f.fee, f.realised, reasons[f.reason]) for f in fills if f.reason]
 
     @property
     def cash(self) -> float:
@@ -120,12 +134,12 @@ class Ledger:
 
     @property
     def target(self) -> float:
-        """The last target decided."""
+        """The last target acted on."""
         return self._state.target
 
     @property
     def order(self) -> float:
-        """Signed quantity waiting for the next open."""
+        """Signed quantity waiting for its open, or resting at its limit."""
         return self._state.order
 
     @property
@@ -152,7 +166,8 @@ def _mark(close: float, mark: float | None) -> float:
     return float(close if mark is None or math.isnan(mark) else mark)
 
 
-def _check_prices(where: int | str, **prices: float) -> None:
+def check_prices(where: int | str, **prices: float) -> None:
+    """Refuse what is no positive price."""
     for name, value in prices.items():
         if not 0.0 < value < math.inf:
             raise DataError(f"ledger at {where}: {name} must be a positive price, found {value}")

@@ -25,7 +25,7 @@ from quantalpha.bundle import Origin
 from quantalpha.errors import DataError
 from quantalpha.features import FeatureSet, build
 from quantalpha.files import read_json, sha256
-from quantalpha.perp import brackets_for
+from quantalpha.perp import bracket_schedule
 
 FORMAT = 1
 CARD = "candidate.json"
@@ -82,7 +82,7 @@ def code_version() -> str:
 
 def backtest_candidate(trained: Trained, bars: pd.DataFrame, random_seeds: int) -> tuple[Result, pd.DataFrame]:
     """The walk-forward backtest after costs, and the baselines on the same bars: what the notebook shows and what the gate runs again."""
-    parts = bundle.decision_parts(trained.origin.sections, brackets_for(trained.origin.symbol))
+    parts = bundle.decision_parts(trained.origin.sections, bracket_schedule(trained.origin.symbol))
     policy = parts.pop("policy")
     result = backtest_forecasts(bars, trained.walk, policy, **parts)
     target = policy.targets(trained.walk.edge)

@@ -1,19 +1,60 @@
-"""Strategies without a model: target series (signed leverage, known at each bar's close) from closes up to that bar."""
+"""The only list of rule strategies: name -> function of bars, and the box in which its parameters may be searched."""
 
-import numpy as np
+from collections.abc import Callable, Mapping
+
 import pandas as pd
 
-from quantalpha.errors import UsageError
+from quantalpha.strategy.arbitrage import basis_arbitrage, funding_arbitrage
+from quantalpha.strategy.mean_reversion import mean_reversion
+from quantalpha.strategy.range_trading import range_trading
+from quantalpha.strategy.scalping import scalping
+from quantalpha.strategy.trend import breakout, buy_and_hold, ma_cross, momentum, trend
 
 
-def buy_and_hold(close: pd.Series, leverage: float = 1.0) -> pd.Series:
-    """Long from the first bar to the last."""
-    return pd.Series(float(leverage), index=close.index, name="target")
+def _hold(bars: pd.DataFrame) -> pd.Series:
+    return buy_and_hold(bars["close"])
 
 
-def ma_cross(close: pd.Series, fast: int, slow: int, leverage: float = 1.0) -> pd.Series:
-    """Long while the mean of the last `fast` closes lies above that of the last `slow`, short while below; flat before `slow` bars."""
-    if not 0 < fast < slow:
-        raise UsageError(f"ma_cross: expected 0 < fast < slow bars, found {fast} and {slow}")
-    gap = close.rolling(fast).mean() - close.rolling(slow).mean()
-    return (np.sign(gap).fillna(0.0) * leverage).rename("target")
+def _cross(bars: pd.DataFrame, fast: int = 50, slow: int = 200) -> pd.Series:
+    return ma_cross(bars["close"], fast, slow)
+
+
+# f(bars, **parameters) -> Series of targets, or DataFrame[target, limit]; the defaults in the signatures are the textbooks'
+STRATEGIES: Mapping[str, Callable[..., pd.Series | pd.DataFrame]] = {
+    "buy_and_hold": _hold,
+    "ma_cross": _cross,
+    "trend": trend,
+    "momentum": momentum,
+    "breakout": breakout,
+    "mean_reversion": mean_reversion,
+    "range_trading": range_trading,
+    "scalping": scalping,
+}
+# f({leg: bars, leg: bars}, **parameters) -> DataFrame of targets, one column a leg
+ARBITRAGES: Mapping[str, Callable[..., pd.DataFrame]] = {
+    "funding_arbitrage": funding_arbitrage,
+    "basis_arbitrage": basis_arbitrage,
+}
+# name -> parameter -> (low, high, kind), ends included; kind: "int", "float", or "log" (a float, even in its logarithm). Every point of a
+# box is a valid set. Windows are in bars and reach from the textbooks' days on daily bars to some weeks of hours.
+SEARCH: Mapping[str, Mapping[str, tuple[float, float, str]]] = {
+    "ma_cross": {"fast": (5, 60, "int"), "slow": (80, 600, "int")},
+    "trend": {"fast": (4, 96, "int"), "ratio": (2.0, 5.0, "float")},
+    "momentum": {"shortest": (12, 96, "int"), "longest": (120, 1_440, "int")},
+    "breakout": {"entry": (40, 480, "int"), "exit": (6, 40, "int")},
+    "mean_reversion": {"window": (12, 240, "int"), "enter": (1.0, 3.0, "float"), "exit": (0.0, 0.9, "float")},
+    "range_trading": {
+        "window": (12, 240, "int"),
+        "edge": (0.02, 0.3, "float"),
+        "calm": (0.05, 0.3, "float"),
+        "trending": (0.35, 0.8, "float"),
+    },
+    "scalping": {"window": (1, 12, "int"), "enter": (1.0, 4.0, "float"), "exit": (0.0, 0.9, "float"), "offset": (0.0, 2.0, "float")},
+    "funding_arbitrage": {"window": (1.0, 30.0, "log"), "holding": (7.0, 90.0, "log"), "leave": (-0.05, 0.0, "float")},
+    "basis_arbitrage": {
+        "window": (24, 720, "int"),
+        "enter": (1.0, 4.0, "float"),
+        "exit": (0.0, 0.9, "float"),
+        "holding": (0.35, 7.0, "log"),
+    },
+}

@@ -1,211 +1,175 @@
-"""A second simulator, slow and plain, written from the design's text alone, must agree with the compiled one to 1e-9.
+"""The plain simulator of tests/reference.py and the compiled one agree to 1e-9: fills, reasons, bars, funding, equity, everything on."""
 
-It keeps no closed form: the liquidation price is found by bisection on equity = maintenance margin, with the bracket looked up by notional.
-"""
+from collections import Counter
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from reference import Reference
+from tapes import path, tape, with_limits
 
 from quantalpha.backtest import simulate
-from quantalpha.perp import Account, Costs, Stops
+from quantalpha.perp import Account, Costs, Instrument, Slippage, Stops
 from quantalpha.schema import from_epoch_ms
 
-HOUR = 3_600_000
+REASONS = {"order", "limit", "stop_loss", "trailing_stop", "take_profit", "time_stop", "liquidation"}
+NUMBERS = {"quantity": 2, "price": 3, "fee": 4, "realised": 5, "position": 7, "slippage": 8}
+CASH = 10_000.0
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # no shrinking: a seed is as small as a tape gets, and this simulator is slow
 
 
-class Reference:
-    def __init__(self, account, costs, stops):
-        self.account, self.costs, self.stops = account, costs, stops
-        self.cash, self.position, self.entry = account.initial_cash, 0.0, 0.0
-        self.fills, self.payments, self.equity = [], [], []
+def agree(bars, target, **terms):
+    """Both simulators; the compiled one's result."""
+    expected = Reference(**terms).run(bars, target)
+    result = simulate(bars, target, **terms)
+    several = not isinstance(bars, pd.DataFrame)
+    index = pd.DatetimeIndex(sorted(set().union(*(frame.index for frame in bars.values())))) if several else bars.index
+    rank = {symbol: k for k, symbol in enumerate(bars)} if several else {None: 0}
 
-    def margin(self):
-        if self.account.margin_mode == "isolated":
-            return min(abs(self.position) * self.entry / self.account.leverage, self.cash)
-        return self.cash
+    fills = result.fills if several else result.fills.assign(symbol=None)
+    found = sorted(zip(index.get_indexer(fills["time"]), fills["symbol"].map(rank) if several else [0] * len(fills), range(len(fills))))
+    wanted = sorted((fill[0], rank[fill[1]], k) for k, fill in enumerate(expected.fills))  # two in one bar: as they happened
+    fills = fills.iloc[[k for *_, k in found]]
+    events = [(bar, symbol, reason) for (bar, symbol, _), reason in zip(found, fills["reason"])]
+    theirs = [expected.fills[k] for *_, k in wanted]
+    assert events == [(bar, symbol, fill[6]) for (bar, symbol, _), fill in zip(wanted, theirs)]
+    for name, column in NUMBERS.items():
+        np.testing.assert_allclose(fills[name], [float(fill[column]) for fill in theirs], rtol=1e-9, atol=1e-9 * CASH, err_msg=name)
 
-    def profit(self, price):
-        return self.position * (price - self.entry)
-
-    def maintenance(self, notional):
-        amount, before = 0.0, 0.0
-        for floor, rate in self.account.brackets:
-            if floor > notional:
-                break
-            amount, before = amount + floor * (rate - before), rate
-        return notional * before - amount
-
-    def covered(self, price):
-        return self.margin() + self.profit(price) > self.maintenance(abs(self.position) * price)
-
-    def liquidation_level(self):
-        """The price at which cover is lost, by bisection; None where no price does it."""
-        low, high = 1e-12, 1e12
-        if self.covered(low) == self.covered(high):
-            return None
-        for _ in range(300):
-            middle = (low + high) / 2
-            if self.covered(middle) == self.covered(low):
-                low = middle
-            else:
-                high = middle
-        return (low + high) / 2
-
-    def trade(self, bar, quantity, price, fee, reason):
-        realised = 0.0
-        after = self.position + quantity
-        if abs(after) < 1e-11:
-            after = 0.0
-        if self.position * quantity < 0:
-            closed = min(abs(quantity), abs(self.position)) * np.sign(self.position)
-            realised = closed * (price - self.entry)
-            if reason != "order":
-                realised = max(realised, -self.margin())
-        if self.position * after <= 0:
-            self.entry = price if after else 0.0
-        elif abs(after) > abs(self.position):
-            self.entry = (self.position * self.entry + quantity * price) / after
-        self.position = after
-        self.cash += realised
-        fee = min(fee, max(self.cash + self.profit(price), 0.0))
-        self.cash -= fee
-        self.fills.append((bar, quantity, price, fee, realised, reason))
-
-    def close_all(self, bar, price, fee_rate, reason):
-        fee = fee_rate * abs(self.position) * price
-        if reason == "liquidation":
-            fee = min(fee, max(self.margin() + self.profit(price), 0.0))
-        self.trade(bar, -self.position, price, fee, reason)
-
-    def inside(self, bar, o, h, l):
-        long = self.position > 0
-        side = 1 if long else -1
-        levels = []
-        if self.stops.stop_loss is not None:
-            levels.append((self.entry * (1 - side * self.stops.stop_loss), "stop_loss"))
-        liquidation = self.liquidation_level()
-        if liquidation is not None:
-            levels.append((liquidation, "liquidation"))
-        hit = [(level, name) for level, name in levels if (l <= level if long else h >= level)]
-        if hit:
-            level, name = (max if long else min)(hit, key=lambda pair: pair[0])
-            price = (min if long else max)(level, o)
-            if name == "stop_loss":
-                self.close_all(bar, price * (1 - side * self.costs.slippage), self.costs.taker, name)
-            else:
-                self.close_all(bar, price, self.costs.liquidation, name)
-        elif self.stops.take_profit is not None:
-            level = self.entry * (1 + side * self.stops.take_profit)
-            if h >= level if long else l <= level:
-                self.close_all(bar, (max if long else min)(level, o), self.costs.maker, "take_profit")
-
-    def wanted(self, target, mark, close):
-        equity = self.cash + max(self.profit(mark), -self.margin())
-        quantity = target * equity / close
-        if self.account.lot:
-            return np.sign(quantity) * np.floor(abs(quantity) / self.account.lot * (1 + 1e-12)) * self.account.lot
-        return quantity
-
-    def run(self, bars, target):
-        decided, order = 0.0, 0.0
-        for i, bar in enumerate(bars.itertuples()):
-            rate = getattr(bar, "funding_rate", 0.0)
-            if rate and self.position:
-                known = "mark" in bars and i > 0 and np.isfinite(bars["mark"].iloc[i - 1])
-                mark = bars["mark"].iloc[i - 1] if known else bar.open
-                amount = -self.position * mark * rate
-                self.cash += amount
-                self.payments.append((i, amount))
-            if order:
-                price = bar.open * (1 + np.sign(order) * self.costs.slippage)
-                if self.position and self.margin() + self.profit(price) <= 0:
-                    self.close_all(i, bar.open, self.costs.liquidation, "liquidation")
-                else:
-                    self.trade(i, order, price, self.costs.taker * abs(order) * price, "order")
-            order = 0.0
-            if self.position:
-                self.inside(i, bar.open, bar.high, bar.low)
-            mark = bar.mark if "mark" in bars and np.isfinite(bar.mark) else bar.close
-            self.equity.append(self.cash + max(self.profit(mark), -self.margin()))
-            new = target.get(bar.Index)
-            if new is not None and new != decided:
-                decided = new
-                order = self.wanted(new, mark, bar.close) - self.position
-                order = 0.0 if abs(order) < 1e-11 else order
-        return self
-
-
-def agree(bars, target, account, costs, stops):
-    expected = Reference(account, costs, stops).run(bars, target)
-    result = simulate(bars, target, account=account, costs=costs, stops=stops)
-    np.testing.assert_allclose(result.equity, expected.equity, rtol=1e-9, atol=1e-9 * account.initial_cash)
-    assert list(result.fills["reason"]) == [fill[-1] for fill in expected.fills]
-    assert list(bars.index.get_indexer(result.fills["time"])) == [fill[0] for fill in expected.fills]
-    for name, k in (("quantity", 1), ("price", 2), ("fee", 3), ("realised", 4)):
-        found = [fill[k] for fill in expected.fills]
-        np.testing.assert_allclose(result.fills[name], found, rtol=1e-9, atol=1e-9 * account.initial_cash, err_msg=name)
-    np.testing.assert_allclose(result.funding["amount"], [paid for _, paid in expected.payments], rtol=1e-9, atol=1e-9)
+    paid = result.funding if several else result.funding.assign(symbol=None)
+    payments = sorted((payment[0], rank[payment[1]], *payment[2:]) for payment in expected.payments)
+    found = sorted(zip(index.get_indexer(paid["time"]), paid["symbol"].map(rank) if several else [0] * len(paid), *paid[["amount", "rate", "mark", "quantity"]].to_numpy().T))  # fmt: skip
+    assert [payment[:2] for payment in found] == [payment[:2] for payment in payments]
+    np.testing.assert_allclose([p[2:] for p in found], [p[2:] for p in payments], rtol=1e-9, atol=1e-9 * CASH)
+    np.testing.assert_allclose(result.equity, expected.equity, rtol=1e-9, atol=1e-9 * CASH)
     return result
 
 
-def random_bars(rng, n, volatility):
-    """Bars with gaps between close and open, funding every 8 bars and a mark that misses now and then."""
-    close = 100 * np.exp(np.cumsum(rng.standard_t(3, n) * volatility))
-    open_ = np.append(100.0, close[:-1]) * np.exp(rng.standard_t(3, n) * volatility * (rng.random(n) < 0.3))
-    high = np.maximum(open_, close) * (1 + np.abs(rng.normal(0, volatility, n)))
-    low = np.minimum(open_, close) / (1 + np.abs(rng.normal(0, volatility, n)))
-    bars = pd.DataFrame({"open": open_, "high": high, "low": low, "close": close, "volume": 1.0}, index=from_epoch_ms(np.arange(n) * HOUR))
-    bars["funding_rate"] = np.where(np.arange(n) % 8 == 0, rng.normal(0, 1e-3, n), 0.0)
-    bars["mark"] = np.where(rng.random(n) < 0.1, np.nan, close * (1 + rng.normal(0, volatility / 10, n)))
-    return bars
-
-
-def random_target(rng, index, leverage):
-    """Piecewise constant, decided on some of the bars only."""
-    levels = rng.choice([0.0, 1.0, -1.0, 0.5, -0.3, leverage, -leverage], len(index))
-    path = pd.Series(levels[np.maximum.accumulate(np.arange(len(index)) * (rng.random(len(index)) < 0.3))], index=index)
-    return path[rng.random(len(index)) < 0.8]
-
-
-@settings(max_examples=120, deadline=None)
-@given(
-    seed=st.integers(0, 2**32 - 1),
-    volatility=st.sampled_from([0.002, 0.02, 0.08]),
-    leverage=st.sampled_from([1.0, 3.0, 20.0, 100.0]),
-    margin_mode=st.sampled_from(["cross", "isolated"]),
-    lot=st.sampled_from([0.0, 0.001, 0.25, 1.0]),
-    columns=st.sampled_from([[], ["funding_rate"], ["mark"], ["funding_rate", "mark"]]),
-    stops=st.tuples(st.sampled_from([None, 0.01, 0.2]), st.sampled_from([None, 0.015, 0.3])),
+costs = st.builds(
+    Costs,
+    maker=st.sampled_from([-0.0001, 0.0002]),
+    taker=st.just(0.0005),
+    slippage=st.sampled_from([0.0, 0.0003, 0.01, Slippage(0.0002, 0.5, 500.0, window=20)]),
+    liquidation=st.sampled_from([0.0, 0.0125]),
+    delay=st.sampled_from([0, 0, 1, 3]),
 )
-def test_agrees_with_the_plain_simulator(seed, volatility, leverage, margin_mode, lot, columns, stops):
+stops = st.builds(
+    Stops,
+    stop_loss=st.sampled_from([None, 0.01, 0.05, 0.2]),
+    take_profit=st.sampled_from([None, 0.015, 0.05, 0.3]),
+    trailing_stop=st.sampled_from([None, 0.01, 0.05, 0.1]),
+    max_bars=st.sampled_from([None, None, 1, 5]),
+)
+rules = {
+    "margin_mode": st.sampled_from(["cross", "isolated"]),
+    "lot": st.sampled_from([0.0, 0.001, 0.25, 1.0]),
+    "min_notional": st.sampled_from([0.0, 0.0, 2000.0]),
+    "tick": st.sampled_from([0.0, 0.25, 0.3]),
+    "rebalance_band": st.sampled_from([None, None, 0.05, 0.3]),
+    "limit_bars": st.sampled_from([None, 1, 3]),
+    "brackets": st.sampled_from([
+        None, ((0.0, 0.004), (50_000.0, 0.01)),
+        ((pd.Timestamp("1969-01-01", tz="UTC"), ((0.0, 0.02),)), (pd.Timestamp("1970-01-03", tz="UTC"), ((0.0, 0.004), (30_000.0, 0.05)))),
+    ]),
+}  # fmt: skip
+markets = {
+    "seed": st.integers(0, 2**32 - 1),
+    "volatility": st.sampled_from([0.002, 0.02, 0.08]),
+    "grid": st.sampled_from([0.0, 0.5]),
+    "funding": st.sampled_from([1e-3, 0.02]),
+    "columns": st.sampled_from([[], ["funding_rate"], ["mark"], ["funding_rate", "mark"]]),
+    "limited": st.booleans(),
+}
+OHLCV = ["open", "high", "low", "close", "volume"]
+
+
+def one_symbol(*, seed, volatility, grid, funding, columns, limited, leverage, n=150):
+    """Bars and target of one symbol."""
     rng = np.random.default_rng(seed)
-    bars = random_bars(rng, 150, volatility)[["open", "high", "low", "close", "volume", *columns]]
-    account = Account(10_000.0, leverage, margin_mode, lot=lot)
-    costs = Costs(maker=-0.0001, taker=0.0005, slippage=0.0003, liquidation=0.0125)
-    agree(bars, random_target(rng, bars.index, leverage), account, costs, Stops(*stops))
+    bars = tape(rng, n, volatility, grid=grid, funding=funding)
+    target = path(rng, bars.index, [0.0, 1.0, -1.0, 0.5, -0.3, 0.55, leverage, -leverage])
+    if limited:
+        target = with_limits(rng, target, bars, volatility, grid=grid)
+    return bars[OHLCV + columns], target
 
 
-def test_random_cases_meet_every_kind_of_fill():
-    rng, seen = np.random.default_rng(5), set()
-    for _ in range(20):
-        bars = random_bars(rng, 150, 0.02)
-        costs = Costs(maker=0.0002, taker=0.0005, slippage=0.0001, liquidation=0.0125)
-        for stops in (Stops(), Stops(0.05, 0.05)):
-            seen |= set(agree(bars, random_target(rng, bars.index, 10.0), Account(1e6, 10.0), costs, stops).fills["reason"])
-    assert seen == {"order", "stop_loss", "take_profit", "liquidation"}
+@settings(max_examples=150, deadline=None, phases=PHASES)
+@given(market=st.fixed_dictionaries(markets), leverage=st.sampled_from([1.0, 3.0, 20.0, 90.0]), terms=st.fixed_dictionaries(rules), costs=costs, stops=stops)  # fmt: skip
+def test_one_symbol(market, leverage, terms, costs, stops):
+    bars, target = one_symbol(**market, leverage=leverage)
+    agree(bars, target, account=Account(CASH, leverage, **terms), costs=costs, stops=stops)
+
+
+def several_symbols(*, seed, volatility, grid, funding, columns, limited, leverage, symbols, missing, spot, n=100):
+    """Bars and targets by symbol, whose |targets| never exceed the leverage together; the last symbol is a coin where `spot`."""
+    rng, bars, targets = np.random.default_rng(seed), {}, {}
+    for k, symbol in enumerate("ABC"[:symbols]):
+        coin = spot and k == symbols - 1
+        frame = tape(rng, n, volatility / (k + 1), grid=grid, funding=funding, missing=missing)
+        size = min(rng.choice([0.3, 1.0, leverage]), 0.99 * leverage / symbols, 0.5 if coin else np.inf)
+        target = path(rng, frame.index, size * np.array([0.0, 1.0, 0.5, 0.3] if coin else [0.0, 1.0, -1.0, 0.5, -0.3]))
+        targets[symbol] = with_limits(rng, target, frame, volatility, grid=grid) if limited else target
+        bars[symbol] = frame[OHLCV + columns]
+    return bars, targets
+
+
+@settings(max_examples=150, deadline=None, phases=PHASES)
+@given(
+    market=st.fixed_dictionaries(markets), leverage=st.sampled_from([2.0, 5.0, 20.0]), symbols=st.integers(1, 3), missing=st.sampled_from([0.0, 0.1]),
+    spot=st.booleans(), own=st.booleans(), terms=st.fixed_dictionaries(rules), costs=st.lists(costs, min_size=3, max_size=3), stops=stops,
+)  # fmt: skip
+def test_several_symbols(market, leverage, symbols, missing, spot, own, terms, costs, stops):
+    bars, targets = several_symbols(**market, leverage=leverage, symbols=symbols, missing=missing, spot=spot)
+    names = list(bars)
+    instruments = {names[0]: Instrument(lot=0.01, tick=0.25, min_notional=500.0, brackets=((0.0, 0.02), (3_000.0, 0.05)))} if own else {}
+    if spot:
+        instruments[names[-1]] = Instrument(lot=0.01, spot=True)
+    account = Account(CASH, leverage, **terms, instruments=instruments or None)
+    agree(bars, targets, account=account, costs=dict(zip(names, costs)), stops=stops)
+
+
+def test_the_tapes_bring_every_kind_of_fill():
+    """Also: liquidations of several at once, fills of both sides, fills in one bar as it opens and inside it, rests that fill and expire."""
+    account, costs = Account(CASH, 20.0, limit_bars=3), Costs(maker=0.0002, taker=0.0005, slippage=0.0003, liquidation=0.0125)
+    market = {"volatility": 0.02, "grid": 0.5, "funding": 1e-3, "columns": ["funding_rate", "mark"], "leverage": 20.0}
+    seen, together, twice = Counter(), 0, 0
+    for seed in range(30):
+        stops = Stops(*[(None, None, None, None), (0.05, 0.05, 0.1, 5), (0.2, 0.3, 0.05, None)][seed % 3])
+        bars, target = one_symbol(**market, seed=seed, limited=seed % 2 == 0)
+        one = agree(bars, target, account=account, costs=costs, stops=stops)
+        bars, targets = several_symbols(**market, seed=seed, limited=seed % 2 == 1, symbols=3, missing=0.05, spot=seed % 5 == 0)
+        spot = {"C": Instrument(spot=True)} if seed % 5 == 0 else None
+        terms = {"account": Account(CASH, 20.0, limit_bars=3, instruments=spot), "costs": costs, "stops": stops}
+        several = agree(bars, targets, **terms)
+        seen += Counter(one.fills["reason"]) + Counter(several.fills["reason"])
+        together += (several.liquidations.groupby("time")["symbol"].nunique() > 1).sum()
+        twice += one.fills["time"].duplicated().sum()
+        assert (one.fills["quantity"] > 0).any() and (one.fills["quantity"] < 0).any()
+    assert set(seen) == REASONS and min(seen.values()) > 50, seen
+    assert together > 5 and twice > 20, (together, twice)
 
 
 @pytest.mark.real
 @pytest.mark.parametrize("leverage", [1.0, 4.0])
-def test_agrees_on_a_month_of_real_bars(shared_data, leverage):
-    bars = pd.read_parquet(shared_data / "binance_um_BTCUSDT_5m.parquet").set_index("timestamp")[["open", "high", "low", "close", "volume"]]
+def test_a_month_of_real_bars(shared_data, leverage):
+    bars = pd.read_parquet(shared_data / "binance_um_BTCUSDT_5m.parquet").set_index("timestamp")[OHLCV]
     bars = bars.loc["2024-03-01":"2024-03-31"].copy()
     funding = pd.read_parquet(shared_data / "binance_um_BTCUSDT_funding_8h.parquet").set_index("timestamp")["funding_rate"]
     bars["funding_rate"] = funding.reindex(bars.index, fill_value=0.0)
     trend = np.sign(bars["close"].rolling(36).mean() - bars["close"].rolling(288).mean()).dropna() * leverage
-    costs = Costs(maker=0.0002, taker=0.0005, slippage=0.0001, liquidation=0.0125)
-    result = agree(bars, trend, Account(10_000.0, leverage, lot=0.001), costs, Stops(0.02, 0.03))
+    target = pd.DataFrame({"target": trend, "limit": bars["close"].loc[trend.index] * (1 - 2e-4 * np.sign(trend))})
+    costs = Costs(maker=0.0002, taker=0.0005, slippage=Slippage(0.00001, 0.8, 250.0), liquidation=0.0125)
+    account = Account(CASH, leverage, lot=0.001, tick=0.1, min_notional=100.0, limit_bars=6)
+    result = agree(bars, target, account=account, costs=costs, stops=Stops(0.02, 0.03, 0.025, 288))
     assert len(result.fills) > 50 and len(result.funding) > 50
+
+
+def test_a_limit_at_which_nothing_is_left_is_a_liquidation_at_the_open():
+    """A limit order due at an open beyond bankruptcy: the venue was there first."""
+    rows = [[100] * 4, [100] * 4, [70] * 4]
+    bars = pd.DataFrame(rows, columns=OHLCV[:4], index=from_epoch_ms(np.arange(3) * 3_600_000), dtype=float).assign(volume=1.0)
+    target = pd.DataFrame({"target": [5.0, 6.0], "limit": [np.nan, 80.0]}, index=bars.index[:2])
+    result = agree(bars, target, account=Account(CASH, 10.0), costs=Costs(0.0, 0.0, 0.001, 0.0), stops=None)
+    assert result.fills["reason"].tolist() == ["order", "liquidation"] and result.equity.iloc[-1] == 0.0

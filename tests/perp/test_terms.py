@@ -49,7 +49,7 @@ def test_frozen(value):
 
 def test_btc_maintenance_amounts_are_the_published_kind():
     """Amounts by hand: 50,000 * 0.001 = 50; + 250,000 * 0.005 = 1,300; + 1,000,000 * 0.015 = 16,300; + 5,000,000 * 0.025 = 141,300."""
-    _, amounts = rates_and_amounts(brackets_for("BTCUSDT"))
+    _, amounts = rates_and_amounts(brackets_for("BTCUSDT", "2021-07-01"))
     assert amounts[:5].tolist() == pytest.approx([0.0, 50.0, 1_300.0, 16_300.0, 141_300.0])
 
 
@@ -62,7 +62,7 @@ def test_maintenance_is_continuous_at_every_floor(symbol):
 
 
 def test_maintenance_of_the_first_bracket_is_rate_times_notional():
-    assert maintenance_margin(40_000.0, brackets_for("BTCUSDT")) == pytest.approx(160.0)
+    assert maintenance_margin(40_000.0, brackets_for("BTCUSDT", "2021-07-01")) == pytest.approx(160.0)
 
 
 @pytest.mark.parametrize(("quantity", "expected"), [(10.0, 800.0 / 9.9), (-10.0, 1200.0 / 10.1), (0.0, 0.0)])

@@ -25,9 +25,11 @@ SECTIONS = {
     "features": {"returns": [1, 4]},
     "labels": {"take_profit": 1.0, "stop_loss": 1.0, "horizon": 4, "volatility_window": 48},
     "policy": {"enter": 0.15, "exit": 0.0, "leverage": 1.0},
-    "account": {"initial_cash": 10000.0, "leverage": 5.0, "margin_mode": "cross", "lot": 0.0},
-    "costs": {"maker": 0.0002, "taker": 0.0005, "slippage": 0.0001, "liquidation": 0.0125},
-    "stops": {"stop_loss": None, "take_profit": None},
+    "account": {
+        "initial_cash": 10000.0, "leverage": 5.0, "margin_mode": "cross", "lot": 0.0, "min_notional": 0.0, "rebalance_band": None,
+    },  # fmt: skip
+    "costs": {"maker": 0.0002, "taker": 0.0005, "slippage": 0.0001, "liquidation": 0.0125, "delay": 0},
+    "stops": {"stop_loss": None, "take_profit": None, "trailing_stop": None, "max_bars": None},
     "splits": {"scheme": "sliding", "train": 900, "test": 300, "embargo": 4},
     "models": {"names": ["lightgbm", "xgboost"], "seed": 7, "lightgbm": TREES, "xgboost": TREES},
 }
@@ -146,7 +148,7 @@ def test_a_lookback_too_short_is_refused_by_name(tmp_path, monkeypatch):
 
 def test_costs_that_do_not_exist_are_refused(tmp_path):
     bars = tape(0.6)
-    free = {"maker": 0.0, "taker": 0.0, "slippage": 0.0, "liquidation": 0.0}
+    free = {"maker": 0.0, "taker": 0.0, "slippage": 0.0, "liquidation": 0.0, "delay": 0}
     judged = line(evaluate(candidate(tmp_path / "free", bars, costs=free), bars, GATE), "real_costs")
     assert not judged.passed and judged.value == 0.0 and "0.0 bp a side" in judged.reason
 

@@ -18,6 +18,7 @@ from quantalpha.validation import (
     sortino_ratio,
     win_rate,
 )
+from quantalpha.validation.metrics import average_drawdown, expectancy, longest_losing_streak, omega_ratio, payoff_ratio, ulcer_index
 
 RETURNS = [0.01, -0.02, 0.03, 0.02]  # mean 0.01; squared deviations 0, 9, 4, 1 (e-4), sum 14e-4; downside: one -0.02
 
@@ -30,6 +31,10 @@ def test_golden_ratios():
     assert sortino_ratio(RETURNS, periods_per_year=365) == pytest.approx(math.sqrt(365), rel=1e-12)
     assert profit_factor(RETURNS) == pytest.approx(0.06 / 0.02, rel=1e-12)
     assert win_rate(RETURNS) == 0.75
+    assert omega_ratio(RETURNS) == pytest.approx(0.06 / 0.02, rel=1e-12)
+    assert omega_ratio(RETURNS, threshold=0.01) == pytest.approx(0.03 / 0.03, rel=1e-12)  # +0.02 and +0.01 over -0.03
+    assert payoff_ratio(RETURNS) == pytest.approx(0.02 / 0.02, rel=1e-12)
+    assert expectancy(RETURNS) == pytest.approx(0.01, rel=1e-12)
 
 
 def test_golden_equity_path():
@@ -38,6 +43,15 @@ def test_golden_equity_path():
     assert max_drawdown(equity) == 0.25
     assert cagr(equity, periods_per_year=2) == pytest.approx(0.1, rel=1e-12)  # 21 % in four half years
     assert calmar_ratio(equity, periods_per_year=2) == pytest.approx(0.4, rel=1e-12)
+    assert average_drawdown(equity) == pytest.approx((0.25 + 1 / 12) / 4, rel=1e-12)
+    assert ulcer_index(equity) == pytest.approx(math.sqrt((0.25**2 + 1 / 144) / 4), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("results", "streak"), [([], 0), ([1.0], 0), ([-1.0], 1), ([-1, 1, -1, -1], 2), ([-1, -1, 0, -1], 2), ([-2, -1, -3, 4, -1], 3)]
+)
+def test_longest_losing_streak(results, streak):
+    assert longest_losing_streak(results) == streak
 
 
 def test_undefined_is_nan():
@@ -50,6 +64,10 @@ def test_undefined_is_nan():
     assert math.isnan(win_rate([]))
     assert math.isnan(calmar_ratio([1, 2, 3], periods_per_year=365))
     assert math.isnan(cagr([1.0], periods_per_year=365))
+    assert math.isnan(cagr([1.0, 2.0], periods_per_year=525_600))  # 2 to the power 525,600
+    assert math.isnan(omega_ratio([0.1])) and math.isnan(expectancy([]))
+    assert math.isnan(payoff_ratio([1.0])) and math.isnan(payoff_ratio([-1.0])) and math.isnan(payoff_ratio([]))
+    assert math.isnan(average_drawdown([1.0])) and math.isnan(ulcer_index([1.0]))
 
 
 def test_limits():
