@@ -122,10 +122,10 @@ class Reference:
         return [book for book in self.books if book is not but and book.position and not self.alone(book)]
 
     def own_margins(self):
-        """What each position that stands alone can lose: its initial margin (a coin: its cost), set aside in the order of the symbols
-        and at most what the wallet then still holds."""
+        """What each position that stands alone can lose: its initial margin (a coin: its cost), set aside for the coins first, then in the
+        order of the symbols, and at most what the wallet then still holds."""
         aside = {}
-        for book in self.books:
+        for book in self.in_turn():
             if book.position and self.alone(book):
                 initial = abs(book.position) * book.entry / (1.0 if book.spot else self.account.leverage)
                 aside[book] = min(initial, self.cash - sum(aside.values()))
@@ -134,8 +134,12 @@ class Reference:
     def free_cash(self, book):
         """The wallet less what was set aside before this position's turn; a cross position's turn comes last."""
         own = self.own_margins()
-        before = self.books[: self.books.index(book)] if self.alone(book) else self.books
+        turns = self.in_turn()
+        before = turns[: turns.index(book)] if self.alone(book) else turns
         return self.cash - sum(own.get(other, 0.0) for other in before)
+
+    def in_turn(self):
+        return sorted(self.books, key=lambda book: not book.spot)
 
     def margin(self, book):
         if not book.position:

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from quantalpha.backtest.significance import shuffled
 from quantalpha.backtest.simulate import simulate
 from quantalpha.backtest.walk_forward import span
 from quantalpha.errors import UsageError
@@ -44,17 +45,3 @@ def _spot_hold(bars: pd.DataFrame, account: Account, costs: Costs) -> dict[str, 
     """Metrics of the coin bought once, with the account's cash and no more."""
     coin = bars.drop(columns=["mark", "funding_rate"], errors="ignore")
     return simulate(coin, buy_and_hold(bars["close"]), account=Account(account.initial_cash, lot=account.lot), costs=costs).metrics()
-
-
-def shuffled(target: pd.Series, seed: int) -> pd.Series:
-    """The target's holding periods in another order: runs in the market change places among themselves, pauses among themselves.
-
-    Durations, sides and the alternation of market and pause stay; when to be in it is left to chance.
-    """
-    values = target.to_numpy(float)
-    starts = np.flatnonzero(np.r_[True, values[1:] != values[:-1]])
-    held, lengths = values[starts], np.diff(np.r_[starts, len(values)])
-    rng, order = np.random.default_rng(seed), np.arange(len(starts))
-    for group in (np.flatnonzero(held != 0), np.flatnonzero(held == 0)):
-        order[group] = rng.permutation(group)
-    return pd.Series(np.repeat(held[order], lengths[order]), index=target.index, name="target")

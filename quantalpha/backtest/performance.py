@@ -7,7 +7,7 @@ import pandas as pd
 
 from quantalpha.validation import metrics
 from quantalpha.validation.distribution import shape, tail_risk
-from quantalpha.validation.path import path_metrics
+from quantalpha.validation.path import path_metrics, simple_returns
 
 if TYPE_CHECKING:
     from quantalpha.backtest.result import Result
@@ -23,7 +23,7 @@ def performance(result: "Result", periods_per_year: float | None = None) -> dict
     """
     yearly = _yearly(result, periods_per_year)
     traded = float((result.fills["quantity"].abs() * result.fills["price"]).sum())
-    returns = result.returns.to_numpy()
+    returns = simple_returns(result.equity.to_numpy(), float(result.account.initial_cash))
     return {
         **path_performance(result, yearly),
         **shape(returns)._asdict(),
@@ -87,7 +87,10 @@ def leverage(result: "Result") -> np.ndarray:
     np.abs(notional, out=notional)
     notional = notional if notional.ndim == 1 else np.nansum(notional, axis=1)
     equity = result.equity.to_numpy()
-    return np.divide(notional, equity, out=notional, where=equity > 0.0)  # who owns nothing holds nothing
+    with np.errstate(divide="ignore", invalid="ignore"):
+        notional /= equity
+    notional[equity <= 0.0] = 0.0  # who owns nothing holds nothing
+    return notional
 
 
 def _yearly(result: "Result", periods_per_year: float | None) -> float:

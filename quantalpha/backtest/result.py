@@ -74,9 +74,9 @@ class Result:
     @cached_property
     def returns(self) -> pd.Series:
         """Simple return of each bar's close on the one before (the first on the initial cash); 0 once nothing is left."""
-        before = np.append(self.account.initial_cash, self.path[:-1])
-        change = np.divide(self.path, before, out=np.ones(len(before)), where=before > 0.0)
-        return pd.Series(change - 1.0, index=self.index, name="return")
+        from quantalpha.validation.path import simple_returns
+
+        return pd.Series(simple_returns(self.path, self.account.initial_cash), index=self.index, name="return")
 
     @cached_property
     def position(self) -> pd.Series | pd.DataFrame:

@@ -409,7 +409,8 @@ def trade_inside(state, terms, tiers, open_, high, low, spread, impact):
         state, first = rest(state, terms, tiers, open_, high, low)
     if first.reason == LIMIT and (before * state.quantity <= 0.0 or abs(state.quantity) > abs(before)):
         opened = before * state.quantity <= 0.0
-        reason, price = adverse(state, terms, open_, high, low)
+        reached = min(first.price, open_) if first.quantity > 0.0 else max(first.price, open_)  # where the market was when it filled
+        reason, price = adverse(state, terms, reached, high, low)
         if reason != NONE:
             state, second = exit_at(state, terms, tiers, reason, price, spread, impact)
     return state if opened else with_best(state, terms, high, low), first, second

@@ -64,6 +64,14 @@ def equity_statistics(equity, initial):
     )  # fmt: skip
 
 
+@njit(cache=True, nogil=True)
+def simple_returns(equity, initial):
+    """float64[n]: the returns that `equity_statistics` speaks of."""
+    change = np.empty(equity.size)
+    _returns(equity, 0, equity.size, initial, change)
+    return change
+
+
 def path_metrics(equity, initial: float, *, periods_per_year: float) -> dict[str, float]:
     """The names of `Result.metrics` that need no more than the equity path; plain floats, NaN where undefined. DataError for no path."""
     values = np.ascontiguousarray(equity, dtype=float)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from quantalpha.errors import DataError
 from quantalpha.validation import metrics
-from quantalpha.validation.path import BLOCK, annualised, equity_statistics, path_metrics
+from quantalpha.validation.path import BLOCK, annualised, equity_statistics, path_metrics, simple_returns
 
 
 def walk(n, seed=0, drift=0.0, scale=5e-3):
@@ -97,6 +97,12 @@ def test_it_is_numerically_sound_where_plain_sums_are_not():
     assert found.deviation == pytest.approx(seen.std(ddof=1), rel=1e-9, abs=0.0)
     assert found.deviation == pytest.approx(1e-10, rel=0.1, abs=0.0)
     assert (seen**2).mean() - seen.mean() ** 2 != pytest.approx(seen.var(), rel=0.1, abs=0.0)
+
+
+def test_returns_are_of_each_value_on_the_one_before_and_zero_after_ruin():
+    assert simple_returns(np.array([150.0, 75.0, 0.0, 0.0]), 100.0).tolist() == [0.5, -0.5, -1.0, 0.0]
+    equity = walk(5000)
+    np.testing.assert_array_equal(simple_returns(equity, 1e4), equity / np.append(1e4, equity[:-1]) - 1)
 
 
 def test_the_same_as_the_slow_metrics():
