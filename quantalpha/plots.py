@@ -45,6 +45,18 @@ def _styled(draw: Callable[..., "Figure"]) -> Callable[..., "Figure"]:
     return styled
 
 
+def thin(series: pd.Series, points: int = POINTS) -> pd.Series:
+    """The lowest and highest point of each of `points` / 2 stretches, and the ends: the same picture from few points. Without NaN."""
+    n = len(series)
+    if n <= points:
+        return series
+    values, stretch = series.to_numpy(), -(-n * 2 // points)
+    starts = np.arange(0, n, stretch)
+    padded = np.append(values, np.full(len(starts) * stretch - n, values[-1])).reshape(-1, stretch)
+    extremes = np.r_[starts + padded.argmin(axis=1), starts + padded.argmax(axis=1)]
+    return series.iloc[np.unique(np.minimum(np.r_[0, extremes, n - 1], n - 1))]
+
+
 @_styled
 def equity_and_drawdown(
     equity: pd.Series, baselines: Mapping[str, pd.Series] | None = None, *, title: str = "Equity after costs"
@@ -53,9 +65,9 @@ def equity_and_drawdown(
     baselines = {} if baselines is None else baselines
     fig, (top, bottom) = _figure(2, height=5.6, sharex=True, height_ratios=(3, 1))
     for colour, (name, other) in zip((ORANGE, GREEN, PURPLE, SKY, GREY), baselines.items()):
-        top.plot(_thin(other), color=colour, linewidth=1.0, alpha=0.9, label=name)
-    top.plot(_thin(equity), color=BLUE, linewidth=1.8, label=equity.name or "equity")
-    drawdown = _thin(equity / equity.cummax() - 1.0)
+        top.plot(thin(other), color=colour, linewidth=1.0, alpha=0.9, label=name)
+    top.plot(thin(equity), color=BLUE, linewidth=1.8, label=equity.name or "equity")
+    drawdown = thin(equity / equity.cummax() - 1.0)
     bottom.fill_between(drawdown.index, drawdown, 0.0, color=RED, alpha=0.35, linewidth=0)
     bottom.plot(drawdown, color=RED, linewidth=0.8)
     _log_if_wide(top, equity)
@@ -70,7 +82,7 @@ def equity_and_drawdown(
 
 @_styled
 def monthly_returns(table: pd.DataFrame, *, title: str = "Monthly returns after costs") -> "Figure":
-    """Heat map of `backtest.report.monthly_returns`: years down, months across, the whole year apart on the right."""
+    """Heat map of `backtest.periods.monthly_returns`: years down, months across, the whole year apart on the right."""
     fig, axes = _figure(1, height=0.42 * len(table) + 1.4)
     values = table.to_numpy(float)
     bound = max(float(np.nanpercentile(np.abs(values[:, :-1]), 95)), 1e-4)
@@ -95,7 +107,7 @@ def monthly_returns(table: pd.DataFrame, *, title: str = "Monthly returns after 
 def trades_on_price(close: pd.Series, trades: pd.DataFrame, *, title: str = "Trades on price") -> "Figure":
     """Price with every trade of `Result.trades` entered in its span: triangles in, crosses out, joined in the colour of gain or loss."""
     fig, axes = _figure(1, height=4.6)
-    axes.plot(_thin(close), color=GREY, linewidth=0.9)
+    axes.plot(thin(close), color=GREY, linewidth=0.9)
     shown = trades[(trades["entry_time"] >= close.index[0]) & (trades["entry_time"] <= close.index[-1])]
     ends = shown["exit_time"].fillna(close.index[-1])
     for gained, colour, name in ((True, BLUE, "gain"), (False, RED, "loss")):
@@ -241,10 +253,10 @@ def paper_vs_backtest(paper: pd.Series, backtest: pd.Series, *, title: str = "Pa
     fig, (top, bottom) = _figure(2, height=5.0, sharex=True, height_ratios=(2, 1))
     both = pd.concat({"paper": paper, "backtest": backtest}, axis=1, join="inner")
     difference = both["paper"] - both["backtest"]
-    top.plot(_thin(both["backtest"]), color=ORANGE, linewidth=4.0, alpha=0.55, label="backtest")
-    top.plot(_thin(both["paper"]), color=BLUE, linewidth=1.4, label="paper")
+    top.plot(thin(both["backtest"]), color=ORANGE, linewidth=4.0, alpha=0.55, label="backtest")
+    top.plot(thin(both["paper"]), color=BLUE, linewidth=1.4, label="paper")
     bottom.axhline(0.0, color="#374151", linewidth=0.9)
-    bottom.plot(_thin(difference), color=RED, linewidth=1.2)
+    bottom.plot(thin(difference), color=RED, linewidth=1.2)
     bottom.set_ylim(*(np.array([-1.0, 1.0]) * max(1.15 * float(difference.abs().max()), 1e-9)))
     _format(top.yaxis, "{:,.0f}" if both["paper"].max() - both["paper"].min() > 10 else "{:,.2f}")
     top.set(title=title, ylabel="equity (quote currency)")
@@ -257,15 +269,6 @@ def _figure(rows: int, columns: int = 1, *, height: float, width: float = WIDTH,
     from matplotlib import pyplot
 
     return pyplot.subplots(rows, columns, figsize=(width, height), sharex=sharex, height_ratios=height_ratios)
-
-
-def _thin(series: pd.Series) -> pd.Series:
-    """The lowest and highest point of each of POINTS / 2 stretches: the same picture from few points."""
-    if len(series) <= POINTS:
-        return series
-    stretch = -(-len(series) * 2 // POINTS)
-    groups = pd.Series(series.to_numpy()).groupby(np.arange(len(series)) // stretch)
-    return series.iloc[np.unique(np.r_[0, groups.idxmin(), groups.idxmax(), len(series) - 1])]
 
 
 def _segments(trips, colour: str):

@@ -27,7 +27,12 @@ SECTIONS = {
     "labels": {"take_profit": 1.5, "stop_loss": 1.5, "horizon": 8, "volatility_window": 24},
     "policy": {"enter": 0.15, "exit": 0.05, "leverage": 1.5},
     "account": {
-        "initial_cash": 10000.0, "leverage": 5.0, "margin_mode": "cross", "lot": 0.001, "min_notional": 0.0, "rebalance_band": None,
+        "initial_cash": 10000.0,
+        "leverage": 5.0,
+        "margin_mode": "cross",
+        "lot": 0.001,
+        "min_notional": 0.0,
+        "rebalance_band": None,
     },  # fmt: skip
     "costs": {"maker": 0.0002, "taker": 0.0005, "slippage": 0.0001, "liquidation": 0.0125, "delay": 0},
     "stops": {"stop_loss": 0.05, "take_profit": None, "trailing_stop": None, "max_bars": None},

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from quantalpha import plots
-from quantalpha.backtest import report
+from quantalpha.backtest import periods
 from quantalpha.schema import from_epoch_ms
 
 RNG = np.random.default_rng(0)
@@ -26,8 +26,8 @@ FIGURES = {
     "equity_and_drawdown": lambda: plots.equity_and_drawdown(EQUITY, {"buy and hold": CLOSE}),
     "equity alone": lambda: plots.equity_and_drawdown(EQUITY.iloc[:2]),
     "ruined equity": lambda: plots.equity_and_drawdown(EQUITY * (np.arange(N) < 2000), {"ruin": CLOSE * 0.0}),
-    "monthly_returns": lambda: plots.monthly_returns(report.monthly_returns(EQUITY.pct_change().fillna(0.0))),
-    "flat month": lambda: plots.monthly_returns(report.monthly_returns(EQUITY.iloc[:10] * 0.0)),
+    "monthly_returns": lambda: plots.monthly_returns(periods.monthly_returns(EQUITY.pct_change().fillna(0.0))),
+    "flat month": lambda: plots.monthly_returns(periods.monthly_returns(EQUITY.iloc[:10] * 0.0)),
     "trades_on_price": lambda: plots.trades_on_price(CLOSE, TRADES),
     "no trades": lambda: plots.trades_on_price(CLOSE, TRADES.iloc[:0]),
     "fold_metric": lambda: plots.fold_metric(pd.Series(RNG.normal(size=40), index=INDEX[::75]), metric="Sharpe ratio"),
@@ -83,7 +83,7 @@ def test_drawdown_panel_shows_the_loss_from_the_peak():
 def test_thinning_keeps_the_extremes_and_the_ends():
     line = pd.Series(RNG.normal(size=100_000)).rename_axis("x")
     line[77_777], line[12_345] = 50.0, -50.0
-    thin = plots._thin(line)
+    thin = plots.thin(line)
     assert len(thin) <= plots.POINTS + 2 and thin.index.is_monotonic_increasing
     assert (thin.max(), thin.min(), thin.iloc[0], thin.iloc[-1]) == (50.0, -50.0, line.iloc[0], line.iloc[-1])
 

@@ -1,51 +1,48 @@
-"""What is written can be read back, and months compound to the whole."""
+"""What is written can be read back, and is whole or not there."""
 
 import json
 
-import numpy as np
 import pandas as pd
 import pytest
+from sample_result import COSTS, sample_bars, sample_result
 
+from quantalpha import files
 from quantalpha.backtest import report, simulate
+from quantalpha.backtest.tearsheet import tearsheet
 from quantalpha.errors import DataError
-from quantalpha.perp import Account, Costs
-from quantalpha.schema import from_epoch_ms
+from quantalpha.perp import Account
 
-COSTS = Costs(maker=0.0002, taker=0.0005, slippage=0.0001, liquidation=0.0125)
-
-
-@pytest.fixture(scope="module")
-def bars():
-    rng = np.random.default_rng(2)
-    n = 500
-    close = 100 * np.exp(np.cumsum(rng.normal(0, 0.02, n)))
-    frame = {"open": np.append(100.0, close[:-1]), "close": close, "volume": 1.0}
-    index = from_epoch_ms(pd.Timestamp("2022-11-20").value // 10**6 + np.arange(n) * 86_400_000)
-    bars = pd.DataFrame(frame, index=index)
-    return bars.assign(high=bars[["open", "close"]].max(axis=1), low=bars[["open", "close"]].min(axis=1))
+NAMES = ["performance_metrics.json", "trades.csv", "equity_curve.png", "tearsheet.html"]
 
 
 @pytest.fixture(scope="module")
-def result(bars):
-    target = pd.Series(np.repeat([1.0, -1.0, 0.0, 1.0, -0.5], 100), index=bars.index)
-    return simulate(bars, target, account=Account(10_000.0), costs=COSTS)
+def result():
+    return sample_result(2000)
 
 
 def test_files_read_back(result, tmp_path):
-    paths = report.write(result, tmp_path / "new" / "folder")
-    assert [path.name for path in paths] == ["performance_metrics.json", "trades.csv"]
-    assert sorted(path.name for path in paths[0].parent.iterdir()) == sorted(path.name for path in paths)
+    paths = report.write(result, tmp_path / "new" / "folder", title="ours", baselines={"held": result.equity})
+    assert [path.name for path in paths] == NAMES and sorted(path.name for path in paths[0].parent.iterdir()) == sorted(NAMES)
     assert json.loads(paths[0].read_text()) == pytest.approx(result.metrics(), rel=0)
     trades = pd.read_csv(paths[1], parse_dates=["entry_time", "exit_time"])
     for name in ("entry_time", "exit_time"):
         trades[name] = trades[name].dt.as_unit("ms")
     pd.testing.assert_frame_equal(trades, result.trades, rtol=1e-15)
+    assert paths[2].read_bytes().startswith(b"\x89PNG")
+    page = paths[3].read_text()
+    assert "<h1>ours</h1>" in page and "Against its baselines" in page
 
 
-def test_undefined_metrics_are_null_and_old_files_are_replaced(bars, result, tmp_path):
+def test_a_page_that_says_more_is_written_as_it_is(result, tmp_path):
+    sheet = tearsheet(result, title="with its critic", findings=[])
+    assert report.write(result, tmp_path, sheet=sheet)[3].read_text() == sheet.html
+
+
+def test_undefined_metrics_are_null_and_old_files_are_replaced(result, tmp_path):
     report.write(result, tmp_path)
+    bars = sample_bars(500)
     idle = simulate(bars, pd.Series(0.0, index=bars.index), account=Account(10_000.0), costs=COSTS)
-    metrics, trades = report.write(idle, tmp_path)
+    metrics, trades, *_ = report.write(idle, tmp_path)
     assert json.loads(metrics.read_text())["sharpe_ratio"] is None
     assert trades.read_text().count("\n") == 1
 
@@ -56,19 +53,11 @@ def test_a_failed_write_leaves_the_old_file(result, tmp_path, monkeypatch):
     def fail(handle):
         raise OSError("disk full")
 
-    monkeypatch.setattr(report.os, "fsync", fail)
+    monkeypatch.setattr(files.os, "fsync", fail)
     with pytest.raises(OSError, match="disk full"):
         report.write(result, tmp_path)
     assert (tmp_path / report.METRICS_FILE).read_text() == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == [report.METRICS_FILE, report.TRADES_FILE]
-
-
-def test_months_compound_to_years_and_to_the_whole(result):
-    table = report.monthly_returns(result.returns)
-    assert table.index.tolist() == [2022, 2023, 2024] and table.columns.tolist() == [*range(1, 13), "year"]
-    assert table.loc[2022, list(range(1, 11))].isna().all() and table.loc[2022, [11, 12]].notna().all()
-    np.testing.assert_allclose((1 + table[list(range(1, 13))]).prod(axis=1), 1 + table["year"])
-    assert (1 + table["year"]).prod() * 10_000.0 == pytest.approx(result.equity.iloc[-1])
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(NAMES)
 
 
 def test_comparison_puts_candidates_before_baselines(result):

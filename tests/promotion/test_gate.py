@@ -26,7 +26,12 @@ SECTIONS = {
     "labels": {"take_profit": 1.0, "stop_loss": 1.0, "horizon": 4, "volatility_window": 48},
     "policy": {"enter": 0.15, "exit": 0.0, "leverage": 1.0},
     "account": {
-        "initial_cash": 10000.0, "leverage": 5.0, "margin_mode": "cross", "lot": 0.0, "min_notional": 0.0, "rebalance_band": None,
+        "initial_cash": 10000.0,
+        "leverage": 5.0,
+        "margin_mode": "cross",
+        "lot": 0.0,
+        "min_notional": 0.0,
+        "rebalance_band": None,
     },  # fmt: skip
     "costs": {"maker": 0.0002, "taker": 0.0005, "slippage": 0.0001, "liquidation": 0.0125, "delay": 0},
     "stops": {"stop_loss": None, "take_profit": None, "trailing_stop": None, "max_bars": None},
