@@ -136,7 +136,8 @@ def load(folder: Path, expected_id: str | None = None) -> Bundle:
 
 
 def decision_parts(sections: dict, brackets: list) -> dict:
-    """policy, account, costs and stops from parameter sections as plain JSON and maintenance brackets as (floor, rate) rows."""
+    """policy, account, costs and stops from parameter sections as plain JSON and maintenance brackets: in research the venue's dated
+    tables, in a bundle the (floor, rate) rows of the latest one, since it is to trade from now on and not in the past."""
     try:
         policy = config.Policy.model_validate(sections["policy"])
         account = config.AccountParams.model_validate(sections["account"])

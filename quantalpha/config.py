@@ -244,6 +244,12 @@ class Params(Section):
     synthetic: Synthetic
     runner: Runner
 
+    @model_validator(mode="after")
+    def _affordable(self):
+        if self.policy.leverage > self.account.leverage:
+            raise ValueError(f"policy.leverage {self.policy.leverage:g} must not exceed account.leverage {self.account.leverage:g}")
+        return self
+
     def sections(self, names) -> dict[str, Any]:
         """The named sections as plain JSON values: what a pipeline stage is given and hashed by."""
         return {name: self.model_dump(mode="json")[name] for name in names}

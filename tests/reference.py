@@ -31,9 +31,9 @@ class Book:
     def __init__(self, symbol, bars, target, account, costs):
         own = (account.instruments or {}).get(symbol)
         self.symbol, self.spot, self.costs = symbol, own is not None and own.spot, costs
-        rules = account if own is None else own
-        self.lot, self.tick, self.min_notional = rules.lot, rules.tick, rules.min_notional
-        self.brackets = account.brackets if own is None or own.brackets is None else own.brackets
+        for name in ("lot", "tick", "min_notional", "brackets"):
+            said = getattr(own, name, None)
+            setattr(self, name, getattr(account, name) if said is None else said)
         self.rows = {bar.Index: bar for bar in bars.itertuples()}
         decisions = target if isinstance(target, pd.DataFrame) else target.to_frame("target")
         decisions = decisions.dropna(subset="target")
@@ -44,6 +44,7 @@ class Book:
             self.curves = dict(zip(bars.index, zip(*costs.slippage.curves(bars))))
         self.position = self.entry = self.target = self.best = 0.0
         self.held, self.order, self.born_inside = 0, None, False
+        self.said, self.last = None, bars.index[-1]  # the decision that waits for a close; the last bar
         self.bar = self.before = None  # this bar and the one before it (None: missing)
         self.price = math.nan  # where the other positions see this one: the open in steps 1 to 3, the mark in step 4
 
@@ -86,9 +87,11 @@ class Reference:
         if isinstance(bars, pd.DataFrame):
             bars, target = {None: bars}, {None: target}
         self.books = [Book(symbol, frame, target[symbol], self.account, self.costs_of(symbol)) for symbol, frame in bars.items()]
-        for i, time in enumerate(sorted(set().union(*(frame.index for frame in bars.values())))):
+        times = sorted(set().union(*(frame.index for frame in bars.values())))
+        for i, time in enumerate(times):
             self.i, self.time = i, time
             self.live_through()
+            self.delist([book for book in self.books if book.last == time < times[-1]])
         return self
 
     def costs_of(self, symbol):
@@ -97,7 +100,7 @@ class Reference:
     def live_through(self):
         for book in self.books:
             book.before, book.bar = book.bar, book.rows.get(self.time)
-            book.born_inside = False
+            book.born_inside, book.said = False, book.decisions.get(self.time, book.said)
         present = [book for book in self.books if book.bar is not None]
         for book in present:
             book.price = book.bar.open
@@ -196,7 +199,9 @@ class Reference:
             after = 0.0
         if held * quantity < 0:
             closed = math.copysign(min(abs(quantity), abs(held)), held)
-            realised = max(closed * (price - book.entry), -self.margin(book))
+            realised = closed * (price - book.entry)
+            if held * after <= 0:  # what is lost beyond the margin is forgiven when all is closed
+                realised = max(realised, -self.margin(book))
         left = self.free_cash(book) + realised + (held - closed) * (price - book.entry if held else 0.0)
         left += 0.0 if self.alone(book) else sum(other.profit(other.price) for other in self.cross(but=book))
         if held * after <= 0:
@@ -345,10 +350,20 @@ class Reference:
             if self.account.limit_bars is not None and order.rested >= self.account.limit_bars:
                 book.order = None
 
+    def delist(self, books):
+        """After its last bar, at its last mark, for a taker's fee and no slippage."""
+        for book in books:
+            if book.position:
+                self.trade(book, -book.position, book.price, book.costs.taker * abs(book.position) * book.price, "delisting")
+            book.order = None
+            self.equity[-1] = self.worth()
+
     def decide(self, book):
-        if self.time not in book.decisions:
+        """A target said in a gap waits for the close after it; one that rebalances is decided again at every close, at market."""
+        if book.said is None:
             return
-        target, limit = book.decisions[self.time]
+        target, limit = book.said
+        book.said = None if self.account.rebalance_band is None else (target, math.nan)
         band, last, close, equity = self.account.rebalance_band, book.target, book.bar.close, self.equity[-1]
         changed = target != last and (band is None or abs(target - last) > band or target * last <= 0)
         drifted = False
@@ -370,4 +385,6 @@ class Reference:
                 steps = limit / book.tick
                 steps = math.floor(steps * (1 + 1e-12)) if quantity > 0 else math.ceil(steps * (1 - 1e-12))
                 price = steps * book.tick
+            if price <= 0.0:  # nobody buys below the first tick
+                return
         book.order = Order(quantity, price, book.costs.delay)

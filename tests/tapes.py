@@ -6,12 +6,13 @@ import pandas as pd
 from quantalpha.schema import from_epoch_ms
 
 HOUR = 3_600_000
+OHLCV = ["open", "high", "low", "close", "volume"]
 
 
 def tape(rng, n, volatility, *, grid=0.0, funding=1e-3, missing=0.0, start=100.0):
     """Bars of hours with heavy tails; funding every 8 bars; a mark near the close, sometimes unknown.
 
-    grid: step of all prices (0: none). funding: scale of its rates. missing: share of bars left out.
+    grid: step of all prices (0: none). funding: scale of its rates. missing: share of bars left out, the last never.
     """
     close = start * np.exp(np.cumsum(rng.standard_t(3, n) * volatility))
     open_ = np.append(start, close[:-1]) * np.exp(rng.standard_t(3, n) * volatility * (rng.random(n) < 0.3))
@@ -24,7 +25,7 @@ def tape(rng, n, volatility, *, grid=0.0, funding=1e-3, missing=0.0, start=100.0
     bars["volume"] = rng.integers(1, 10_000, n).astype(float)
     bars["funding_rate"] = np.where(np.arange(n) % 8 == 0, rng.normal(0, 1, n) * funding, 0.0)
     bars["mark"] = np.where(rng.random(n) < 0.1, np.nan, bars["close"] * (1 + rng.normal(0, volatility / 10, n)))
-    return bars[rng.random(n) >= missing]
+    return bars[(rng.random(n) >= missing) | (np.arange(n) == n - 1)]
 
 
 def path(rng, index, levels, *, change=0.3, known=0.8):

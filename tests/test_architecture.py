@@ -60,6 +60,10 @@ FORBIDDEN_LIVE = [
     "optuna",
     "mlflow",
     "matplotlib",
+    "plotly",
+    "quantstats",
+    "skfolio",
+    "sklearn",
     "quantalpha.labels",
     "quantalpha.validation",
     "quantalpha.backtest",
@@ -119,6 +123,7 @@ def test_runner_process_holds_nothing_that_looks_ahead():
 
 def test_command_line_starts_light():
     heavy = ["pandas", "numba", "mlflow", "ccxt", "papermill", "torch", "lightgbm", "xgboost", "matplotlib", "vectorbt", "sqlalchemy"]
+    heavy += ["plotly", "skfolio", "optuna"]
     code = f"import sys, quantalpha.cli; print([m for m in {heavy} if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert loaded.strip() == "[]"

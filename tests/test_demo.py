@@ -140,6 +140,7 @@ def test_the_walk_forward_run_holds_metrics_curve_trades_and_the_executed_notebo
     assert metrics["sharpe_ratio"] == pytest.approx(shown.summary["champion"]["metrics"]["sharpe_ratio"])
     assert len(trades) == metrics["n_trades"] and {"entry_time", "exit_time", "quantity"} <= set(trades)
     assert (folder / "candidate/equity_curve.png").read_bytes().startswith(b"\x89PNG")
+    assert "What looks wrong" in (folder / "candidate/tearsheet.html").read_text()
     for name, run in stages.items():
         cells = json.loads((artifacts(run) / f"{name}.ipynb").read_text())["cells"]
         ran = [cell for cell in cells if cell["cell_type"] == "code"]

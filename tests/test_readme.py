@@ -41,6 +41,17 @@ def test_every_make_target_exists(line):
     assert re.search(rf"^{line.split()[1]}:", (ROOT / "Makefile").read_text(), re.M)
 
 
+@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README, re.S))
+def test_python_runs(code, tmp_path, monkeypatch):
+    """As written, on a synthetic tape where the README reads the cleaned bars."""
+    (tmp_path / "data/clean").mkdir(parents=True)
+    synthetic_bars("BTCUSDT", config.load("demo").synthetic).to_parquet(tmp_path / "data/clean/BTCUSDT.parquet")
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert len(names["result"].trades) > 10 and (tmp_path / "trend.html").stat().st_size > 100_000
+
+
 def test_the_tree_exists():
     tree = re.search(r"## The house\n\n```text\n(.*?)```", README, re.S)[1]
     for line in tree.splitlines():

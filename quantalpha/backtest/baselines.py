@@ -1,5 +1,7 @@
 """What a candidate must beat: holding, a classic moving-average cross, and luck with the candidate's own trading style."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -33,7 +35,8 @@ def baselines(
     def run(path: pd.Series) -> dict[str, float]:
         return simulate(traded, path, account=account, costs=costs, stops=stops).metrics()
 
-    held = simulate(traded, buy_and_hold(traded["close"], leverage), account=account, costs=costs).metrics()
+    never = replace(account, rebalance_band=None)
+    held = simulate(traded, buy_and_hold(traded["close"], leverage), account=never, costs=costs).metrics()
     rules = [held, _spot_hold(traded, account, costs), run(ma_cross(known, FAST, SLOW, leverage).loc[traded.index])]
     luck = [run(shuffled(target, seed)) for seed in range(random_seeds)]
     ranked = sorted(luck, key=lambda metrics: np.nan_to_num(metrics["sharpe_ratio"], nan=np.inf))

@@ -26,6 +26,7 @@ MIN_MONTHS, MONTH_SHARE = 6, 0.5  # half of the growth in one month, where there
 DOUBT_SHARE = 0.2  # what hangs on doubtful bars may be a fifth of the result: the size of its own error in most samples
 STRESS = 2.0  # costs twice as high: what a thin hour or a smaller account's fees come to
 ALWAYS, ONE_SIDE = 0.9, 0.95  # nearly always in the market, nearly always on one side
+HELD_DAYS = 2.0  # the longest interval between settlements is eight hours
 PLAUSIBLE_SHARPE = 4.0  # net of costs and held for years, known of nobody who trades bars
 
 
@@ -49,7 +50,7 @@ def critique(result: Result, *, disputed: pd.Series | None = None) -> list[Findi
         return [Finding("severe", "no_trades", "nothing was traded")]
     checks = (
         _no_profit, _few_trades, _short_sample, _implausible, _lucky_trade, _flat_curve, _one_period, _one_month, _free_trading,
-        _cost_exceeds_gross, _thin_edge, _liquidated, _one_sided, _intrabar,
+        _no_funding, _cost_exceeds_gross, _thin_edge, _liquidated, _one_sided, _intrabar,
     )  # fmt: skip
     found = [finding for check in checks for finding in check(facts)]
     if disputed is not None:
@@ -180,6 +181,19 @@ def _one_month(facts: _Facts) -> Findings:
 def _free_trading(facts: _Facts) -> Findings:
     if facts.paid <= 0.0:
         yield Finding("severe", "free_trading", "no fee and no slippage was paid; nobody trades for free", {"paid": facts.paid})
+
+
+def _no_funding(facts: _Facts) -> Findings:
+    """A perpetual held over a settlement pays or receives; one that never did was simulated without its funding."""
+    result = facts.result
+    for symbol, leg in result.legs.items():
+        if result.account.instrument(symbol).spot or len(leg.paid):
+            continue
+        trades = facts.trades if symbol is None else facts.trades[facts.trades["symbol"] == symbol]
+        days = (trades["exit_time"].fillna(result.index[-1]) - trades["entry_time"]).sum() / pd.Timedelta(days=1)
+        if days > HELD_DAYS:
+            message = f"{symbol or 'the position'} was held for {days:.0f} days without a funding payment; join the venue's funding_rate"
+            yield Finding("warning", "no_funding", message, {"days_held": float(days)})
 
 
 def _cost_exceeds_gross(facts: _Facts) -> Findings:

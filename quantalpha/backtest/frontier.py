@@ -55,13 +55,9 @@ def break_even(bars, target, *, account: Account, costs: Costs | Mapping[str, Co
             "total_return"
         ]
 
-    low, high = 0.0, 1.0
-    if gain(low) <= 0.0:
+    low, high = 0.0, _dearest(costs)
+    if gain(low) <= 0.0 or gain(high) > 0.0:
         return float("nan")
-    while gain(high) > 0.0:
-        low, high = high, 2.0 * high
-        if high > DEAREST or not _allowed(costs, high):
-            return float("nan")
     while high - low > PRECISION * high:
         middle = 0.5 * (low + high)
         low, high = (middle, high) if gain(middle) > 0.0 else (low, middle)
@@ -116,13 +112,25 @@ def _stressed(costs: Costs | Mapping[str, Costs], fee: float, slippage: float, d
     """The fee of a forced close stays: it is no price of trading, and the first to leave the range that `Costs` allows."""
     if isinstance(costs, Mapping):
         return {symbol: _stressed(each, fee, slippage, delay) for symbol, each in costs.items()}
-    free = replace(costs, liquidation=0.0, delay=costs.delay if delay is None else delay)
-    return replace(free.stressed(fee), slippage=free.stressed(slippage).slippage, liquidation=costs.liquidation)
+    fees = replace(costs, slippage=0.0, liquidation=0.0).stressed(fee)
+    slipped = replace(costs, maker=0.0, taker=0.0, liquidation=0.0).stressed(slippage).slippage
+    return replace(costs, maker=fees.maker, taker=fees.taker, slippage=slipped, delay=costs.delay if delay is None else delay)
 
 
 def _figures(result: Result) -> dict[str, float]:
     path = path_performance(result)
     return {name: path[name] for name in FIGURES} | {"n_trades": len(result.trades)}
+
+
+def _dearest(costs: Costs | Mapping[str, Costs]) -> float:
+    """The highest factor that `Costs` allows, to PRECISION, at most DEAREST."""
+    low, high = 1.0, DEAREST
+    if _allowed(costs, high):
+        return high
+    while high - low > PRECISION * low:
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if _allowed(costs, middle) else (low, middle)
+    return low
 
 
 def _allowed(costs: Costs | Mapping[str, Costs], factor: float) -> bool:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from quantalpha.backtest.performance import in_market, leverage
-from quantalpha.backtest.result import Result
+from quantalpha.backtest.result import Result, bars_per_year
 from quantalpha.validation.metrics import drawdown
 
 YEAR = "year"
@@ -31,12 +31,14 @@ def monthly_returns(returns: pd.Series) -> pd.DataFrame:
 def rolling(result: Result, days: int) -> pd.DataFrame:
     """sharpe_ratio and volatility (of daily returns, 365 days a year), exposure (share of bar closes with a position) and leverage (mean
     gross notional / equity) over the `days` before the end of each day; NaN until there are that many, Sharpe also without variance."""
+    yearly = min(DAYS, bars_per_year(result.index))  # bars longer than a day are fewer
+    rows = max(2, round(days * yearly / DAYS))
     daily, day = daily_returns(result.returns), result.equity.index.floor("D")
     held = pd.DataFrame({"exposure": in_market(result).astype(float), "leverage": leverage(result)}).groupby(day).mean()
-    window = daily.rolling(days)
-    volatility = window.std() * np.sqrt(DAYS)
-    sharpe = (window.mean() * DAYS / volatility).where(volatility > 1e-12)
-    return pd.DataFrame({"sharpe_ratio": sharpe, "volatility": volatility}).join(held.rolling(days).mean())
+    window = daily.rolling(rows)
+    volatility = window.std() * np.sqrt(yearly)
+    sharpe = (window.mean() * yearly / volatility).where(volatility > 1e-12)
+    return pd.DataFrame({"sharpe_ratio": sharpe, "volatility": volatility}).join(held.rolling(rows).mean())
 
 
 def window(result: Result) -> int:

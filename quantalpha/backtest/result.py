@@ -133,8 +133,9 @@ def bars_per_year(index: pd.DatetimeIndex) -> float:
 
 
 def _marks(leg: Leg) -> np.ndarray:
+    """Where a bar is missing the last mark stands, as for the clock."""
     close = leg.bars["close"]
-    return (leg.bars["mark"].fillna(close) if "mark" in leg.bars else close).to_numpy(float)
+    return (leg.bars["mark"].fillna(close) if "mark" in leg.bars else close).ffill().to_numpy(float)
 
 
 def _frame(index: pd.DatetimeIndex, rows: np.ndarray, names: tuple[str, ...], bar: np.ndarray | None = None) -> pd.DataFrame:

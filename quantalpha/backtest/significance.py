@@ -10,6 +10,8 @@ from quantalpha.backtest.simulate import simulate
 from quantalpha.errors import UsageError, did_you_mean
 from quantalpha.perp import Account, Costs, Stops
 
+MORE_IS_BETTER = ("sharpe_ratio", "sortino_ratio", "calmar_ratio", "omega_ratio", "total_return", "cagr")
+
 
 @dataclass(frozen=True)
 class RandomEntry:
@@ -35,20 +37,20 @@ def random_entry(
     """Simulates `runs` shuffles of the target's holdings on the same bars, account, costs and stops.
 
     p = (1 + how many are as good or better) / (1 + runs): the observed run is one of those that could have come (Phipson & Smyth, 2010), so
-    p is never 0. A random run whose metric is undefined counts as better. metric: one of `path_performance` of which more is better.
+    p is never 0. A random run whose metric is undefined counts as better. metric: one of MORE_IS_BETTER.
     """
+    if metric not in MORE_IS_BETTER:
+        raise UsageError(f"random_entry: metric {metric!r} is not one of which more is better; {did_you_mean(metric, MORE_IS_BETTER)}")
     if runs < 1:
         raise UsageError(f"random_entry: runs must be at least 1, found {runs}")
     if not isinstance(target, pd.Series):
         raise UsageError(f"random_entry: expected the target of one symbol, a Series without limit prices, found {type(target).__name__}")
 
     def measured(path: pd.Series) -> float:
-        figures = path_performance(simulate(bars, path, account=account, costs=costs, stops=stops))
-        if metric not in figures:
-            raise UsageError(f"random_entry: metric {metric!r} is not known; {did_you_mean(metric, figures)}")
-        return figures[metric]
+        return path_performance(simulate(bars, path, account=account, costs=costs, stops=stops))[metric]
 
     observed = measured(target)
+    target = target.reindex(bars.index).ffill().fillna(0.0)  # a holding lasts for bars, not for rows of the target
     luck = np.array([measured(shuffled(target, child)) for child in np.random.SeedSequence(seed).spawn(runs)])
     better = int((~(luck < observed)).sum())
     return RandomEntry(metric, observed, luck, float("nan") if np.isnan(observed) else (1 + better) / (1 + runs))

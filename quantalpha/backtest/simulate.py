@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from quantalpha.backtest.result import FILL_COLUMNS, FUNDING_COLUMNS, Leg, Result
-from quantalpha.errors import DataError
+from quantalpha.errors import DataError, UsageError
 from quantalpha.perp.account import Account, fresh, terms, tiers
 from quantalpha.perp.costs import Costs, Slippage, Stops
 from quantalpha.perp.ledger import check_target
@@ -16,9 +16,18 @@ from quantalpha.schema import check_bars, check_index, epoch_ms
 if TYPE_CHECKING:
     from quantalpha.perp.clock import Market, Plan, State
 
-NOTHING = np.empty(0)
 ROWS = 16_384  # fills kept before they are copied away
 Target = pd.Series | pd.DataFrame
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    """A view nobody writes to: the clock is compiled for one kind of array only."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+NOTHING = _frozen(np.empty(0))  # a column that is not there
 
 
 def simulate(
@@ -45,12 +54,15 @@ def simulate(
 
         return simulate_portfolio(bars, target, account=account, costs=costs, stops=stops)
     check_index(bars, "bars")
+    account.check_symbols((None,))
     tape = Tape(len(bars))
-    final = follow(bars, market_of(bars, costs), plan_of(target, bars.index), tape, (account, costs, stops))
+    final = follow(bars, market_of(bars, costs), plan_of(target, bars.index, "target", account), tape, (account, costs, stops))
     return Result(bars.index, tape.equity, {None: Leg(bars, tape.fills(), tape.paid(), final)}, account, costs, stops)
 
 
-def follow(bars: pd.DataFrame, market: "Market", plan: "Plan", tape: "Tape", rules: tuple[Account, Costs, Stops | None]) -> "State":
+def follow(
+    bars: pd.DataFrame, market: "Market", plan: "Plan", tape: "Tape", rules: tuple[Account, Costs, Stops | None], where: str = ""
+) -> "State":
     """Let an account follow `plan` through `market`, the columns of `bars`; what happens stands on `tape`. Returns the last state."""
     account = rules[0]
     state, fixed = fresh(account), terms(*rules)
@@ -58,7 +70,7 @@ def follow(bars: pd.DataFrame, market: "Market", plan: "Plan", tape: "Tape", rul
         while first < end:
             state, first, fault = tape.record(market, plan, (first, end), state, fixed, table)
             if fault:
-                raise unsound(bars, plan, first, account.leverage)
+                raise unsound(bars, plan, first, account.leverage, where)
     return state
 
 
@@ -96,27 +108,33 @@ def market_of(bars: pd.DataFrame, costs: Costs) -> "Market":
     """The columns the clock reads; their values are checked on the way."""
     from quantalpha.perp import clock
 
+    if not len(bars):
+        raise DataError("bars: expected at least one bar, found none")
+    if not isinstance(costs, Costs):
+        raise UsageError(f"costs: expected Costs, found {type(costs).__name__}; a mapping is for several symbols")
     prices = (_array(bars[name]) for name in ("open", "high", "low", "close"))
     others = (_array(bars[name]) if name in bars else NOTHING for name in ("mark", "funding_rate"))
-    slippage = costs.slippage.curves(check_bars(bars)) if isinstance(costs.slippage, Slippage) else (NOTHING, NOTHING)
+    slippage = map(_frozen, costs.slippage.curves(check_bars(bars))) if isinstance(costs.slippage, Slippage) else (NOTHING, NOTHING)
     return clock.Market(*prices, *others, *slippage)
 
 
-def plan_of(target: Target, index: pd.DatetimeIndex, where: str = "target") -> "Plan":
-    """Target and limit decided at each bar's close; NaN where nothing is decided."""
+def plan_of(target: Target, index: pd.DatetimeIndex, where: str, account: Account) -> "Plan":
+    """Target and limit decided at each bar's close; NaN where nothing is decided. An account that rebalances decides the last target said
+    again at every close."""
     from quantalpha.perp import clock
 
+    if not isinstance(target, pd.Series | pd.DataFrame):
+        raise DataError(f"{where}: expected a Series, or a table with columns target and limit; found {type(target).__name__}")
     limited = isinstance(target, pd.DataFrame)
     if limited and set(target.columns) != {"target", "limit"}:
         raise DataError(
             f"{where}: expected a Series, or a table with columns target and limit; found {', '.join(map(str, target.columns))}"
         )
     values = _array(target["target"] if limited else target)
-    limits = np.nan_to_num(_array(target["limit"]), nan=0.0) if limited else NOTHING
+    limits = _frozen(np.nan_to_num(_array(target["limit"]), nan=0.0)) if limited else NOTHING
     if target.index is index or target.index.equals(index):
         return clock.Plan(values, limits, sparse=False)
-    if not isinstance(target.index, pd.DatetimeIndex) or target.index.tz is None or not target.index.is_unique:
-        raise DataError(f"{where}: expected unique UTC bar open times as index, found {target.index.dtype}")
+    check_times(target.index, where)
     rows = index.get_indexer(target.index)
     if (rows < 0).any():
         raise DataError(f"{where}: {target.index[np.argmax(rows < 0)]} is not the open time of a bar; reindex the target to the bars")
@@ -125,9 +143,16 @@ def plan_of(target: Target, index: pd.DatetimeIndex, where: str = "target") -> "
         check_target(values[bad[0]], np.inf, f"{where} at {target.index[bad[0]]}")
     path, bounds = np.full(len(index), np.nan), np.zeros(len(index) if limited else 0)
     path[rows] = values
+    path = path if account.rebalance_band is None else pd.Series(path).ffill().to_numpy()
     if limited:
         bounds[rows] = limits
-    return clock.Plan(path, bounds, sparse=True)
+    return clock.Plan(_frozen(path), _frozen(bounds), sparse=True)
+
+
+def check_times(index: pd.Index, where: str) -> None:
+    """Refuse what cannot be the open times of bars."""
+    if not isinstance(index, pd.DatetimeIndex) or index.tz is None or not index.is_unique:
+        raise DataError(f"{where}: expected unique UTC bar open times as index, found {index.dtype}")
 
 
 def spans(index: pd.DatetimeIndex, tables: list) -> list[tuple]:
@@ -148,12 +173,16 @@ def unsound(bars: pd.DataFrame, plan: "Plan", row: int, leverage: float, where: 
     except (DataError, ValueError) as error:
         return error
     rate = bars["funding_rate"].iloc[row] if "funding_rate" in bars else 0.0
-    if not np.isfinite(rate):
-        return DataError(f"bars{where}: funding_rate must be a number, found {rate} at {time}; 0 where none is due")
-    if "mark" in bars and not bars["mark"].iloc[row] > 0.0 or np.isinf(bars.get("mark", bars["close"]).iloc[row]):
-        return DataError(f"bars{where}: mark must be a positive price (NaN where unknown), found {bars['mark'].iloc[row]} at {time}")
+    if not abs(rate) < 1.0:
+        return DataError(f"bars{where}: funding_rate must be a fraction below 1 (0 where none is due), found {rate} at {time}")
+    mark = bars["mark"].iloc[row] if "mark" in bars else np.nan
+    if not (np.isnan(mark) or 0.0 < mark < np.inf):
+        return DataError(f"bars{where}: mark must be a positive price (NaN where unknown), found {mark} at {time}")
     return DataError(f"target{where} at {time}: limit must be a positive price (NaN: at market), found {plan.limit[row]}")
 
 
 def _array(column: pd.Series) -> np.ndarray:
-    return np.ascontiguousarray(column.to_numpy(dtype=float))
+    try:
+        return _frozen(np.ascontiguousarray(column.to_numpy(dtype=float)))
+    except (TypeError, ValueError):
+        raise DataError(f"bars or target: column {column.name!r} must hold numbers, found {column.dtype}") from None

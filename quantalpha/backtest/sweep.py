@@ -50,7 +50,7 @@ def sweep(
         if not hasattr(kept, "tape"):
             kept.tape = Tape(len(bars))
         tape = kept.tape.rewound()
-        follow(bars, market, plan_of(target, bars.index, f"target {name}"), tape, (account, costs, stops))
+        follow(bars, market, plan_of(target, bars.index, f"target {name}", account), tape, (account, costs, stops), f" {name}")
         fills, paid = tape.fills(), tape.paid()
         return annualised(equity_statistics(tape.equity, account.initial_cash), yearly) | {
             "n_fills": float(len(fills)),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from quantalpha.backtest.periods import daily_returns
+from quantalpha.backtest.periods import DAYS, daily_returns
 from quantalpha.backtest.result import Result, bars_per_year
 from quantalpha.errors import DataError
 from quantalpha.timeframe import YEAR_MS
@@ -68,10 +68,12 @@ def quantstats_returns(result: Result) -> pd.Series:
 
 
 def quantstats_metrics(result: Result) -> pd.DataFrame:
-    """quantstats' full table of metrics (one column) over daily returns, 365 days a year; fractions, rounded to two digits by it."""
+    """quantstats' full table of metrics (one column) over daily returns, 365 days a year (bars longer than a day: as many as there are);
+    fractions, rounded to two digits by it."""
     from quantstats import reports
 
-    return reports.metrics(quantstats_returns(result), mode="full", display=False, periods_per_year=365)
+    yearly = min(DAYS, round(bars_per_year(result.index)))
+    return reports.metrics(quantstats_returns(result), mode="full", display=False, periods_per_year=yearly)
 
 
 def _orders(result: Result, only: str) -> pd.DataFrame:

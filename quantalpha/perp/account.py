@@ -1,8 +1,8 @@
 """The account a strategy trades with."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -49,13 +49,26 @@ class Account:
             check_count("account.limit_bars", self.limit_bars, 1)
         if self.margin_mode not in MARGIN_MODES:
             raise UsageError(f"account.margin_mode: found {self.margin_mode!r}; {did_you_mean(self.margin_mode, MARGIN_MODES)}")
+        for symbol, instrument in (self.instruments or {}).items():
+            if not isinstance(instrument, Instrument):
+                raise UsageError(f"account.instruments: {symbol}: expected an Instrument, found {type(instrument).__name__}")
+        object.__setattr__(self, "initial_cash", float(self.initial_cash))  # 10_000 is one account, compiled and hashed alike
         object.__setattr__(self, "brackets", _checked(ALTCOIN if self.brackets is None else self.brackets))
 
     def instrument(self, symbol: str | None = None) -> Instrument:
         """What `symbol` demands; the account's own words where nothing else was said."""
-        if symbol is not None and self.instruments is not None and symbol in self.instruments:
-            return self.instruments[symbol]
-        return Instrument(lot=self.lot, tick=self.tick, min_notional=self.min_notional, brackets=self.brackets)
+        own = (self.instruments or {}).get(symbol, Instrument())
+        said = {name: getattr(self, name) for name in ("lot", "tick", "min_notional", "brackets") if getattr(own, name) is None}
+        return replace(own, **said)
+
+    def check_symbols(self, symbols: Sequence[str | None]) -> None:
+        """Refuse instruments nobody trades: a misspelt name would go by the account's terms unseen."""
+        strange = [name for name in self.instruments or {} if name not in symbols]
+        if strange:
+            raise UsageError(
+                f"account.instruments: {strange[0]!r} is not traded here, "
+                f"only {', '.join(map(str, symbols)) if symbols != (None,) else 'a table of bars without a name: give bars as a mapping'}"
+            )
 
 
 def terms(account: Account, costs: Costs, stops: Stops | None = None, symbol: str | None = None) -> "Terms":
@@ -76,7 +89,7 @@ def terms(account: Account, costs: Costs, stops: Stops | None = None, symbol: st
         trailing_stop=_or_never(stops.trailing_stop),
         max_bars=_or_never(stops.max_bars),
         leverage=1.0 if instrument.spot else float(account.leverage),
-        isolated=float(instrument.spot or account.margin_mode == "isolated"),
+        apart=2.0 if instrument.spot else float(account.margin_mode == "isolated"),
         lot=float(instrument.lot),
         tick=float(instrument.tick),
         min_notional=float(instrument.min_notional),
@@ -91,7 +104,7 @@ def tiers(account: Account, symbol: str | None = None) -> list[tuple[int, "Tiers
     instrument = account.instrument(symbol)
     if instrument.spot:
         return [(0, _padded(np.zeros(1), np.zeros(1)))]
-    brackets = account.brackets if instrument.brackets is None else _checked(instrument.brackets)
+    brackets = _checked(instrument.brackets)
     schedule = brackets if is_schedule(brackets) else ((None, brackets),)
     return [(0 if k == 0 else int(start.timestamp() * 1000), _padded(*rates_and_amounts(t))) for k, (start, t) in enumerate(schedule)]
 
@@ -117,7 +130,8 @@ def fresh(account: Account) -> "State":
 
 
 def liquidation_price(quantity: float, entry_price: float, cash: float, account: Account) -> float:
-    """Price at which the venue closes a position of signed `quantity`; 0.0 where none does (flat, or a long covered down to zero).
+    """Price at which the venue closes a position of signed `quantity`; 0.0 where none does (flat, or a long covered down to zero). Of
+    dated brackets the last table.
 
     Let Q = |quantity|, s its sign, E the entry price, W the margin (cross: the wallet `cash`; isolated: Q E / leverage, at most the
     wallet), r and a the rate and amount of a bracket. Equity meets the maintenance margin where  W + s Q (P - E) = r Q P - a,  so

@@ -12,9 +12,10 @@ import numpy as np
 from numba import njit
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
-REASONS = ("", "order", "stop_loss", "take_profit", "liquidation", "trailing_stop", "time_stop", "limit")
-NONE, ORDER, STOP_LOSS, TAKE_PROFIT, LIQUIDATION, TRAILING_STOP, TIME_STOP, LIMIT = range(8)
+REASONS = ("", "order", "stop_loss", "take_profit", "liquidation", "trailing_stop", "time_stop", "limit", "delisting")
+NONE, ORDER, STOP_LOSS, TAKE_PROFIT, LIQUIDATION, TRAILING_STOP, TIME_STOP, LIMIT, DELISTING = range(9)
 ROUNDING = 1e-12  # float64 noise of target * equity / price: this little below a lot counts as the lot
+TOLERATED = 1e-9  # relative: targets scaled to a limit may come out this much above it
 
 
 class State(NamedTuple):
@@ -52,7 +53,7 @@ class Terms(NamedTuple):
     trailing_stop: float
     max_bars: float
     leverage: float
-    isolated: float  # 1 or 0
+    apart: float  # 1 or 2: only a margin of its own stands behind a position; 2: it is a coin, which nobody liquidates; 0: cross
     lot: float
     tick: float
     min_notional: float
@@ -184,11 +185,9 @@ def maintenance(quantity, price, tiers):
 
 @njit(cache=True)
 def margin_at_risk(state, terms):
-    """What a position can lose: all that stands behind it (cross) or its initial margin (isolated)."""
+    """What a position can lose: all that stands behind it (cross), or its initial margin (isolated) as far as the wallet still has it."""
     margin = state.cash + state.support
-    if terms.isolated != 0.0:
-        return max(min(margin, abs(state.quantity) * state.entry_price / terms.leverage), 0.0)
-    return margin
+    return min(margin, abs(state.quantity) * state.entry_price / terms.leverage) if terms.apart != 0.0 else margin
 
 
 @njit(cache=True)
@@ -201,8 +200,8 @@ def equity_at(state, terms, mark):
 def settle(state, terms, tiers):
     """`state` with the liquidation price that follows from its money and position."""
     level = 0.0
-    if state.quantity != 0.0:
-        margin = margin_at_risk(state, terms) - (0.0 if terms.isolated != 0.0 else state.reserve)
+    if state.quantity != 0.0 and terms.apart != 2.0:
+        margin = margin_at_risk(state, terms) - (0.0 if terms.apart != 0.0 else state.reserve)
         level = liquidation_price(state.quantity, state.entry_price, margin, tiers)
     return updated(state, liquidation_price=level)
 
@@ -236,8 +235,9 @@ def book(state, terms, tiers, reason, trade, price, fee, slipped):
         best = max(best, price) if held > 0.0 else min(best, price)
     else:
         closed = held if after * held <= 0.0 else -trade
-        realised = max(closed * (price - entry), -margin_at_risk(state, terms))
+        realised = closed * (price - entry)
         if after * held <= 0.0:
+            realised = max(realised, -margin_at_risk(state, terms))
             entry = best = price if after != 0.0 else 0.0
     left = state.cash + state.support + realised + (held - closed) * (price - state.entry_price)
     fee = min(fee, max(left, 0.0))
@@ -276,7 +276,10 @@ def decide(state, terms, target, limit, close, mark):
     order = nearest_lot(wanted - state.quantity, terms.lot)
     if wanted != 0.0 and abs(order) * close < terms.min_notional:
         order = 0.0
-    price = round_to_tick(limit, terms.tick, order) if changed and limit > 0.0 and order != 0.0 else 0.0
+    price = 0.0
+    if changed and limit > 0.0 and order != 0.0:
+        price = round_to_tick(limit, terms.tick, order)
+        order = order if price > 0.0 else 0.0  # nobody buys below the first tick
     return updated(state, target=target, order=order, limit=price, wait=terms.delay if order != 0.0 else 0.0, rested=0.0)
 
 
@@ -319,7 +322,7 @@ def trade_open(state, terms, tiers, open_, spread, impact):
         price = open_ * (1.0 + np.sign(trade) * slippage_of(terms, spread, impact, abs(trade) * open_))
     if reason == NONE:
         return state, NO_FILL
-    if state.quantity != 0.0 and margin_at_risk(state, terms) + state.quantity * (price - state.entry_price) <= 0.0:
+    if state.quantity != 0.0 and terms.apart != 2.0 and margin_at_risk(state, terms) + state.quantity * (price - state.entry_price) <= 0.0:
         return liquidate(state, terms, tiers, open_)
     return take(state, terms, tiers, reason, trade, open_, price)
 
@@ -476,7 +479,7 @@ def first_event(open_, high, low, close, marks, rate, target, sparse, bounds, kn
             found = min(found, size if quiet else k)
         for k in range(size if rate.size > 0 else 0):
             due = rate[np.uint64(first + k)]
-            quiet = (due == 0.0) | ((not holding) & (abs(due) < np.inf))
+            quiet = (due == 0.0) | ((not holding) & (abs(due) < 1.0))
             found = min(found, size if quiet else k)
         if found < size:
             return first + found
@@ -523,9 +526,9 @@ def run(market, plan, span, state, terms, tiers, out):
         at = close[i] if np.isnan(marks[i]) else marks[i]
         due, bound = rate[i] if has_rate else 0.0, limit[i] if limit.size > 0 else 0.0
         decided = not (sparse and np.isnan(target[i]))
-        if not (sound(open_[i], high[i], low[i], close[i]) and 0.0 < at < np.inf and abs(due) < np.inf):
+        if not (sound(open_[i], high[i], low[i], close[i]) and 0.0 < at < np.inf and abs(due) < 1.0):
             return state, n_fills, n_paid, i, True
-        if decided and not (abs(target[i]) <= terms.leverage and 0.0 <= bound < np.inf):
+        if decided and not (abs(target[i]) <= terms.leverage * (1.0 + TOLERATED) and 0.0 <= bound < np.inf):
             return state, n_fills, n_paid, i, True
         wide, steep = (spread[i], impact[i]) if spread.size > 0 else (np.nan, 0.0)
         if due != 0.0 and state.quantity != 0.0:
@@ -560,6 +563,7 @@ class Books(NamedTuple):
     rates: np.ndarray  # float64[symbols, BRACKETS], as Tiers
     amounts: np.ndarray
     prices: np.ndarray  # float64[symbols]: at what each position is valued now
+    lent: np.ndarray  # float64[symbols]: margins set aside before its turn
 
 
 class Log(NamedTuple):
@@ -571,6 +575,8 @@ class Log(NamedTuple):
 
 
 STATE_FIELDS, TERMS_FIELDS = len(State._fields), len(Terms._fields)
+QUANTITY, ENTRY_PRICE, ORDERED = (State._fields.index(name) for name in ("quantity", "entry_price", "order"))
+APART = Terms._fields.index("apart")
 
 
 @njit(cache=True)
@@ -602,79 +608,85 @@ class Totals(NamedTuple):
 
     profit: float  # of cross positions
     needed: float  # maintenance margin of cross positions
-    lent: float  # margins of isolated positions
-    apart: float  # profits of isolated positions, each no less than minus its margin
+    lent: float  # margins of positions that stand apart
+    apart: float  # profits of positions that stand apart, each no less than minus its margin
 
 
 @njit(cache=True)
 def totals(books):
+    """Writes `Books.lent` on the way. Coins are paid in full, so their margin is set aside first, then the others' in order."""
     profit = needed = lent = apart = 0.0
-    for s in range(books.prices.size):
-        quantity, entry = books.states[s, 1], books.states[s, 2]
-        if quantity == 0.0:
-            continue
-        own = quantity * (books.prices[s] - entry)
-        terms = terms_of(books, s)
-        if terms.isolated != 0.0:
-            margin = margin_at_risk(updated(stored(books, s), support=-lent), terms)
-            lent, apart = lent + margin, apart + max(own, -margin)
-        else:
-            profit, needed = profit + own, needed + maintenance(quantity, books.prices[s], tiers_of(books, s))
+    for turn in (2.0, 1.0, 0.0):
+        for s in range(books.prices.size):
+            quantity = books.states[s, QUANTITY]
+            if books.terms[s, APART] != turn:
+                continue
+            books.lent[s] = lent
+            own = quantity * (books.prices[s] - books.states[s, ENTRY_PRICE])
+            if quantity != 0.0 and turn == 0.0:
+                profit, needed = profit + own, needed + maintenance(quantity, books.prices[s], tiers_of(books, s))
+            elif quantity != 0.0:
+                margin = margin_at_risk(updated(stored(books, s), support=-lent), terms_of(books, s))
+                lent, apart = lent + margin, apart + max(own, -margin)
     return Totals(profit, needed, lent, apart)
 
 
 @njit(cache=True)
 def account_equity(books):
-    """Wallet and unrealised profit at `Books.prices`; cross positions together lose no more than what isolated ones leave them."""
+    """Wallet and unrealised profit at `Books.prices`; cross positions together lose no more than what the others leave them."""
     all_ = totals(books)
     return books.cash[0] + all_.apart + max(all_.profit, -(books.cash[0] - all_.lent))
 
 
 @njit(cache=True)
-def view(books, s):
-    """Symbol s as an account of its own, supported by the others at `Books.prices`."""
-    state, terms, tiers, all_ = stored(books, s), terms_of(books, s), tiers_of(books, s), totals(books)
+def view(books, s, all_):
+    """Symbol s as an account of its own, supported by the others: `all_` are the totals at `Books.prices`."""
+    state, terms, tiers = stored(books, s), terms_of(books, s), tiers_of(books, s)
     own = state.quantity * (books.prices[s] - state.entry_price)
-    if terms.isolated == 0.0:
+    if terms.apart == 0.0:
         reserve = all_.needed - maintenance(state.quantity, books.prices[s], tiers)
         others = all_.profit - own
         state = updated(state, support=others - all_.lent, reserve=reserve, elsewhere=others + all_.apart)
     else:
-        lent = 0.0
-        for j in range(s):  # margins are set aside in the order of the symbols
-            other = terms_of(books, j)
-            if other.isolated != 0.0:
-                lent += margin_at_risk(updated(stored(books, j), support=-lent), other)
-        state = updated(state, support=-lent)
+        state = updated(state, support=-books.lent[s])
         held = max(own, -margin_at_risk(state, terms)) if state.quantity != 0.0 else 0.0
-        state = updated(state, elsewhere=all_.profit + (all_.apart - held))
+        cross = max(all_.profit, -(state.cash - all_.lent))
+        state = updated(state, elsewhere=cross + (all_.apart - held))
     return settle(state, terms, tiers), terms, tiers
 
 
 @njit(cache=True)
 def log_fill(log, bar, s, fill, position):
-    if fill.reason != NONE:
-        log.fills[log.counts[0], 8] = s
-        log.counts[0] = record(log.fills, log.counts[0], bar, fill, position)
+    log.fills[log.counts[0], 8] = s
+    log.counts[0] = record(log.fills, log.counts[0], bar, fill, position)
 
 
 @njit(cache=True)
 def liquidate_cross(books, log, bar):
     """Close every cross position at `Books.prices`."""
     for s in range(books.prices.size):
-        if books.states[s, 1] != 0.0 and terms_of(books, s).isolated == 0.0:
-            state, terms, tiers = view(books, s)
+        if books.states[s, QUANTITY] != 0.0 and books.terms[s, APART] == 0.0:
+            state, terms, tiers = view(books, s, totals(books))
             state, fill = liquidate(state, terms, tiers, books.prices[s])
             store(books, s, state)
             log_fill(log, bar, s, fill, state.quantity)
 
 
 @njit(cache=True)
-def after_fill(books, log, bar, s, fill, position, terms):
-    """Note a fill; a cross position that is liquidated takes the others with it."""
+def after_fill(books, log, bar, s, fill, position, all_):
+    """Note a fill; a cross position that is liquidated takes the others with it. Returns the totals as they are then."""
+    if fill.reason == NONE:
+        return all_
     log_fill(log, bar, s, fill, position)
-    if fill.reason == LIQUIDATION and terms.isolated == 0.0:
+    if fill.reason == LIQUIDATION and books.terms[s, APART] == 0.0:
         liquidate_cross(books, log, bar)
+    return totals(books)
+
+
+@njit(cache=True)
+def engaged(books, s):
+    """Whether symbol s holds or orders something."""
+    return books.states[s, QUANTITY] != 0.0 or books.states[s, ORDERED] != 0.0
 
 
 @njit(cache=True)
@@ -683,30 +695,32 @@ def open_all(books, log, bar, open_, rate, settled_at, spread, impact):
     for s in range(open_.size):
         books.prices[s] = books.prices[s] if np.isnan(open_[s]) else open_[s]
     for s in range(open_.size):
-        if not np.isnan(open_[s]) and rate[s] != 0.0 and books.states[s, 1] != 0.0:
+        if not np.isnan(open_[s]) and rate[s] != 0.0 and books.states[s, QUANTITY] != 0.0:
             at = open_[s] if np.isnan(settled_at[s]) else settled_at[s]
             state, amount = pay_funding(stored(books, s), terms_of(books, s), tiers_of(books, s), at, rate[s])
             store(books, s, state)
             log.paid[log.counts[1], 5] = s
             log.counts[1] = record_funding(log.paid, log.counts[1], bar, amount, rate[s], at, state.quantity)
+    all_ = totals(books)
     for s in range(open_.size):
-        if not np.isnan(open_[s]) and (books.states[s, 1] != 0.0 or books.states[s, 5] != 0.0):
-            state, terms, tiers = view(books, s)
+        if not np.isnan(open_[s]) and engaged(books, s):
+            state, terms, tiers = view(books, s, all_)
             state, fill = fill_open(state, terms, tiers, open_[s], spread[s], impact[s])
             store(books, s, state)
-            after_fill(books, log, bar, s, fill, state.quantity, terms)
+            all_ = after_fill(books, log, bar, s, fill, state.quantity, all_)
 
 
 @njit(cache=True)
 def inside_all(books, log, bar, open_, high, low, spread, impact):
     """Step 3 of all symbols, the others at their open."""
+    all_ = totals(books)
     for s in range(open_.size):
-        if not np.isnan(open_[s]) and (books.states[s, 1] != 0.0 or books.states[s, 5] != 0.0):
-            state, terms, tiers = view(books, s)
+        if not np.isnan(open_[s]) and engaged(books, s):
+            state, terms, tiers = view(books, s, all_)
             state, fill, second = inside(state, terms, tiers, open_[s], high[s], low[s], spread[s], impact[s])
             store(books, s, state)
-            after_fill(books, log, bar, s, fill, state.quantity if second.reason == NONE else -second.quantity, terms)
-            after_fill(books, log, bar, s, second, state.quantity, terms)
+            all_ = after_fill(books, log, bar, s, fill, state.quantity if second.reason == NONE else -second.quantity, all_)
+            all_ = after_fill(books, log, bar, s, second, state.quantity, all_)
 
 
 @njit(cache=True)
@@ -728,36 +742,44 @@ def close_all(books, log, bar, close, mark):
 @njit(cache=True)
 def decide_all(books, target, limit, close):
     """What each symbol orders at its close; a NaN target decides nothing."""
+    all_ = totals(books)
     for s in range(close.size):
         if not np.isnan(close[s]) and not np.isnan(target[s]):
-            state, terms, _ = view(books, s)
+            state, terms, _ = view(books, s, all_)
             store(books, s, decide(state, terms, target[s], limit[s], close[s], books.prices[s]))
+
+
+@njit(cache=True)
+def delist(books, log, bar, s):
+    """After the last bar of symbol s its position is closed at its last mark, with a taker's fee, and its order is gone; the equity."""
+    state, terms, tiers = view(books, s, totals(books))
+    if state.quantity != 0.0:
+        state, fill = take(state, terms, tiers, DELISTING, -state.quantity, books.prices[s], books.prices[s])
+        log_fill(log, bar, s, fill, 0.0)
+    store(books, s, updated(without_order(state), target=0.0))
+    return account_equity(books)
 
 
 @njit(cache=True, nogil=True)
 def run_many(market, plan, span, books, leverage, equity, log):
     """As `run`, on Market and Plan of float64[n, symbols]; `rate`, `mark`, `spread` and `impact` are whole, NaN (rate: 0) where unknown.
 
-    Returns the bar before which it stopped and the number of the symbol whose values are unsound, or -1; the number of symbols where the
-    targets of a bar together exceed `leverage`.
+    Returns the bar before which it stopped and the number of the symbol whose values are unsound, or -1.
     """
     open_, high, low, close, mark, rate, spread, impact = market
     i, end = span
     symbols = open_.shape[1]
-    aims, unknown = books.states[:, 4].copy(), np.full(symbols, np.nan)
+    unknown = np.full(symbols, np.nan)
     while i < end and log.counts[0] + 4 * symbols <= log.fills.shape[0] and log.counts[1] + symbols <= log.paid.shape[0]:
         for s in range(symbols):
             if np.isnan(open_[i, s]):
                 continue
             at = close[i, s] if np.isnan(mark[i, s]) else mark[i, s]
-            if not (sound(open_[i, s], high[i, s], low[i, s], close[i, s]) and 0.0 < at < np.inf and abs(rate[i, s]) < np.inf):
+            if not (sound(open_[i, s], high[i, s], low[i, s], close[i, s]) and 0.0 < at < np.inf and abs(rate[i, s]) < 1.0):
                 return i, s
-            if not (plan.sparse and np.isnan(plan.target[i, s])):
-                if not (abs(plan.target[i, s]) <= leverage and 0.0 <= plan.limit[i, s] < np.inf):
-                    return i, s
-                aims[s] = plan.target[i, s]
-        if np.sum(np.abs(aims)) > leverage * (1.0 + 1e-9):
-            return i, symbols
+            decided = not (plan.sparse and np.isnan(plan.target[i, s]))
+            if decided and not (abs(plan.target[i, s]) <= leverage * (1.0 + TOLERATED) and 0.0 <= plan.limit[i, s] < np.inf):
+                return i, s
         open_all(books, log, i, open_[i], rate[i], mark[i - 1] if i > 0 else unknown, spread[i], impact[i])
         inside_all(books, log, i, open_[i], high[i], low[i], spread[i], impact[i])
         equity[i] = close_all(books, log, i, close[i], mark[i])

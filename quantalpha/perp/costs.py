@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,14 +20,14 @@ UNKNOWN_VOLATILITY = 0.10  # daily, of the bar imagined before the first: a viol
 
 def check(name: str, value: float, low: float, high: float, *, inclusive: bool = True) -> None:
     """Refuse a number outside [low, high) (or (low, high) when not inclusive)."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
     if not (number and value < high and (value > low or inclusive and value == low)):
         raise UsageError(f"{name}: expected a number in {'[' if inclusive else '('}{low:g}, {high:g}), found {value!r}")
 
 
 def check_count(name: str, value: int, low: int) -> None:
     """Refuse what is no whole number of at least `low`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < low:
         raise UsageError(f"{name}: expected a whole number of at least {low}, found {value!r}")
 
 

@@ -2,10 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from quantalpha.errors import DataError, UsageError
 from quantalpha.perp.account import Account, fresh, terms, tiers
 from quantalpha.perp.costs import Costs, Slippage, Stops
+
+if TYPE_CHECKING:
+    from quantalpha.perp.clock import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +36,14 @@ class FundingPayment:
 
 
 Event = Fill | FundingPayment
+TOLERATED = 1e-9  # as the clock has it, which is loaded late
 
 
 def check_target(target: float, leverage: float, where: str) -> None:
     """Refuse a target that is no number or needs more leverage than the account has."""
     if not math.isfinite(target):
         raise DataError(f"{where}: target must be a number, found {target}; 0 is flat")
-    if abs(target) > leverage:
+    if abs(target) > leverage * (1.0 + TOLERATED):
         raise UsageError(f"{where}: target {target:g} exceeds account.leverage {leverage:g}; lower the target or raise account.leverage")
 
 
@@ -53,9 +58,8 @@ class Ledger:
 
         self._clock = clock
         self._terms, self._tables = terms(account, costs, stops), tiers(account)
-        self._tiers = self._tables.pop(0)[1]
+        self._tiers = self._tables[0][1]
         self._modelled = isinstance(costs.slippage, Slippage)
-        self._slippage = (math.nan, 0.0)
         self._state = fresh(account)
 
     def open_bar(
@@ -66,29 +70,25 @@ class Ledger:
         slippage: this bar's row of `Slippage.curves`, asked for if and only if the costs have such a model.
         """
         mark = _mark(open, mark_open)
-        if not math.isfinite(funding_rate):
-            raise DataError(f"ledger at {time_ms}: funding_rate must be a number, found {funding_rate}; 0 where none is due")
-        if self._modelled != (slippage is not None):
-            raise UsageError(f"ledger at {time_ms}: a slippage model and its values for each bar come together; found {slippage}")
+        if not abs(funding_rate) < 1.0:
+            raise DataError(f"ledger at {time_ms}: funding_rate must be a fraction below 1 (0 where none is due), found {funding_rate}")
         check_prices(time_ms, open=open, mark_open=mark)
-        while self._tables and self._tables[0][0] <= time_ms:
-            self._tiers = self._tables.pop(0)[1]
-            self._state = self._clock.settle(self._state, self._terms, self._tiers)
-        self._slippage = (math.nan, 0.0) if slippage is None else (float(slippage[0]), float(slippage[1]))
+        slip = self._valid_at(time_ms, slippage)
         held = self._state.quantity
         self._state, amount = self._clock.pay_funding(self._state, self._terms, self._tiers, mark, float(funding_rate))
         events: list[Event] = []
         if held != 0.0 and funding_rate != 0.0:
             events.append(FundingPayment(int(time_ms), amount, float(funding_rate), mark, held))
-        self._state, fill = self._clock.fill_open(self._state, self._terms, self._tiers, float(open), *self._slippage)
+        self._state, fill = self._clock.fill_open(self._state, self._terms, self._tiers, float(open), *slip)
         return events + self._fills(time_ms, fill)
 
-    def inside_bar(self, time_ms: int, open: float, high: float, low: float) -> list[Event]:
+    def inside_bar(self, time_ms: int, open: float, high: float, low: float, slippage: tuple[float, float] | None = None) -> list[Event]:
         """Step 3: stops or liquidation, then take-profit and a resting limit order."""
         check_prices(time_ms, open=open, high=high, low=low)
-        self._state, *fills = self._clock.inside(
-            self._state, self._terms, self._tiers, float(open), float(high), float(low), *self._slippage
-        )
+        if not low <= open <= high:
+            raise DataError(f"ledger at {time_ms}: expected low <= open <= high, found {low}, {open}, {high}")
+        slip = self._valid_at(time_ms, slippage)
+        self._state, *fills = self._clock.inside(self._state, self._terms, self._tiers, float(open), float(high), float(low), *slip)
         return self._fills(time_ms, *fills)
 
     def close_bar(self, close: float, mark: float | None) -> float:
@@ -97,17 +97,35 @@ class Ledger:
         self._state, equity = self._clock.mark_close(self._state, self._terms, _mark(close, mark))
         return equity
 
-    def decide(self, target: float, close: float, mark: float | None, limit: float | None = None) -> float:
-        """At the bar's close: fix the order for the next open. Returns its signed quantity, 0.0 where the target is unchanged.
+    def decide(self, target: float, close: float, mark: float | None, limit: float | None = None) -> float | None:
+        """At the bar's close: fix the order for the next open. Returns its signed quantity (0.0: a new target that needs no trade), or
+        None where nothing is decided: the target stands, and an order that waits or rests goes on.
 
         target: signed leverage, position notional / equity. limit: price of a limit order; None: at market.
         """
+        before, self._state = self._state, self._decided(target, close, mark, limit)
+        return None if self._state == before else self._state.order
+
+    def foresee(self, target: float, close: float, mark: float | None, limit: float | None = None) -> float | None:
+        """What `decide` would return; changes nothing."""
+        state = self._decided(target, close, mark, limit)
+        return None if state == self._state else state.order
+
+    def _decided(self, target: float, close: float, mark: float | None, limit: float | None) -> "State":
         check_target(target, self._terms.leverage, "ledger")
         prices = {"close": close, "mark": _mark(close, mark)} | ({} if limit is None else {"limit": limit})
         check_prices("decide", **prices)
         resting = 0.0 if limit is None else float(limit)
-        self._state = self._clock.decide(self._state, self._terms, float(target), resting, float(close), _mark(close, mark))
-        return self._state.order
+        return self._clock.decide(self._state, self._terms, float(target), resting, float(close), _mark(close, mark))
+
+    def _valid_at(self, time_ms: int, slippage: tuple[float, float] | None) -> tuple[float, float]:
+        """Bring the maintenance table up to date; the slippage as the clock takes it."""
+        if self._modelled != (slippage is not None):
+            raise UsageError(f"ledger at {time_ms}: a slippage model and its values for each bar come together; found {slippage}")
+        table = in_force(self._tables, time_ms)[1]
+        if table is not self._tiers:
+            self._tiers, self._state = table, self._clock.settle(self._state, self._terms, table)
+        return (math.nan, 0.0) if slippage is None else (float(slippage[0]), float(slippage[1]))
 
     def _fills(self, time_ms, *fills) -> list[Event]:
         reasons = self._clock.REASONS
@@ -160,6 +178,11 @@ class Ledger:
             if isinstance(state[name], bool) or not isinstance(state[name], (int, float)) or not math.isfinite(state[name]):
                 raise DataError(f"ledger state: {name} must be a finite number, found {state[name]!r}")
         self._state = self._clock.State(*(float(state[name]) for name in fields))
+
+
+def in_force(tables: list[tuple], time_ms: int) -> tuple:
+    """The last of the dated tables (time first) that begins by `time_ms`; the first one also holds before its time."""
+    return next((table for table in reversed(tables) if table[0] <= time_ms), tables[0])
 
 
 def _mark(close: float, mark: float | None) -> float:

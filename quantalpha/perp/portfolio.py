@@ -9,7 +9,7 @@ import numpy as np
 from quantalpha.errors import DataError, UsageError
 from quantalpha.perp.account import Account, fresh, terms, tiers
 from quantalpha.perp.costs import Costs, Slippage, Stops
-from quantalpha.perp.ledger import Event, Fill, FundingPayment, check_prices, check_target
+from quantalpha.perp.ledger import TOLERATED, Event, Fill, FundingPayment, check_prices, check_target, in_force
 
 if TYPE_CHECKING:
     from quantalpha.perp.clock import Books, Log, State
@@ -29,7 +29,8 @@ class Portfolio:
         self.symbols, self._clock, self._leverage = tuple(symbols), clock, account.leverage
         if any(isinstance(cost.slippage, Slippage) for cost in costs_of(self.symbols, costs).values()):
             raise UsageError("portfolio: slippage models are for simulate; give a fixed slippage")
-        self._books, self._tables = books(self.symbols, account, costs, stops), tables(self.symbols, account)[1:]
+        account.check_symbols(self.symbols)
+        self._books, self._tables = books(self.symbols, account, costs, stops), tables(self.symbols, account)
         self._log, self._aims = log(4 * len(self.symbols), len(self.symbols)), np.zeros(len(self.symbols))
         self._unknown, self._spot = np.full(len(self.symbols), math.nan), [account.instrument(symbol).spot for symbol in self.symbols]
         self.equity = float(account.initial_cash)
@@ -37,9 +38,10 @@ class Portfolio:
     def open_bar(self, time_ms: int, open: Prices, mark_open: Prices, funding_rate: Prices) -> list[tuple[str, Event]]:
         """Steps 1 and 2; `mark_open` may lack symbols (the open), `funding_rate` too (none is due)."""
         for symbol, price in open.items():
-            check_prices(time_ms, **{f"open of {symbol}": price})
-        while self._tables and self._tables[0][0] <= time_ms:
-            self._books.rates[:], self._books.amounts[:] = self._tables.pop(0)[1:]
+            check_prices(time_ms, **{f"open of {symbol}": price, f"mark_open of {symbol}": mark_open.get(symbol, price)})
+            if not abs(funding_rate.get(symbol, 0.0)) < 1.0:
+                raise DataError(f"ledger at {time_ms}: funding_rate of {symbol} must be a fraction below 1, found {funding_rate[symbol]}")
+        self._books.rates[:], self._books.amounts[:] = in_force(self._tables, time_ms)[1:]
         self._log.counts[:] = 0
         rates = np.where(self._spot, 0.0, np.nan_to_num(self._row(funding_rate), nan=0.0))
         self._clock.open_all(self._books, self._log, 0, self._row(open), rates, self._row(mark_open), self._unknown, self._unknown)
@@ -66,14 +68,12 @@ class Portfolio:
         """Fix the orders for the next open; signed quantities by symbol, 0.0 where nothing is ordered."""
         for symbol, value in target.items():
             check_target(value, self._leverage, f"portfolio: {symbol}")
-            if value < 0.0 and symbol in self.symbols and self._spot[self.symbols.index(symbol)]:
-                raise UsageError(f"portfolio: {symbol} is a spot instrument and cannot be sold short; found target {value:g}")
+        check_prices("decide", **{f"limit of {symbol}": price for symbol, price in (limit or {}).items()})
         wanted = self._row(target)
         aims = np.where(np.isnan(wanted), self._aims, wanted)
-        if np.abs(aims).sum() > self._leverage * (1.0 + 1e-9):
-            raise UsageError(f"portfolio: targets together need leverage {np.abs(aims).sum():g}, account.leverage is {self._leverage:g}")
+        check_together(aims, self._spot, self._leverage, "portfolio")
         self._aims = aims
-        limits = np.nan_to_num(self._row({} if limit is None else limit), nan=0.0)
+        limits = np.nan_to_num(self._row(limit or {}), nan=0.0)
         self._clock.decide_all(self._books, wanted, limits, self._row(close))
         return {symbol: self.state(symbol).order for symbol in self.symbols}
 
@@ -94,10 +94,21 @@ class Portfolio:
         return payments + [(self.symbols[int(row[8])], Fill(int(time_ms), *row[2:6].tolist(), reasons[int(row[1])])) for row in fills]
 
 
+def check_together(aims: np.ndarray, spot: Sequence[bool], leverage: float, where: str) -> None:
+    """Refuse targets in force (one a symbol) that need more leverage than the account has, and coins sold short or bought on credit."""
+    needed, coins = float(np.abs(aims).sum()), aims[np.asarray(spot, dtype=bool)]
+    if needed > leverage * (1.0 + TOLERATED):
+        raise UsageError(f"{where}: targets together need leverage {needed:g}, account.leverage is {leverage:g}; lower them or raise it")
+    if (coins < 0.0).any() or coins.sum() > 1.0 + TOLERATED:
+        raise UsageError(f"{where}: targets of spot instruments must be at least 0 and together at most 1, found {coins.tolist()}")
+
+
 def costs_of(symbols: Sequence[str], costs: Costs | Mapping[str, Costs]) -> dict[str, Costs]:
     """By symbol."""
     if isinstance(costs, Costs):
         return dict.fromkeys(symbols, costs)
+    if not isinstance(costs, Mapping):
+        raise UsageError(f"costs: expected Costs, or a mapping of them by symbol, found {type(costs).__name__}")
     missing = [symbol for symbol in symbols if symbol not in costs]
     if missing:
         raise UsageError(f"costs: expected one for each symbol, found none for {', '.join(missing)}")
@@ -112,7 +123,8 @@ def books(symbols: Sequence[str], account: Account, costs: Costs | Mapping[str, 
     fixed = np.array([terms(account, by_symbol[symbol], stops, symbol) for symbol in symbols], dtype=float)
     states = np.array([start] * len(symbols), dtype=float)
     ((_, rates, amounts), *_) = tables(symbols, account)
-    return clock.Books(np.array([float(account.initial_cash)]), states, fixed, rates.copy(), amounts.copy(), np.zeros(len(symbols)))
+    cash, (prices, lent) = np.array([float(account.initial_cash)]), np.zeros((2, len(symbols)))
+    return clock.Books(cash, states, fixed, rates.copy(), amounts.copy(), prices, lent)
 
 
 def tables(symbols: Sequence[str], account: Account) -> list[tuple[int, np.ndarray, np.ndarray]]:

@@ -16,17 +16,18 @@ ON_GRID = Decimal("1e-6")  # of a step: float64 noise of a rounded value, far be
 
 @dataclass(frozen=True)
 class Instrument:
-    """One contract (or coin) of an account; sizes 0 where the venue has no such step."""
+    """One contract (or coin) of an account, where it differs from what the account says; None: as the account."""
 
-    lot: float = 0.0  # step of quantity, base currency
-    tick: float = 0.0  # step of price
-    min_notional: float = 0.0  # quote currency
-    brackets: "tuple[Bracket, ...] | None" = None  # maintenance margin, dated or not; None: the account's
+    lot: float | None = None  # step of quantity, base currency; 0: any quantity
+    tick: float | None = None  # step of price; 0: any price
+    min_notional: float | None = None  # quote currency
+    brackets: "tuple[Bracket, ...] | None" = None  # maintenance margin, dated or not
     spot: bool = False  # a coin held in full: no funding, no maintenance, long only
 
     def __post_init__(self):
         for name in ("lot", "tick", "min_notional"):
-            check(f"instrument.{name}", getattr(self, name), 0.0, math.inf)
+            if getattr(self, name) is not None:
+                check(f"instrument.{name}", getattr(self, name), 0.0, math.inf)
         if not isinstance(self.spot, bool):
             raise UsageError(f"instrument.spot: expected True or False, found {self.spot!r}")
 

@@ -8,36 +8,42 @@ from quantalpha.runner.risk import AccountView
 
 
 class PaperBroker:
-    """One account in one perpetual. `ledger` judges, `draft` is its copy on which an order is sized before risk has seen it."""
+    """One account in one perpetual."""
 
     def __init__(self, account: perp.Account, costs: perp.Costs, stops: perp.Stops | None = None):
-        self.ledger, self.draft = (perp.Ledger(account, costs, stops) for _ in range(2))
+        self.ledger = perp.Ledger(account, costs, stops)
         self._close: MarketCloseEvent | None = None
-        self._mark: float | None = None  # at the close of the previous bar, warm-up included
-        self._order: ValidatedOrderEvent | None = None
+        self._mark: float | None = None  # at the close of the previous bar that was traded
+        self._order: str | None = None  # name of the order that waits for its fill
 
     def account(self) -> AccountView:
         return AccountView(self.ledger.equity, self.ledger.quantity)
 
     def opened(self, bar: MarketOpenEvent) -> Iterable[Event]:
-        happened = self.ledger.open_bar(bar.bar, bar.open, self._mark, bar.funding_rate)
-        name, self._order = None if self._order is None else self._order.client_id, None
-        return [_event(bar, what, name) for what in happened]
+        return self._named(bar, self.ledger.open_bar(bar.bar, bar.open, self._mark, bar.funding_rate))
 
     def closed(self, bar: MarketCloseEvent) -> Iterable[Event]:
         happened = self.ledger.inside_bar(bar.bar, bar.open, bar.high, bar.low)
         equity = self.ledger.close_bar(bar.close, bar.mark)
         self._close, self._mark = bar, bar.mark
         values = {"equity": equity, "cash": self.ledger.cash, "quantity": self.ledger.quantity, "price": bar.close}
-        return [*(_event(bar, what, None) for what in happened), EquityEvent(**_stamp(bar), **values)]
+        return [*self._named(bar, happened), EquityEvent(**_stamp(bar), **values)]
 
-    def order_quantity(self, target: float) -> float:
-        self.draft.restore(self.ledger.state())
-        return self.draft.decide(target, self._close.close, self._close.mark)
+    def order_quantity(self, target: float) -> float | None:
+        return self.ledger.foresee(target, self._close.close, self._close.mark)
 
     def submit(self, order: ValidatedOrderEvent) -> None:
-        self._order = order
+        self._order = order.client_id
         self.ledger.decide(order.target, self._close.close, self._close.mark)
+
+    def _named(self, bar: MarketOpenEvent | MarketCloseEvent, happened: Iterable[perp.Event]) -> list[Event]:
+        """The fill of the order carries its name; funding, stops and liquidations have none."""
+        events = []
+        for what in happened:
+            ordered = isinstance(what, perp.Fill) and what.reason in ("order", "limit")
+            events.append(_event(bar, what, self._order if ordered else None))
+            self._order = None if ordered else self._order
+        return events
 
 
 def _event(bar: MarketOpenEvent | MarketCloseEvent, what: perp.Event, client_id: str | None) -> Event:

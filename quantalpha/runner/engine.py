@@ -50,8 +50,9 @@ class Broker(Protocol):
 
     def closed(self, bar: MarketCloseEvent) -> Iterable[Event]: ...
 
-    def order_quantity(self, target: float) -> float:
-        """Signed quantity that would bring the position to `target` x equity, at the last close; changes nothing."""
+    def order_quantity(self, target: float) -> float | None:
+        """Signed quantity that would bring the position to `target` x equity, at the last close; None: nothing is to be decided, since
+        the target stands or lies within the account's rebalance band. Changes nothing."""
 
     def submit(self, order: ValidatedOrderEvent) -> None:
         """Takes the order for the next open and holds its target; a quantity of 0 is a new target with nothing to trade."""
@@ -144,10 +145,11 @@ class Engine:
         return [*happened, SignalEvent(**self._stamp(event), bar=event.bar, edge=edge, previous=self.target, target=target)]
 
     def _order(self, event: SignalEvent) -> Iterable[Event]:
-        if event.target == self.target:
+        quantity, price = self.broker.order_quantity(event.target), self.last["MarketClose"].close
+        if quantity is None:
+            self.target = event.target
             return []
         name = client_id(self.strategy.bundle_id, event.symbol, event.event_time, 0)
-        quantity, price = self.broker.order_quantity(event.target), self.last["MarketClose"].close
         return [OrderEvent(**self._stamp(event), bar=event.bar, client_id=name, quantity=quantity, target=event.target, price=price)]
 
     def _judge(self, event: OrderEvent) -> Iterable[Event]:

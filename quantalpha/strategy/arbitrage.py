@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from quantalpha.errors import UsageError
-from quantalpha.strategy.parts import annual_carry, check_that, check_whole, latch, sides
+from quantalpha.strategy.parts import annual_carry, check_that, check_whole, latch, moving, sides
 
 
 def funding_arbitrage(
@@ -83,7 +83,7 @@ def basis_arbitrage(
     carry = annual_carry(one, holding) - annual_carry(other, holding)
     edge = gap - gap.rolling(window).mean() + carry * holding / 365
     deviation = gap.rolling(window).std()
-    score, edge = (edge / deviation.where(deviation > 0)).to_numpy(), edge.to_numpy()
+    score, edge = (edge / moving(deviation)).to_numpy(), edge.to_numpy()
     long = latch((score <= -enter) & (edge < -round_trip), ~(score < -exit))
     short = latch((score >= enter) & (edge > round_trip), ~(score > exit))
     target = sides(long, short, gap.index) * weight

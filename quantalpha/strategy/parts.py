@@ -6,6 +6,8 @@ import pandas as pd
 
 from quantalpha.errors import DataError, UsageError
 
+STILL = 1e-7  # pandas' running sums leave up to 3e-8 on a price that has stopped; a quiet minute of Bitcoin has 1e-5
+
 
 def latch(on: np.ndarray, off: np.ndarray) -> np.ndarray:
     """bool[n]: true from a row where `on` until the next row where `off`; false before the first. `on` wins where both are true."""
@@ -29,8 +31,12 @@ def fade(score: pd.Series, enter: float, exit: float) -> pd.Series:
 def z_score(values: pd.Series, window: int) -> pd.Series:
     """(value - mean) / sample standard deviation of the last `window` rows, this one included; NaN before and where nothing moves."""
     trailing = values.rolling(window)
-    deviation = trailing.std()
-    return (values - trailing.mean()) / deviation.where(deviation > 0)
+    return (values - trailing.mean()) / moving(trailing.std())
+
+
+def moving(deviation: pd.Series) -> pd.Series:
+    """A deviation of log prices (or of what is made of them) where it is more than a running sum's rounding, else NaN."""
+    return deviation.where(deviation > STILL)
 
 
 def annual_carry(bars: pd.DataFrame, days: float) -> pd.Series:

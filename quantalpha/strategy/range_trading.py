@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from quantalpha.strategy.parts import check_that, check_whole, latch, sides
+from quantalpha.strategy.parts import check_that, check_whole, latch, moving, sides
 
 MIDDLE = 0.5
 
@@ -36,4 +36,4 @@ def range_trading(bars: pd.DataFrame, window: int = 20, edge: float = 0.1, calm:
 def _efficiency(log_close: pd.Series, window: int) -> pd.Series:
     """In [0, 1]; NaN for the first `window` bars and where nothing moved."""
     way = log_close.diff().abs().rolling(window).sum()
-    return (log_close - log_close.shift(window)).abs() / way.where(way > 0)
+    return (log_close - log_close.shift(window)).abs() / moving(way)

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from quantalpha.strategy.parts import check_that, check_whole, fade
+from quantalpha.strategy.parts import check_that, check_whole, fade, moving
 
 
 def scalping(
@@ -13,9 +13,9 @@ def scalping(
 
     With v the sample standard deviation of the last `volatility_window` one-bar log returns and s = (log return over `window` bars) /
     (v sqrt(window)): target -1 from s >= enter until s <= exit, +1 the other way round, else 0. The order into a position rests at
-    close * exp(-target * offset * v), that is `offset` one-bar deviations better than the close; the way out has no limit (NaN, a market
-    order), for an exit that may not fill is no exit. A target is a wish: whether it was filled is the simulator's to say, and
-    `Account.limit_bars` ends the wait. Flat for the first `volatility_window` bars.
+    close * exp(-target * offset * v), that is `offset` one-bar deviations better than the close; the way out, a flip included, has no limit
+    (NaN, a market order), for an exit that may not fill is no exit. A target is a wish: whether it was filled is the simulator's to say,
+    and `Account.limit_bars` ends the wait. Flat for the first `volatility_window` bars.
 
     Wants jumps that are taken back: liquidity consumed, forced orders. Killed by news, by taker fees, and by adverse selection, which the
     simulator shows only in part: it fills a resting order only where the price trades through it, but knows nothing of the queue.
@@ -27,7 +27,8 @@ def scalping(
     check_that(0 <= offset < np.inf, "scalping", "offset of at least 0 deviations", offset)
     price = np.log(bars["close"])
     volatility = price.diff().rolling(volatility_window).std()
-    move = (price - price.shift(window)) / (volatility.where(volatility > 0) * np.sqrt(window))
+    move = (price - price.shift(window)) / (moving(volatility) * np.sqrt(window))
     target = fade(move, enter, exit)
-    limit = (bars["close"] * np.exp(-target * offset * volatility)).where(target != 0)
+    entering = (target != 0) & (target * target.shift(fill_value=0.0) >= 0)
+    limit = (bars["close"] * np.exp(-target * offset * volatility)).where(entering)
     return pd.DataFrame({"target": target, "limit": limit})

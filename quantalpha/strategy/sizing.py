@@ -8,7 +8,7 @@ Spans are in days of 24 hours, whatever the bar; a year has 365. Sizes change wi
 import numpy as np
 import pandas as pd
 
-from quantalpha.strategy.parts import check_that, covered
+from quantalpha.strategy.parts import STILL, check_that, covered
 
 YEAR = pd.Timedelta(days=365)
 
@@ -59,8 +59,8 @@ def kelly(
     earned = target.shift() * close.pct_change() - cost * target.diff().abs().shift()
     trailing = earned.fillna(0.0).rolling(pd.Timedelta(days=window))
     mean, variance = trailing.mean(), trailing.var()
-    full = mean.clip(lower=0.0) / variance.where(variance > 0)
-    squared_t = mean**2 * trailing.count() / variance.where(variance > 0)
+    full = mean.clip(lower=0.0) / variance.where(variance > STILL**2)
+    squared_t = mean**2 * trailing.count() / variance.where(variance > STILL**2)
     leverage = fraction * full * squared_t / (1 + squared_t)
     return _sized(target, leverage.where(covered(target.index, window)), cap)
 

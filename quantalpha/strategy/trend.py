@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from quantalpha.errors import UsageError
-from quantalpha.strategy.parts import check_that, check_whole, latch, sides
+from quantalpha.strategy.parts import check_that, check_whole, latch, moving, sides
 
 SPEEDS = (1, 2, 4)
 PRICE_WINDOW, SIGNAL_WINDOW = 8, 32  # in units of `fast`: with fast = 8 about the paper's quarter (63) and year (252) of trading days
@@ -40,14 +40,13 @@ def trend(bars: pd.DataFrame, fast: int = 8, ratio: float = 3.0) -> pd.Series:
     check_whole("trend", 1, fast=fast)
     check_that(1 < ratio < np.inf, "trend", "ratio of slow to fast above 1", ratio)
     price = np.log(bars["close"])
-    spread = price.rolling(PRICE_WINDOW * fast).std()
-    spread = spread.where(spread > 0)
+    spread = moving(price.rolling(PRICE_WINDOW * fast).std())
     total = 0.0
     for speed in SPEEDS:
         gap = price.ewm(alpha=1 / (speed * fast)).mean() - price.ewm(alpha=1 / (speed * ratio * fast)).mean()
         signal = gap / spread
         usual = signal.rolling(SIGNAL_WINDOW * fast).std()
-        z = signal / usual.where(usual > 0)
+        z = signal / moving(usual)
         total += z * np.exp(-(z**2) / 4)
     return (total / (LARGEST_RESPONSE * len(SPEEDS))).fillna(0.0).rename("target")
 

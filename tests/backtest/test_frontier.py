@@ -96,6 +96,13 @@ def test_half_sharpe_size_by_hand():
     assert math.isnan(half_sharpe_size(curve.assign(sharpe_ratio=[-2.0, -1.0, -1.5])))
 
 
+def test_fees_and_slippage_are_stressed_apart(trend):
+    """Neither factor may push the other cost out of what Costs allows."""
+    dear = {"account": ACCOUNT, "costs": Costs(0.0, 0.04, 0.04, 0.0), "delays": (0,)}
+    assert len(cost_frontier(*trend, **dear, fees=(0.0, 2.0), slippages=(1.0,))) == 2
+    assert len(cost_frontier(*trend, **dear, fees=(1.0,), slippages=(0.0, 2.0))) == 2
+
+
 def test_unfit_grids_are_refused(trend):
     for grid in ({"fees": []}, {"slippages": (1.0, 1.0)}, {"fees": (-1.0,)}):
         with pytest.raises(UsageError):

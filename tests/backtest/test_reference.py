@@ -8,13 +8,14 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from reference import Reference
-from tapes import path, tape, with_limits
+from tapes import OHLCV, path, tape, with_limits
+from terms import costs, rules, stops
 
 from quantalpha.backtest import simulate
 from quantalpha.perp import Account, Costs, Instrument, Slippage, Stops
 from quantalpha.schema import from_epoch_ms
 
-REASONS = {"order", "limit", "stop_loss", "trailing_stop", "take_profit", "time_stop", "liquidation"}
+REASONS = {"order", "limit", "stop_loss", "trailing_stop", "take_profit", "time_stop", "liquidation", "delisting"}
 FILL = ["quantity", "price", "fee", "realised", "reason", "position", "slippage"]
 PAYMENT = ["amount", "rate", "mark", "quantity"]
 CASH = 10_000.0
@@ -43,39 +44,15 @@ def agree(bars, target, **terms):
             np.testing.assert_allclose(ours[name], theirs[name].astype(float), rtol=1e-9, atol=1e-9 * CASH, err_msg=name)
 
     fills = [table[(table["quantity"] * table["price"]).abs() > DUST] for table in (found(result.fills), wanted(expected.fills, FILL))]
+    stops = terms["stops"] or Stops()
+    if stops.stop_loss == stops.trailing_stop:  # one level but for the last bit of an average entry; the golden cases have the tie
+        fills = [table.replace({"reason": {"trailing_stop": "stop_loss"}}) for table in fills]
     same(*fills, ["bar", "symbol", "reason"], ["quantity", "price", "fee", "realised", "position", "slippage"])
     same(found(result.funding), wanted(expected.payments, PAYMENT), ["bar", "symbol"], PAYMENT)
     np.testing.assert_allclose(result.equity, expected.equity, rtol=1e-9, atol=1e-9 * CASH)
     return result
 
 
-costs = st.builds(
-    Costs,
-    maker=st.sampled_from([-0.0001, 0.0002]),
-    taker=st.just(0.0005),
-    slippage=st.sampled_from([0.0, 0.0003, 0.01, Slippage(0.0002, 0.5, 500.0, window=20)]),
-    liquidation=st.sampled_from([0.0, 0.0125]),
-    delay=st.sampled_from([0, 0, 1, 3]),
-)
-stops = st.builds(
-    Stops,
-    stop_loss=st.sampled_from([None, 0.01, 0.05, 0.2]),
-    take_profit=st.sampled_from([None, 0.015, 0.05, 0.3]),
-    trailing_stop=st.sampled_from([None, 0.01, 0.05, 0.1]),
-    max_bars=st.sampled_from([None, None, 1, 5]),
-)
-rules = {
-    "margin_mode": st.sampled_from(["cross", "isolated"]),
-    "lot": st.sampled_from([0.0, 0.001, 0.25, 1.0]),
-    "min_notional": st.sampled_from([0.0, 0.0, 2000.0]),
-    "tick": st.sampled_from([0.0, 0.25, 0.3]),
-    "rebalance_band": st.sampled_from([None, None, 0.05, 0.3]),
-    "limit_bars": st.sampled_from([None, 1, 3]),
-    "brackets": st.sampled_from([
-        None, ((0.0, 0.004), (50_000.0, 0.01)),
-        ((pd.Timestamp("1969-01-01", tz="UTC"), ((0.0, 0.02),)), (pd.Timestamp("1970-01-03", tz="UTC"), ((0.0, 0.004), (30_000.0, 0.05)))),
-    ]),
-}  # fmt: skip
 markets = {
     "seed": st.integers(0, 2**32 - 1),
     "volatility": st.sampled_from([0.002, 0.02, 0.08]),
@@ -84,7 +61,6 @@ markets = {
     "columns": st.sampled_from([[], ["funding_rate"], ["mark"], ["funding_rate", "mark"]]),
     "limited": st.booleans(),
 }
-OHLCV = ["open", "high", "low", "close", "volume"]
 
 
 def one_symbol(*, seed, volatility, grid, funding, columns, limited, leverage, n=150):
@@ -108,15 +84,19 @@ def test_one_symbol(market, leverage, terms, costs, stops):
 
 
 def several_symbols(*, seed, volatility, grid, funding, columns, limited, leverage, symbols, missing, spot, n=100):
-    """Bars and targets by symbol, whose |targets| never exceed the leverage together; the last symbol is a coin where `spot`."""
-    rng, bars, targets = np.random.default_rng(seed), {}, {}
-    for k, symbol in enumerate("ABC"[:symbols]):
-        coin = spot and k == symbols - 1
-        frame = tape(rng, n, volatility / (k + 1), grid=grid, funding=funding, missing=missing)
+    """Bars and targets by symbol, whose |targets| never exceed the leverage together; the last symbol is a coin where `spot`.
+
+    Where bars are missing some symbols end early, and targets are said in the gaps too.
+    """
+    rng, targets = np.random.default_rng(seed), {}
+    frames = {s: tape(rng, n, volatility / (k + 1), grid=grid, funding=funding, missing=missing) for k, s in enumerate("ABC"[:symbols])}
+    bars = {s: frame.iloc[: rng.choice([n, n // 2]) if missing else n][OHLCV + columns] for s, frame in frames.items()}
+    index = pd.DatetimeIndex(sorted(set().union(*(table.index for table in bars.values()))))
+    for k, symbol in enumerate(bars):
+        coin, frame = spot and k == symbols - 1, frames[symbol].reindex(index).ffill().bfill()
         size = min(rng.choice([0.3, 1.0, leverage]), 0.99 * leverage / symbols, 0.5 if coin else np.inf)
-        target = path(rng, frame.index, size * np.array([0.0, 1.0, 0.5, 0.3] if coin else [0.0, 1.0, -1.0, 0.5, -0.3]))
+        target = path(rng, index, size * np.array([0.0, 1.0, 0.5, 0.3] if coin else [0.0, 1.0, -1.0, 0.5, -0.3]))
         targets[symbol] = with_limits(rng, target, frame, volatility, grid=grid) if limited else target
-        bars[symbol] = frame[OHLCV + columns]
     return bars, targets
 
 
@@ -153,7 +133,7 @@ def test_the_tapes_bring_every_kind_of_fill():
         together += (several.liquidations.groupby("time")["symbol"].nunique() > 1).sum()
         twice += one.fills["time"].duplicated().sum()
         assert (one.fills["quantity"] > 0).any() and (one.fills["quantity"] < 0).any()
-    assert set(seen) == REASONS and min(seen.values()) > 50, seen
+    assert set(seen) == REASONS and seen.pop("delisting") > 20 and min(seen.values()) > 50, seen
     assert together >= 3 and twice > 20, (together, twice)
 
 

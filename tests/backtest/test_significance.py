@@ -84,6 +84,14 @@ def test_a_target_sized_in_every_bar_does_not_look_clever_for_being_cheap():
     assert fees[1] == pytest.approx(fees[0], rel=0.2)
 
 
+def test_rows_said_once_are_bars_held():
+    bars = tape(400)
+    target = holdings(bars.index)
+    changes = target[target.diff() != 0.0]
+    one, same = (random_entry(bars, path, runs=10, **MONEY) for path in (target, changes))
+    assert one.luck.tolist() == same.luck.tolist() and one.observed == same.observed
+
+
 def test_unfit_choices_are_refused():
     bars = tape(50)
     target = holdings(bars.index)

@@ -112,6 +112,13 @@ def in_time():
         page.fill(order, rounded, "limit", why=f"{limit} in steps of 0.25")
         yield page.case()
 
+    page = Page("nobody buys below the first tick", account={"tick": 0.25})
+    page.bar(1, 1, 1, 1, target=1, limit=0.2)
+    page.say("0.2 in steps of 0.25 is 0: no order is sent, least of all one at market")
+    page.bar(1, 1, 0.1, 0.5, target=1)
+    page.bar(0.2, 0.2, 0.1, 0.1, target=1)
+    yield page.case()
+
 
 def on_a_position():
     def held(name, target=1, **terms):

@@ -122,6 +122,19 @@ def eaten_margin():
         page.say("200 paid, 800 in the wallet, 500 behind the position")
         yield page.case() | {"liquidation_prices": [[1, plain(price)], [2, plain(price)]]}
 
+        page, order = position("funding drives the wallet below zero, the profit holds the position until it is gone", side, 100,
+                               mode="isolated", leverage=100, rows=[[0, 0.001]], columns=("funding_rate",))  # fmt: skip
+        better = 100 + side * 10
+        page.bar(*FLAT, 0, target=side * 100)
+        page.fill(order, 100)
+        page.bar(better, better, better, better, side * 0.02, target=side * 100)
+        price = liquidation(page, order, 100, page.cash, [[0, 0.001]], [0])
+        page.say("the margin is what the wallet has, and it has less than nothing")
+        worst = 100 + side * 0.5
+        page.bar(better, max(better, worst), min(better, worst), worst, 0, target=side * 100)
+        page.fill(-order, price, "liquidation")
+        yield page.case() | {"liquidation_prices": [[2, plain(price)]]}
+
         page, order = position("the fee of the entry is margin no more", side, 5, rows=[[0, 0.1]], costs={"taker": 0.001})
         page.bar(*FLAT, target=side * 5)
         page.fill(order, 100)

@@ -280,6 +280,16 @@ def bands():
         page.fill(back, end)
         yield page.case()
 
+    page = page_of("a target said once is rebalanced at every close")
+    page.bar(*FLAT, target=0.5)
+    entry = page.size(0.5)
+    page.bar(100, 200, 100, 200)
+    page.fill(entry, 100)
+    back = page.size(0.5)
+    page.bar(200, 200, 200, 200)
+    page.fill(back, 200)
+    yield page.case()
+
     page = page_of("drift within the band is left alone")
     page.bar(*FLAT, target=0.5)
     entry = page.size(0.5)

@@ -5,7 +5,7 @@ The page knows only the bookkeeping, by these formulas:
     size of an order = target * equity / close - position, at the deciding close (equity at the mark)
     realised         = quantity closed * (price - entry), entry = average price of what was bought (or sold short)
     fee              = rate * |quantity| * price: taker for orders, stops and time stops, maker for limits and take-profits
-    funding          = - position * mark of the bar before * rate (a bar's open where no mark is known), paid before the open; never on a coin
+    funding          = - position * mark of the bar before * rate, paid before the open (no mark: at the open); none on a coin
     cash             = 1000 + realised - fees + funding
     equity           = cash + position * (mark - entry), at least 0
 

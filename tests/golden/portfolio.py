@@ -83,6 +83,28 @@ def missing_bars():
     page.fill(-b, 46, "stop_loss", symbol=B, why="its next bar opens beyond 47.5")
     yield page.case()
 
+    page, a, _ = two("a target said in a gap is decided at the symbol's next close", 1, 0)
+    page.bar(FLAT, None, **keep(page, 1, 1))
+    page.fill(a, 100, symbol=A)
+    page.bar(flat(104), HALF, **keep(page, 1, None))
+    b = page.size(1, B)
+    page.bar(flat(104), flat(51), **keep(page, 1, None))
+    page.fill(b, 51, symbol=B)
+    yield page.case()
+
+    page = Page(
+        "delisted after its last bar, at its last mark", symbols=[A, B], costs={"taker": 0.001, "slippage": 0.01}, columns=("mark",)
+    )
+    page.bar((*FLAT, 100), (*HALF, 50), target={A: 0.5, B: 0.5})
+    a, b = page.size(0.5, A), page.size(0.5, B)
+    page.bar((*FLAT, 100), (50, 52, 50, 52, 51), target={A: 0.5, B: 0.25})
+    page.fill(a, 101, symbol=A)
+    page.fill(b, 50.5, symbol=B)
+    page.fill(-b, 51, "delisting", symbol=B, why="no slippage; what was decided at this close is gone")
+    page.bar((*flat(103), 103), None, target={A: 0.5, B: 0.5})
+    page.bar((*flat(104), 104), None, target={A: 0.5, B: None})
+    yield page.case()
+
 
 def cross_margin():
     """Rate 0.1 everywhere. A's level: cash + B's profit at its open + a * (P - E) = 0.1 * |a| * P + 0.1 * |b| * B's open."""
@@ -162,8 +184,8 @@ def isolated_margin():
 def coins():
     """B is the coin itself, A its perpetual, both at 100."""
 
-    def opened(name, perpetual, coin, **terms):
-        account = {"leverage": 5, "brackets": [[0, 0.1]], "instruments": {B: {"spot": True}}}
+    def opened(name, perpetual, coin, mode="cross", **terms):
+        account = {"leverage": 5, "margin_mode": mode, "brackets": [[0, 0.1]], "instruments": {B: {"spot": True}}}
         page = Page(name, account=account, symbols=[A, B], columns=("funding_rate",), **terms)
         targets = {"target": {A: perpetual, B: coin}}
         page.bar((*FLAT, 0), (*FLAT, 0), **targets)
@@ -200,6 +222,26 @@ def coins():
     page.bar((90, 90, 70, 75, 0), (*flat(75), 0), **targets)
     page.fill(-a, price, "liquidation", symbol=A)
     page.bar((*flat(75), 0), (*flat(1), 0), **targets)
+    yield page.case()
+
+    page, a, b, targets = opened("a coin's money is set aside before an isolated margin", 2, 0.5, mode="isolated")
+    page.bar((*FLAT, 0.4), (*FLAT, 0), target={A: 2, B: 0})
+    page.say("of the 200 left all stand behind the coin, nothing behind the perpetual: 0 + 20 * (100 - 100) <= 0.1 * 2000")
+    page.fill(-a, 100, "liquidation", symbol=A)
+    page.bar((*FLAT, 0), (*flat(70), 0), target={A: 2, B: 0})
+    page.fill(-b, 70, symbol=B)
+    yield page.case()
+
+    account = {"leverage": 5, "brackets": [[0, 0.1]], "instruments": {B: {"spot": True}}}
+    page = Page("with less than nothing no coin is bought, nor sold short", account=account, symbols=[A, B], columns=("mark",))
+    page.bar((*FLAT, 100), (*FLAT, 100), target={A: -2, B: 0})
+    short = page.size(-2, A)
+    page.bar((*FLAT, 200), (*FLAT, 100), target={A: -2, B: 0.5})
+    page.fill(short, 100, symbol=A)
+    page.say(
+        "at its mark of 200 the short has lost 2000 of 1000: the equity is 0, so is the coin's order; at the close of 100 it is covered"
+    )
+    page.bar((*FLAT, 100), (*FLAT, 100), target={A: -2, B: 0.5})
     yield page.case()
 
 

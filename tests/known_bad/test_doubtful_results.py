@@ -10,6 +10,7 @@ from quantalpha.errors import DataError
 from quantalpha.perp import Costs, Stops
 
 N = 3 * 8760  # three years of hours
+FUNDING = np.where(np.arange(N) % 8 == 0, 1e-6, 0.0)  # hardly any
 DRIFT = 0.0004  # of a bar, the position's way: an honest edge beside a deviation of 0.005
 
 
@@ -23,7 +24,7 @@ def holdings(n=N, longest=24):
 def market(target, drift=DRIFT, seed=3):
     """Bars that move the position's way, `drift` a bar (one number or one a bar), from the bar after the decision on."""
     held = np.append(0.0, target[:-1])
-    return tape(len(target), seed=seed, drift=np.broadcast_to(drift, len(target)) * held, scale=0.005)
+    return tape(len(target), seed=seed, drift=np.broadcast_to(drift, len(target)) * held, scale=0.005, funding_rate=FUNDING[: len(target)])
 
 
 def begins(target):
@@ -118,6 +119,12 @@ def test_no_costs(sound):
     assert codes(run(market(target, DRIFT / 2), target, costs=Costs(0.0, 0.0, 0.0, 0.0))) == {"free_trading"}
 
 
+def test_a_perpetual_without_funding(sound):
+    target = holdings()
+    assert codes(run(market(target).drop(columns="funding_rate"), target)) == {"no_funding"}
+    assert "no_funding" not in codes(run(tape(40), [1.0] * 30 + [0.0] * 10))  # not held for long enough to tell
+
+
 def test_costs_that_take_all_and_costs_that_would():
     target = holdings()
     bars = market(target)
@@ -139,7 +146,7 @@ def test_a_liquidation():
 def test_a_hold_in_disguise():
     """Out of the market for one bar in fifty."""
     target = (np.arange(N) % 50 > 0).astype(float)
-    bars = tape(N, drift=0.0001, scale=0.005, seed=2)
+    bars = tape(N, drift=0.0001, scale=0.005, seed=2, funding_rate=FUNDING)
     assert codes(run(bars, target)) == {"one_sided"}
     assert "one_sided" in codes(run(tape(N, drift=-0.0001, scale=0.005, seed=2), -target))
 

@@ -14,7 +14,7 @@ from quantalpha.perp import Account, Costs, Stops
 from quantalpha.runner import feed, recorded, run_replay
 from quantalpha.runner.broker_paper import PaperBroker
 from quantalpha.runner.engine import Engine, Strategy
-from quantalpha.runner.events import EquityEvent, FillEvent, FundingEvent
+from quantalpha.runner.events import EquityEvent, FillEvent, FundingEvent, OrderEvent
 from quantalpha.runner.risk import standard
 from quantalpha.strategy.policy import edge
 
@@ -107,12 +107,21 @@ class Script:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.floats(0.002, 0.2), st.sampled_from([None, 0.005, 0.05]), st.sampled_from(["cross", "isolated"]))
-def test_any_targets_on_any_tape(seed, wildness, stop, margin_mode):
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    wildness=st.floats(0.002, 0.2),
+    stop=st.sampled_from([None, 0.005, 0.05]),
+    margin_mode=st.sampled_from(["cross", "isolated"]),
+    band=st.sampled_from([None, 0.05, 0.6]),
+    delay=st.sampled_from([0, 2]),
+    max_bars=st.sampled_from([None, 3]),
+)
+def test_any_targets_on_any_tape(seed, wildness, stop, margin_mode, band, delay, max_bars):
     rng = np.random.default_rng(seed)
     bars = wild_bars(rng, 40, wildness)
-    targets = rng.choice([-10.0, -1.0, 0.0, 0.5, 10.0], len(bars))
-    account, costs, stops = Account(1000.0, 10.0, margin_mode, lot=0.001), Costs(0.0002, 0.0005, 0.0001, 0.0125), Stops(stop, stop)
+    targets = np.repeat(rng.choice([-9.9, -1.0, 0.0, 0.5, 0.52, 9.9], len(bars)), rng.integers(1, 5, len(bars)))[: len(bars)]
+    account = Account(1000.0, 10.0, margin_mode, lot=0.001, rebalance_band=band)
+    costs, stops = Costs(0.0002, 0.0005, 0.0001, 0.0125, delay=delay), Stops(stop, stop, stop, max_bars)
     result = simulate(bars, pd.Series(targets, index=bars.index), account=account, costs=costs, stops=stops)
     events = []
     engine = Engine(Strategy("test", "BTCUSDT", Script(targets)), PaperBroker(account, costs, stops), standard(10.0), events, lambda: 0)
@@ -122,6 +131,10 @@ def test_any_targets_on_any_tape(seed, wildness, stop, margin_mode):
     assert [event.price for event in events if isinstance(event, FillEvent)] == result.fills["price"].tolist()
     assert [event.amount for event in events if isinstance(event, FundingEvent)] == result.funding["amount"].tolist()
     assert engine.broker.ledger.state() == result.final._asdict()
+    orders = {event.client_id for event in events if isinstance(event, OrderEvent)}
+    named = [event.client_id for event in events if isinstance(event, FillEvent) and event.reason == "order"]
+    assert len(set(named)) == len(named) and set(named) <= orders, "an order fills once, under its own name"
+    assert all(event.client_id is None for event in events if isinstance(event, FillEvent) and event.reason != "order")
 
 
 def wild_bars(rng, n, wildness):

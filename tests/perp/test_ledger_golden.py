@@ -121,15 +121,17 @@ def test_ledger(case):
     slippage = terms["costs"].slippage
     curves = list(zip(*slippage.curves(bars))) if isinstance(slippage, Slippage) else [None] * len(bars)
     limits, levels = case.get("limits") or [None] * len(bars), dict(case.get("liquidation_prices", []))
-    ledger, fills, before = Ledger(**terms), [], None
+    ledger, fills, before, last = Ledger(**terms), [], None, None
     for k, (bar, time, target, equity) in enumerate(zip(bars.to_dict("records"), epoch_ms(bars.index), case["targets"], case["equity"])):
         events = ledger.open_bar(time, bar["open"], before, bar.get("funding_rate", 0.0), curves[k])
-        events += ledger.inside_bar(time, bar["open"], bar["high"], bar["low"])
+        events += ledger.inside_bar(time, bar["open"], bar["high"], bar["low"], curves[k])
         fills += [event for event in events if isinstance(event, Fill)]
         before = bar.get("mark")
         assert ledger.close_bar(bar["close"], before) == ledger.equity == pytest.approx(number(equity), **COMES)
-        if target is not None:
-            ledger.decide(target, bar["close"], before, limits[k])
+        again = last if terms["account"].rebalance_band is not None else None  # who rebalances decides at every close
+        last = again if target is None else target
+        if last is not None:
+            ledger.decide(last, bar["close"], before, limits[k])
         if k in levels:
             assert ledger.liquidation_price == pytest.approx(number(levels[k]), rel=1e-12)
     assert [fill.reason for fill in fills] == [fill[5] for fill in case["fills"]]
