@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from quantalpha.backtest import simulate
+from quantalpha.backtest import Result, simulate
 from quantalpha.perp import Account, Costs
 from quantalpha.strategy.rules import STRATEGIES
 from quantalpha.strategy.sizing import cap_exposure, volatility_target
@@ -48,6 +48,14 @@ def by_the_hour(decided: pd.Series, index: pd.DatetimeIndex) -> pd.Series:
     return decided.set_axis(decided.index + pd.Timedelta(hours=23)).reindex(index, method="ffill").fillna(0.0)
 
 
+def followed(rule: str, daily: dict, bars: dict, *, long_only: bool, start: pd.Timestamp) -> Result:
+    """One account that trades hourly `bars` from `start` on, a share of it each coin's."""
+    hours = {name: by_the_hour(target(rule, days, long_only=long_only), bars[name].index) for name, days in daily.items()}
+    shares = cap_exposure(pd.DataFrame(hours) / len(hours), gross=CAP).loc[start:]
+    traded = {name: table.loc[start:] for name, table in bars.items()}
+    return simulate(traded, shares, account=Account(CASH, leverage=CAP), costs=COSTS)
+
+
 def measure(equity: pd.Series, turnover: float) -> dict[str, float]:
     daily = pd.concat([pd.Series([CASH], [equity.index[0] - pd.Timedelta(days=1)]), equity.resample("1D").last()])
     returns = daily.pct_change().iloc[1:]
@@ -67,15 +75,11 @@ def main(folder: Path) -> None:
     daily = {symbol: read(folder, symbol, "1d") for symbol in SYMBOLS}
     free = {symbol: read(folder, symbol, "1h") for symbol in SYMBOLS}
     paid = {symbol: funded(folder, symbol, bars) for symbol, bars in free.items()}
-    account = Account(CASH, leverage=CAP)
     rows = {}
     for long_only, rules in ((True, RULES), (False, RULES[:-1])):
         for rule in rules:
-            hours = {name: by_the_hour(target(rule, bars, long_only=long_only), free[name].index) for name, bars in daily.items()}
-            halves = cap_exposure(pd.DataFrame(hours) / len(SYMBOLS), gross=CAP).loc[START:]
             for funding, bars in (("none", free), ("paid", paid)):
-                traded = {name: table.loc[START:] for name, table in bars.items()}
-                result = simulate(traded, halves, account=account, costs=COSTS)
+                result = followed(rule, daily, bars, long_only=long_only, start=START)
                 rows["long" if long_only else "both", rule, funding] = measure(result.equity, result.metrics()["turnover"])
     table = pd.DataFrame(rows).T.rename_axis(["sides", "rule", "funding"])
     print(table.round(2).to_string(), SKETCH, sep="\n")

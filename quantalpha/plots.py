@@ -146,6 +146,29 @@ def fold_metric(values: pd.Series, *, metric: str, reference: float = 0.0, title
 
 
 @_styled
+def parameter_heatmap(scores: pd.DataFrame, chosen: tuple | None = None, *, title: str = "Score over two parameters") -> "Figure":
+    """Heat map of `backtest.plateau.heat_map`, red below 0 and blue above; `chosen` (row value, column value): its cell is framed."""
+    values = scores.to_numpy(float)
+    rows, columns = values.shape
+    fig, axes = _figure(1, height=0.42 * rows + 1.6, width=min(WIDTH, 0.75 * columns + 2.5))
+    bound = max(float(np.nanmax(np.abs(values), initial=0.0)), 1e-4)
+    image = axes.imshow(values, cmap="RdBu", vmin=-bound, vmax=bound, aspect="auto", origin="lower")
+    for row, column in zip(*np.nonzero(np.isfinite(values))):
+        colour = "white" if abs(values[row, column]) > 0.6 * bound else INK
+        axes.text(column, row, f"{values[row, column]:.2f}", ha="center", va="center", fontsize=8, color=colour)
+    if chosen is not None:
+        row, column = (int(np.abs(axis.to_numpy(float) - value).argmin()) for axis, value in zip((scores.index, scores.columns), chosen))
+        corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]]) * 0.47 + [column, row]
+        axes.plot(*corners.T, color=ORANGE, linewidth=3, solid_joinstyle="miter")
+    axes.set_xticks(range(columns), [f"{value:.4g}" for value in scores.columns])
+    axes.set_yticks(range(rows), [f"{value:.4g}" for value in scores.index])
+    _bare(axes)
+    axes.set(title=title, xlabel=scores.columns.name, ylabel=scores.index.name)
+    fig.colorbar(image, ax=axes, shrink=0.8, label="score")
+    return fig
+
+
+@_styled
 def feature_histograms(features: pd.DataFrame, *, bins: int = 60, title: str = "Distribution of features") -> "Figure":
     """A small histogram of every column between its 0.5 % and 99.5 % quantiles, its median marked."""
     columns = min(4, features.shape[1])

@@ -21,6 +21,7 @@ COLUMNS = {"entry_price": 30_000.0, "exit_price": 31_000.0, "pnl": [1.0, -1.0, 1
 TRADES = pd.DataFrame({"entry_time": INDEX[[1, 50, 2000]], "exit_time": INDEX[[50, 90, 2100]].where([True, True, False]), **COLUMNS})
 LABELS = pd.Series(RNG.choice([-1.0, 0.0, 1.0, np.nan], N), index=INDEX)
 CHANCE = pd.Series(RNG.random(N), index=INDEX)
+SCORES = pd.DataFrame(RNG.normal(size=(3, 5)), pd.Index([2.0, 3.5, 5.0], name="ratio"), pd.Index([4, 8, 16, 32, 64], name="fast"))
 
 FIGURES = {
     "equity_and_drawdown": lambda: plots.equity_and_drawdown(EQUITY, {"buy and hold": CLOSE}),
@@ -32,6 +33,8 @@ FIGURES = {
     "no trades": lambda: plots.trades_on_price(CLOSE, TRADES.iloc[:0]),
     "fold_metric": lambda: plots.fold_metric(pd.Series(RNG.normal(size=40), index=INDEX[::75]), metric="Sharpe ratio"),
     "one fold": lambda: plots.fold_metric(pd.Series([0.4]), metric="accuracy", reference=0.33),
+    "parameter_heatmap": lambda: plots.parameter_heatmap(SCORES.mask(SCORES > 1.0), (3.4, 17)),
+    "no scores": lambda: plots.parameter_heatmap(SCORES * np.nan),
     "feature_histograms": lambda: plots.feature_histograms(FEATURES),
     "feature_correlation": lambda: plots.feature_correlation(FEATURES),
     "one feature": lambda: plots.feature_correlation(FEATURES[["a"]]),
@@ -91,6 +94,14 @@ def test_thinning_keeps_the_extremes_and_the_ends():
 def test_coverage_counts_what_is_missing():
     texts = [text.get_text() for text in FIGURES["data_coverage"]().axes[0].texts]
     assert texts == ["2,997 bars, 3 missing in 2 gaps", "3,000 bars, 0 missing in 0 gaps"]
+
+
+def test_the_cell_nearest_to_the_chosen_parameters_is_framed():
+    axes = FIGURES["parameter_heatmap"]().axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("fast", "ratio")
+    (frame,) = axes.lines
+    assert (frame.get_xdata()[:4].mean(), frame.get_ydata()[:4].mean()) == pytest.approx((2, 1))  # fast 16, ratio 3.5
+    assert len(axes.texts) == int((SCORES <= 1.0).to_numpy().sum())
 
 
 def test_alike_features_stand_together():

@@ -2,6 +2,7 @@
 
 from quantalpha.strategy.arbitrage import basis_arbitrage, funding_arbitrage
 from quantalpha.strategy.mean_reversion import mean_reversion
+from quantalpha.strategy.panel import panel
 from quantalpha.strategy.policy import HysteresisPolicy, edge
 from quantalpha.strategy.portfolio import portfolio_weights
 from quantalpha.strategy.range_trading import range_trading
@@ -12,6 +13,6 @@ from quantalpha.strategy.trend import breakout, buy_and_hold, ma_cross, momentum
 
 __all__ = [
     "ARBITRAGES", "SEARCH", "STRATEGIES", "HysteresisPolicy", "basis_arbitrage", "breakout", "buy_and_hold", "cap_exposure", "edge",
-    "fixed_risk", "funding_arbitrage", "kelly", "ma_cross", "mean_reversion", "momentum", "portfolio_weights", "range_trading",
+    "fixed_risk", "funding_arbitrage", "kelly", "ma_cross", "mean_reversion", "momentum", "panel", "portfolio_weights", "range_trading",
     "realised_volatility", "scalping", "trend", "volatility_target",
 ]  # fmt: skip

@@ -8,21 +8,23 @@ from quantalpha.strategy.arbitrage import basis_arbitrage, funding_arbitrage
 from quantalpha.strategy.mean_reversion import mean_reversion
 from quantalpha.strategy.range_trading import range_trading
 from quantalpha.strategy.scalping import scalping
-from quantalpha.strategy.trend import breakout, buy_and_hold, ma_cross, momentum, trend
+from quantalpha.strategy.trend import breakout, momentum, trend
+from quantalpha.strategy.trend import buy_and_hold as hold
+from quantalpha.strategy.trend import ma_cross as cross
 
 
-def _hold(bars: pd.DataFrame) -> pd.Series:
-    return buy_and_hold(bars["close"])
+def buy_and_hold(bars: pd.DataFrame) -> pd.Series:
+    return hold(bars["close"])
 
 
-def _cross(bars: pd.DataFrame, fast: int = 50, slow: int = 200) -> pd.Series:
-    return ma_cross(bars["close"], fast, slow)
+def ma_cross(bars: pd.DataFrame, fast: int = 50, slow: int = 200) -> pd.Series:
+    return cross(bars["close"], fast, slow)
 
 
 # f(bars, **parameters) -> Series of targets, or DataFrame[target, limit]; the defaults in the signatures are the textbooks'
 STRATEGIES: Mapping[str, Callable[..., pd.Series | pd.DataFrame]] = {
-    "buy_and_hold": _hold,
-    "ma_cross": _cross,
+    "buy_and_hold": buy_and_hold,
+    "ma_cross": ma_cross,
     "trend": trend,
     "momentum": momentum,
     "breakout": breakout,

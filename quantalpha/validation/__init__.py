@@ -14,10 +14,13 @@ from quantalpha.validation.metrics import (
     win_rate,
 )
 from quantalpha.validation.splits import Fold, combinatorial_purged, walk_forward
+from quantalpha.validation.trials import Trials, Try
 
 __all__ = [
     "Fold",
     "LeakReport",
+    "Trials",
+    "Try",
     "annual_volatility",
     "cagr",
     "calmar_ratio",

@@ -31,6 +31,11 @@ def parted(wide: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
+def test_a_strategy_bears_its_name(name):
+    assert STRATEGIES[name].__name__ == name  # under which the ledger of tries knows it
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
 def test_no_strategy_looks_ahead(market, name):
     report = check_causal(lambda bars: frame(STRATEGIES[name](bars, **SHORT.get(name, {}))), market, cuts=10)
     assert report.clean, report

@@ -1,0 +1,54 @@
+"""The research notebooks run from top to bottom: on a small made-up panel in the suite, on the recorded one by hand."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from quantalpha.errors import UsageError
+from quantalpha.validation import trials
+
+RESEARCH = Path(__file__).parents[1] / "notebooks" / "research"
+
+
+def run(name: str, **parameters) -> dict:
+    """The cells' code in one namespace, `parameters` set after the cell that is tagged so; what it leaves there."""
+    space = {}
+    for cell in json.loads((RESEARCH / name).read_text())["cells"]:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), space)
+            space |= parameters if "parameters" in cell["metadata"].get("tags", []) else {}
+    return space
+
+
+def made_up(symbol: str, seed: int, n: int = 4_900) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    close = 100 * np.exp(np.cumsum(0.008 * rng.normal(size=n) + 0.0005 * np.sin(np.arange(n) / 300)))
+    open_ = np.r_[100.0, close[:-1]]
+    index = pd.date_range("2023-01-01", periods=n, freq="h", tz="UTC").as_unit("ms")
+    prices = {"open": open_, "high": np.maximum(open_, close), "low": np.minimum(open_, close), "close": close, "volume": 1.0}
+    return pd.DataFrame({"symbol": symbol, "timestamp": index} | prices)
+
+
+@pytest.fixture
+def panel(tmp_path, monkeypatch):
+    monkeypatch.setattr(trials, "FILE", str(tmp_path / "trials.db"))
+    listed = {"BTCUSDT": slice(None), "ETHUSDT": slice(None), "NEWUSDT": slice(2_000, None)}
+    tables = [made_up(symbol, seed).iloc[rows] for seed, (symbol, rows) in enumerate(listed.items())]
+    path = tmp_path / "panel.parquet"
+    pd.concat(tables).to_parquet(path)
+    return path
+
+
+def test_trend_on_many_markets(panel, tmp_path):
+    left = run("trend_on_33_markets.ipynb", file=str(panel), train=4_000, test=400, budget=4)
+    assert len(left["walk"].folds) == 2 and len(left["walk"].result.fills) > 0
+    assert (tmp_path / "trials.db").is_file()  # every set it tried was counted
+    assert left["walk"].result.account.initial_cash == 100_000.0
+
+
+def test_without_its_file_a_notebook_says_what_it_wants(tmp_path):
+    with pytest.raises(UsageError, match="panel: no file .*absent.parquet; name a parquet file of bars with the columns symbol, timestamp"):
+        run("trend_on_33_markets.ipynb", file=str(tmp_path / "absent.parquet"))
