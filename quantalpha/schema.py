@@ -26,13 +26,18 @@ def check_bars(bars: pd.DataFrame, where: str = "bars") -> pd.DataFrame:
 
 def check_index(bars: pd.DataFrame, where: str = "bars") -> None:
     """DataError unless the table has the required columns and increasing UTC times; pandas remembers the order of an index it has seen."""
+    if not isinstance(bars, pd.DataFrame):
+        raise DataError(f"{where}: expected a DataFrame of bars, found {type(bars).__name__}")
     if not isinstance(bars.index, pd.DatetimeIndex) or bars.index.tz is None or str(bars.index.tz) != "UTC":
         found = getattr(bars.index, "dtype", type(bars.index).__name__)
-        remedy = "use tz_localize('UTC') or tz_convert('UTC')"
+        times = isinstance(bars.index, pd.DatetimeIndex)
+        remedy = "use tz_localize('UTC') or tz_convert('UTC')" if times else "use set_index on the column of open times"
         raise DataError(f"{where}: expected a UTC DatetimeIndex of bar open times, found {found}; {remedy}")
     missing = [name for name in REQUIRED if name not in bars]
     if missing:
         raise DataError(f"{where}: missing column(s) {', '.join(missing)}; found {', '.join(map(str, bars.columns))}")
+    if not bars.columns.is_unique:
+        raise DataError(f"{where}: column {bars.columns[bars.columns.duplicated()][0]!r} is there twice")
     if not (bars.index.is_monotonic_increasing and bars.index.is_unique):
         row = int(np.flatnonzero(np.diff(bars.index.asi8) <= 0)[0]) + 1
         raise DataError(f"{where}: bars must be in strictly increasing time order; row {row} at {bars.index[row]} is not")

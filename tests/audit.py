@@ -149,8 +149,9 @@ class Auditor(Accounts):
         at_once = (limit > 0.0) & (level > 0.0) & (trade * (level - column(f.open)) >= 0.0) & bounded
         rested = (limit > 0.0) & (level > 0.0) & (waited < due + column(self.rules.limit_bars[f.b, f.s])) & near(level, price)
         ordered, limited = (known & size & least & way for way in ((waited == due) & (at_market | at_once), (waited >= due) & rested))
-        self.law("an order is what was decided, when it is due, at its price", ~f.of["order"] | ordered.any(axis=1), f.b)
-        self.law("a limit order is what was decided, at its limit, in its time", ~f.of["limit"] | limited.any(axis=1), f.b)
+        dust = np.abs(f.quantity) * f.price <= NOISE  # ordered with the rounding error that is left of a lost account
+        self.law("an order is what was decided, when it is due, at its price", ~f.of["order"] | ordered.any(axis=1) | dust, f.b)
+        self.law("a limit order is what was decided, at its limit, in its time", ~f.of["limit"] | limited.any(axis=1) | dust, f.b)
         through = np.where(f.trade > 0.0, f.low < f.price, f.high > f.price)
         self.law("a limit order is traded through", ~f.of["limit"] | through, f.b)
 
@@ -247,7 +248,7 @@ class Auditor(Accounts):
         self.count += held
         mark = self.market.mark[:, i]
         self.price = np.where(np.isnan(mark), self.closes, mark)
-        delisting = (self.over[:, i] & self.present[:, i]).any(axis=1)  # whose fees come after the decisions
+        delisting = (self.over[:, i] & held).any(axis=1)  # whose fees come after the decisions
         equity = np.where(delisting, self.worth(self.price), self.lived.equity[:, i])[:, None]
         self.wanted[:, i] = toward_zero(self.batch.target[:, i] * equity / self.market.close[:, i], self.rules.lot)
 

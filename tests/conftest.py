@@ -3,6 +3,10 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("tests", deadline=None)  # a noisy machine is no fault of the code
+settings.load_profile("tests")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -95,6 +95,6 @@ def test_lint_is_clean(command):
     """What `make lint` asks for, in the suite, so that it stays so."""
     keys = re.search(r'--extra-keys "([^"]+)"', (ROOT / "Makefile").read_text())[1]
     words = [keys if word == "KEYS" else word for word in command.split()]
-    words = [*words[:-1], *map(str, sorted((ROOT / "notebooks").glob("*.ipynb")))] if words[0] == "nbstripout" else words
+    words = [*words[:-1], *map(str, sorted((ROOT / "notebooks").rglob("*.ipynb")))] if words[0] == "nbstripout" else words
     done = subprocess.run([sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -26,6 +26,7 @@ MIN_MONTHS, MONTH_SHARE = 6, 0.5  # half of the growth in one month, where there
 DOUBT_SHARE = 0.2  # what hangs on doubtful bars may be a fifth of the result: the size of its own error in most samples
 STRESS = 2.0  # costs twice as high: what a thin hour or a smaller account's fees come to
 ALWAYS, ONE_SIDE = 0.9, 0.95  # nearly always in the market, nearly always on one side
+ODD_RATE = 0.002  # twenty times the usual rate
 HELD_DAYS = 2.0  # the longest interval between settlements is eight hours
 PLAUSIBLE_SHARPE = 4.0  # net of costs and held for years, known of nobody who trades bars
 
@@ -50,7 +51,7 @@ def critique(result: Result, *, disputed: pd.Series | None = None) -> list[Findi
         return [Finding("severe", "no_trades", "nothing was traded")]
     checks = (
         _no_profit, _few_trades, _short_sample, _implausible, _lucky_trade, _flat_curve, _one_period, _one_month, _free_trading,
-        _no_funding, _cost_exceeds_gross, _thin_edge, _liquidated, _one_sided, _intrabar,
+        _no_funding, _odd_funding, _cost_exceeds_gross, _thin_edge, _liquidated, _one_sided, _intrabar,
     )  # fmt: skip
     found = [finding for check in checks for finding in check(facts)]
     if disputed is not None:
@@ -139,7 +140,7 @@ def _lucky_trade(facts: _Facts) -> Findings:
     total, tail = float(shares.sum()), max(1, int(TAIL_SHARE * shares.size))
     best, trimmed = float(shares[-1]), float(shares[tail:-tail].sum())
     if facts.net > 0.0 and best > LUCK_SHARE * total:
-        message = f"the best of {shares.size} trades brought {best:.1%} of the account, all together {total:.1%}"
+        message = f"the best of {shares.size} trades brought {best:.1%} of the account, all together (not compounded) {total:.1%}"
         yield Finding(_graver(best >= total), "lucky_trade", message, {"best": best, "total": total, "without": total - best})
     elif facts.net > 0.0 >= trimmed:
         message = f"without the best and the worst {tail} of {shares.size} trades {trimmed:.1%} of the account is left of {total:.1%}"
@@ -194,6 +195,15 @@ def _no_funding(facts: _Facts) -> Findings:
         if days > HELD_DAYS:
             message = f"{symbol or 'the position'} was held for {days:.0f} days without a funding payment; join the venue's funding_rate"
             yield Finding("warning", "no_funding", message, {"days_held": float(days)})
+
+
+def _odd_funding(facts: _Facts) -> Findings:
+    """Venues settle around 0.01 %, rarely 0.1 %."""
+    rates = facts.result.funding["rate"].abs()
+    usual = float(rates.median())
+    if usual > ODD_RATE:
+        message = f"half of the funding payments settle more than {usual:.2%} of the notional; is funding_rate in percent? It is a fraction"
+        yield Finding("severe", "odd_funding", message, {"median_rate": usual})
 
 
 def _cost_exceeds_gross(facts: _Facts) -> Findings:

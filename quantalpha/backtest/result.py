@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
+from quantalpha.errors import UsageError
 from quantalpha.perp.account import Account
 from quantalpha.perp.costs import Costs, Stops
 from quantalpha.schema import epoch_ms
@@ -42,6 +43,11 @@ class Result:
     account: Account
     costs: Costs | Mapping[str, Costs]
     stops: Stops | None = None
+
+    def __repr__(self) -> str:
+        names, gain = ", ".join(symbol or "one symbol" for symbol in self.legs), self.path[-1] / self.account.initial_cash - 1.0
+        span = f"{self.index[0]} to {self.index[-1]}, {len(self.index):,} bars"
+        return f"Result({names}, {span}, return {gain:+.2%}, {len(self.trades):,} trades)"
 
     @cached_property
     def equity(self) -> pd.Series:
@@ -91,6 +97,8 @@ class Result:
     @property
     def final(self) -> "State":
         """The account after the last bar, of the only symbol."""
+        if len(self.legs) > 1:
+            raise UsageError(f"final: this account trades {', '.join(self.legs)}; take legs[symbol].final")
         (leg,) = self.legs.values()
         return leg.final
 

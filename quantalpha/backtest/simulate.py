@@ -49,6 +49,7 @@ def simulate(
 
     Raises DataError for unsound bars, a NaN target or a target at a time that is no bar; UsageError for a target beyond `account.leverage`.
     """
+    check_rules(account, stops)
     if isinstance(bars, Mapping):
         from quantalpha.backtest.portfolio import simulate_portfolio
 
@@ -131,7 +132,7 @@ def plan_of(target: Target, index: pd.DatetimeIndex, where: str, account: Accoun
             f"{where}: expected a Series, or a table with columns target and limit; found {', '.join(map(str, target.columns))}"
         )
     values = _array(target["target"] if limited else target)
-    limits = _frozen(np.nan_to_num(_array(target["limit"]), nan=0.0)) if limited else NOTHING
+    limits = _frozen(_limits(target["limit"], where)) if limited else NOTHING
     if target.index is index or target.index.equals(index):
         return clock.Plan(values, limits, sparse=False)
     check_times(target.index, where)
@@ -147,6 +148,24 @@ def plan_of(target: Target, index: pd.DatetimeIndex, where: str, account: Accoun
     if limited:
         bounds[rows] = limits
     return clock.Plan(_frozen(path), _frozen(bounds), sparse=True)
+
+
+def _limits(limit: pd.Series, where: str) -> np.ndarray:
+    """As the clock takes them: 0 for a market order."""
+    prices = _array(limit)
+    wrong = ~(np.isnan(prices) | (prices > 0.0) & (prices < np.inf))
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise DataError(f"{where} at {limit.index[row]}: limit must be a positive price (NaN: at market), found {prices[row]}")
+    return np.nan_to_num(prices, nan=0.0)
+
+
+def check_rules(account: Account, stops: Stops | None) -> None:
+    """Refuse what is no account or no stops."""
+    if not isinstance(account, Account):
+        raise UsageError(f"account: expected an Account, found {type(account).__name__}")
+    if not isinstance(stops, Stops | None):
+        raise UsageError(f"stops: expected Stops or None, found {type(stops).__name__}")
 
 
 def check_times(index: pd.Index, where: str) -> None:

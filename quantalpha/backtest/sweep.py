@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from quantalpha.backtest.result import bars_per_year
-from quantalpha.backtest.simulate import Tape, Target, follow, market_of, plan_of
+from quantalpha.backtest.simulate import Tape, Target, check_rules, follow, market_of, plan_of
 from quantalpha.errors import UsageError
 from quantalpha.perp.account import Account
 from quantalpha.perp.costs import Costs, Stops
@@ -39,6 +39,9 @@ def sweep(
     from quantalpha.validation.path import annualised, equity_statistics
 
     check_index(bars, "bars")
+    check_rules(account, stops)
+    if isinstance(targets, pd.Series):
+        raise UsageError("sweep: expected a table of targets, a mapping or (name, target) pairs, found one Series; use simulate")
     workers = (os.cpu_count() or 1) if workers is None else workers
     if workers < 1:
         raise UsageError(f"sweep: workers must be at least 1, found {workers}")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from quantalpha.perp.clock import State, Terms, Tiers
 
 MARGIN_MODES = ("cross", "isolated")
+MOST_LEVERAGE = 125.0  # of any venue known here
 Table = tuple[Bracket, ...]
 Schedule = tuple[tuple["pd.Timestamp", Table], ...]  # from when on each table holds; the first one also before
 
@@ -34,13 +35,14 @@ class Account:
     lot: float = 0.0  # step of quantity, base currency; 0: any quantity
     min_notional: float = 0.0  # smaller orders are not sent unless they close a position, quote currency
     tick: float = 0.0  # step of a limit price; 0: any price
-    rebalance_band: float | None = None  # least change of leverage worth a trade, drift included; None: any new target
+    rebalance_band: float | None = None  # least change of leverage worth a trade, drift included; entries, exits and flips always trade;
+    # None: every new target trades, drift never does
     limit_bars: int | None = None  # bars a limit order rests; None: until the target changes
     instruments: Mapping[str, Instrument] | None = None  # for the symbols that differ
 
     def __post_init__(self):
         check("account.initial_cash", self.initial_cash, 0.0, math.inf, inclusive=False)
-        check("account.leverage", self.leverage, 1.0, 125.0 + 1e-9)
+        check("account.leverage", self.leverage, 1.0, MOST_LEVERAGE, inclusive="both")
         for name in ("lot", "min_notional", "tick"):
             check(f"account.{name}", getattr(self, name), 0.0, math.inf)
         if self.rebalance_band is not None:
@@ -162,6 +164,8 @@ def _margin(quantity: float, entry_price: float, cash: float, account: Account) 
 
 
 def _checked(brackets: Table | Schedule) -> Table | Schedule:
+    if isinstance(brackets, str):
+        raise UsageError(f"account.brackets: expected a table of brackets, found {brackets!r}; brackets_for({brackets!r}) gives one")
     if not is_schedule(brackets):
         return check_brackets(brackets)
     starts = [start for start, _ in brackets]

@@ -118,6 +118,8 @@ def bracket_schedule(symbol: str) -> tuple[tuple["pd.Timestamp", tuple[Bracket, 
     """
     import pandas as pd
 
+    if not (symbol.isascii() and symbol.isalnum() and symbol == symbol.upper()):
+        raise UsageError(f"brackets: expected the venue's own symbol such as BTCUSDT, found {symbol!r}")
     return tuple((pd.Timestamp(start, tz="UTC"), table) for start, table in SCHEDULES.get(symbol, ANY_OTHER))
 
 

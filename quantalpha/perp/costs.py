@@ -18,11 +18,13 @@ IMPACT = 0.8  # measured, see Slippage
 UNKNOWN_VOLATILITY = 0.10  # daily, of the bar imagined before the first: a violent day, three times Bitcoin's usual one
 
 
-def check(name: str, value: float, low: float, high: float, *, inclusive: bool = True) -> None:
-    """Refuse a number outside [low, high) (or (low, high) when not inclusive)."""
+def check(name: str, value: float, low: float, high: float, *, inclusive: bool | str = True) -> None:
+    """Refuse a number outside [low, high) ((low, high) when not inclusive, [low, high] for "both")."""
     number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-    if not (number and value < high and (value > low or inclusive and value == low)):
-        raise UsageError(f"{name}: expected a number in {'[' if inclusive else '('}{low:g}, {high:g}), found {value!r}")
+    within = number and (value < high or inclusive == "both" and value == high) and (value > low or inclusive and value == low)
+    if not within:
+        last = "]" if inclusive == "both" else ")"
+        raise UsageError(f"{name}: expected a number in {'[' if inclusive else '('}{low:g}, {high:g}{last}, found {value!r}")
 
 
 def check_count(name: str, value: int, low: int) -> None:

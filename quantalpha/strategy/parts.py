@@ -62,6 +62,16 @@ def check_whole(strategy: str, least: int, **windows) -> None:
             raise UsageError(f"{strategy}: expected {name} to be a whole number of at least {least} bars, found {window!r}")
 
 
+def check_same_times(strategy: str, target: pd.Series, other: pd.Series) -> None:
+    """DataError unless both are Series and `other` has a value's place at every time of `target`: elsewhere no size would be known."""
+    for given in (target, other):
+        if not isinstance(given, pd.Series):
+            raise DataError(f"{strategy}: expected a Series, found {type(given).__name__}; of bars take bars['close']")
+    missing = target.index.difference(other.index)
+    if len(missing):
+        raise DataError(f"{strategy}: the target has {len(missing)} times, the first {missing[0]}, at which the other series has none")
+
+
 def check_that(true: bool, strategy: str, expected: str, *found) -> None:
     """UsageError in the house's words unless `true`."""
     if not true:

@@ -8,9 +8,10 @@ Spans are in days of 24 hours, whatever the bar; a year has 365. Sizes change wi
 import numpy as np
 import pandas as pd
 
-from quantalpha.strategy.parts import STILL, check_that, covered
+from quantalpha.strategy.parts import STILL, check_same_times, check_that, covered
 
 YEAR = pd.Timedelta(days=365)
+MOST_VOLATILE = 5.0  # a year: beyond it somebody means percent
 
 
 def realised_volatility(close: pd.Series, *, halflife: float = 42.0) -> pd.Series:
@@ -31,7 +32,9 @@ def volatility_target(target: pd.Series, close: pd.Series, *, annual: float = 0.
 
     annual: wanted volatility of a full target, a fraction a year. Source: Moskowitz, Ooi and Pedersen (2012).
     """
-    check_that(0 < annual < np.inf and 0 < cap < np.inf, "volatility_target", "annual and cap above 0", annual, cap)
+    expected = "annual and cap above 0, annual a fraction (0.2 is 20 %)"
+    check_that(0 < annual < MOST_VOLATILE and 0 < cap < np.inf, "volatility_target", expected, annual, cap)
+    check_same_times("volatility_target", target, close)
     volatility = realised_volatility(close, halflife=halflife)
     return _sized(target, annual / volatility.where(volatility > 0), cap)
 
@@ -56,6 +59,7 @@ def kelly(
     check_that(0 < window < np.inf and 0 < cap < np.inf, "kelly", "window (days) and cap above 0", window, cap)
     check_that(0 < fraction <= 1, "kelly", "0 < fraction <= 1", fraction)
     check_that(0 <= cost < 1, "kelly", "cost in [0, 1)", cost)
+    check_same_times("kelly", target, close)
     earned = target.shift() * close.pct_change() - cost * target.diff().abs().shift()
     trailing = earned.fillna(0.0).rolling(pd.Timedelta(days=window))
     mean, variance = trailing.mean(), trailing.var()
@@ -77,6 +81,7 @@ def fixed_risk(target: pd.Series, distance: float | pd.Series, *, risk: float = 
     if not isinstance(distance, pd.Series):
         check_that(0 < distance < np.inf, "fixed_risk", "distance above 0", distance)
         distance = pd.Series(float(distance), index=target.index)
+    check_same_times("fixed_risk", target, distance)
     side = np.sign(target.to_numpy())
     began = np.maximum.accumulate(np.where(np.diff(side, prepend=0.0) != 0, np.arange(len(side)), 0))
     at_entry = distance.where(distance > 0).reindex(target.index).iloc[began].set_axis(target.index)

@@ -69,12 +69,13 @@ def test_a_position_in_a_range_ends_when_the_range_does(make_bars):
 def test_scalping_rests_its_entries_beyond_the_close_and_leaves_at_the_market(market):
     orders = scalping(market, window=2, volatility_window=30, offset=0.5)
     volatility = np.log(market["close"]).diff().rolling(30).std()
-    held = orders["target"] != 0
-    assert 0.01 < held.mean() < 0.5
-    assert orders["limit"].isna().equals(~held)
+    held, flipped = orders["target"] != 0, orders["target"] * orders["target"].shift(fill_value=0.0) < 0
+    assert 0.01 < held.mean() < 0.5 and flipped.any()
+    rests = held & ~flipped
+    assert orders["limit"].isna().equals(~rests)
     expected = market["close"] * np.exp(-0.5 * volatility * orders["target"])
-    np.testing.assert_allclose(orders["limit"][held], expected[held])
-    assert ((orders["limit"] < market["close"]) == (orders["target"] > 0))[held].all()
+    np.testing.assert_allclose(orders["limit"][rests], expected[rests])
+    assert ((orders["limit"] < market["close"]) == (orders["target"] > 0))[rests].all()
 
 
 def test_scalping_scores_the_move_by_the_deviation_of_that_many_bars(make_bars):
