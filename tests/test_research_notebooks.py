@@ -49,6 +49,13 @@ def test_trend_on_many_markets(panel, tmp_path):
     assert left["walk"].result.account.initial_cash == 100_000.0
 
 
+def test_meta_labelling_finds_out_when_the_rule_works():
+    left = run("meta_labelling.ipynb", edge=0.05, length=12_000, train=6_000, test=2_000)
+    summary = left["summary"]
+    assert len(left["walk"].folds) == 2 and (summary["bets"] > 50).all()
+    assert summary.loc["taken", "precision"] > summary.loc["all", "precision"]
+
+
 def test_without_its_file_a_notebook_says_what_it_wants(tmp_path):
     with pytest.raises(UsageError, match="panel: no file .*absent.parquet; name a parquet file of bars with the columns symbol, timestamp"):
         run("trend_on_33_markets.ipynb", file=str(tmp_path / "absent.parquet"))

@@ -7,10 +7,12 @@ from numba import njit
 from quantalpha import schema
 from quantalpha.config import Labels
 from quantalpha.errors import DataError, UsageError
+from quantalpha.labels.table import NEVER, aligned, check_bars_ahead, check_entry, volatility_of
 
 UNFINISHED, TAKE_PROFIT, STOP_LOSS, TIME = -1, 0, 1, 2
 BARRIERS = ["take_profit", "stop_loss", "time"]  # by code
-LABELS = np.array([1.0, -1.0, 0.0])  # by code
+LABELS = np.array([1.0, -1.0, 0.0, np.nan])  # by code: unfinished, -1, is the last
+BLOCK = 4096  # decisions worked on together
 
 
 def triple_barrier(
@@ -39,16 +41,20 @@ def triple_barrier(
     A path still open at the last bar, and a row without volatility (NaN or 0) or side (NaN), has NaN and NaT.
     """
     schema.check_bars(bars, "triple_barrier")
-    _check_settings(take_profit, stop_loss, horizon, entry)
-    scale = _aligned(volatility, bars, "volatility")
-    held = _aligned(side, bars, "side")
-    if (scale < 0).any():
-        raise DataError(f"triple_barrier: volatility must not be negative; it is at {bars.index[scale < 0][0]}")
-    if not np.isin(held[~np.isnan(held)], (-1.0, 1.0)).all():
+    if not (take_profit > 0 and stop_loss > 0):
+        raise UsageError(f"triple_barrier: take_profit and stop_loss must be above 0 (inf: none), found {take_profit} and {stop_loss}")
+    horizon = check_bars_ahead("triple_barrier", "horizon", horizon)
+    check_entry("triple_barrier", entry)
+    scale = volatility_of(volatility, bars, "triple_barrier")
+    held = aligned(side, bars, "triple_barrier", "side")
+    if not (np.isnan(held) | (np.abs(held) == 1.0)).all():
         raise DataError("triple_barrier: side must be +1, -1 or NaN in every row")
     prices = [bars[name].to_numpy(float).copy() for name in ("open", "high", "low", "close")]
-    code, end, ret = _paths(*prices, held, take_profit * scale, stop_loss * scale, int(horizon), entry == "next_open")
-    return _table(bars.index, code, end, ret)
+    levels = take_profit * scale, stop_loss * scale
+    code, end, ret = _paths(*prices, schema.epoch_ms(bars.index), held, *levels, min(horizon, len(bars)), entry == "next_open")
+    columns = {"label": LABELS[code], "end_time": schema.from_epoch_ms(end), "ret": ret}
+    columns["barrier"] = pd.Categorical.from_codes(code, BARRIERS, validate=False)
+    return pd.DataFrame(columns, index=bars.index, copy=False)
 
 
 def label(bars: pd.DataFrame, params: Labels) -> pd.DataFrame:
@@ -67,63 +73,62 @@ def barrier_volatility(bars: pd.DataFrame, *, window: int, horizon: int) -> pd.S
 
 
 @njit(cache=True)
-def _paths(open_, high, low, close, side, gain, loss, horizon, at_open):
-    """(barrier code, row of the end, side's return) per decision row."""
+def _paths(open_, high, low, close, times, side, gain, loss, horizon, at_open):
+    """(barrier code, open time of the last bar, side's return) per decision row.
+
+    The first touch is found by strides: the lowest low and highest high of the 4^k bars from each bar on tell whether all of them may be
+    skipped, so that a path costs at most 3 looks a power of four, whatever its length. Blocks of rows keep those extremes in the cache.
+    """
     rows = len(close)
-    code = np.full(rows, UNFINISHED, dtype=np.int8)
-    end = np.zeros(rows, dtype=np.int64)
-    ret = np.full(rows, np.nan)
-    for row in range(rows - 1):
-        if not (gain[row] > 0.0 and loss[row] > 0.0 and abs(side[row]) == 1.0):
-            continue
-        entry = open_[row + 1] if at_open else close[row]
-        s = side[row]
-        target = s * entry * (1.0 + s * gain[row])  # prices times the side: a gain is upward for longs and shorts alike
-        stop = s * entry * (1.0 - s * loss[row])
-        for bar in range(row + 1, min(row + horizon, rows - 1) + 1):
-            worst, best = (low[bar], high[bar]) if s > 0 else (-high[bar], -low[bar])
-            first = s * open_[bar]
-            if worst <= stop:
-                code[row], exit_ = STOP_LOSS, min(stop, first)
-            elif best >= target:
-                code[row], exit_ = TAKE_PROFIT, max(target, first)
-            elif bar == row + horizon:
-                code[row], exit_ = TIME, s * close[bar]
-            else:
+    code, end, ret = np.full(rows, UNFINISHED, dtype=np.int8), np.full(rows, NEVER), np.full(rows, np.nan)
+    for begin in range(0, rows - 1, max(BLOCK, 4 * horizon)):
+        after = min(begin + max(BLOCK, 4 * horizon), rows - 1)
+        lowest, highest = _extremes(low, high, begin + 1, min(after + horizon, rows), horizon)
+        for row in range(begin, after):
+            s = side[row]
+            if not (gain[row] > 0.0 and loss[row] > 0.0 and abs(s) == 1.0):
                 continue
-            end[row] = bar
+            entry = open_[row + 1] if at_open else close[row]
+            target = s * entry * (1.0 + s * gain[row])  # prices times the side: a gain is upward for longs and shorts alike
+            stop = s * entry * (1.0 - s * loss[row])
+            top, bottom = (target, stop) if s > 0 else (-stop, -target)
+            limit = min(row + 1 + horizon, rows)
+            bar = begin + 1 + _first_touch(lowest, highest, row - begin, limit - begin - 1, bottom, top)
+            if bar == limit:
+                if limit < row + 1 + horizon:
+                    continue
+                bar -= 1
+                code[row], exit_ = TIME, s * close[bar]
+            elif (low[bar] if s > 0 else -high[bar]) <= stop:
+                code[row], exit_ = STOP_LOSS, min(stop, s * open_[bar])
+            else:
+                code[row], exit_ = TAKE_PROFIT, max(target, s * open_[bar])
+            end[row] = times[bar]
             ret[row] = (exit_ - s * entry) / entry
-            break
     return code, end, ret
 
 
-def _table(index, code, end, ret) -> pd.DataFrame:
-    done = code != UNFINISHED
-    times = index.as_unit("ms")[end].where(done)
-    return pd.DataFrame(
-        {
-            "label": np.where(done, LABELS[code], np.nan),
-            "end_time": times,
-            "ret": ret,
-            "barrier": pd.Categorical.from_codes(code, BARRIERS),
-        },
-        index=index,
-    )
+@njit(cache=True)
+def _first_touch(lowest, highest, at, limit, bottom, top):
+    """The first of the bars at ... limit - 1 whose low is <= bottom or whose high is >= top; `limit` if there is none."""
+    for power in range(len(lowest) - 1, -1, -1):
+        stride = 4**power
+        while at + stride <= limit and lowest[power, at] > bottom and highest[power, at] < top:
+            at += stride
+    return at
 
 
-def _aligned(series: pd.Series | None, bars: pd.DataFrame, name: str) -> np.ndarray:
-    """float64[n] of a Series that shares the bars' index; ones for None."""
-    if series is None:
-        return np.ones(len(bars))
-    if not isinstance(series, pd.Series) or not series.index.equals(bars.index):
-        raise DataError(f"triple_barrier: {name} must be a Series on the index of the bars; use {name}.reindex(bars.index)")
-    return series.to_numpy(float).copy()
-
-
-def _check_settings(take_profit, stop_loss, horizon, entry):
-    if not (take_profit > 0 and stop_loss > 0):
-        raise UsageError(f"triple_barrier: take_profit and stop_loss must be above 0 (inf: none), found {take_profit} and {stop_loss}")
-    if horizon != int(horizon) or horizon < 1:
-        raise UsageError(f"triple_barrier: horizon must be a whole number of bars, at least 1, found {horizon}")
-    if entry not in ("next_open", "close"):
-        raise UsageError(f"triple_barrier: entry must be 'next_open' or 'close', found {entry!r}")
+@njit(cache=True)
+def _extremes(low, high, first, stop, horizon):
+    """(lowest low, highest high) float64[powers, bars] of the 4^power bars from each of first ... stop - 1; unset where fewer are left."""
+    powers = 1
+    while 4**powers <= horizon:
+        powers += 1
+    lowest, highest = np.empty((powers, stop - first)), np.empty((powers, stop - first))
+    lowest[0], highest[0] = low[first:stop], high[first:stop]
+    for power in range(1, powers):
+        step, below, above = 4 ** (power - 1), lowest[power - 1], highest[power - 1]
+        for bar in range(stop - first - 4 * step + 1):
+            lowest[power, bar] = min(min(below[bar], below[bar + step]), min(below[bar + 2 * step], below[bar + 3 * step]))
+            highest[power, bar] = max(max(above[bar], above[bar + step]), max(above[bar + 2 * step], above[bar + 3 * step]))
+    return lowest, highest
