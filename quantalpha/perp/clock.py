@@ -187,7 +187,9 @@ def maintenance(quantity, price, tiers):
 def margin_at_risk(state, terms):
     """What a position can lose: all that stands behind it (cross), or its initial margin (isolated) as far as the wallet still has it."""
     margin = state.cash + state.support
-    return min(margin, abs(state.quantity) * state.entry_price / terms.leverage) if terms.apart != 0.0 else margin
+    if terms.apart == 0.0:
+        return margin
+    return min(margin, abs(state.quantity) * state.entry_price / terms.leverage) if state.quantity != 0.0 else 0.0
 
 
 @njit(cache=True)

@@ -121,6 +121,20 @@ def test_the_portfolio_refuses_what_the_ledger_refuses():
         portfolio.decide({"A": 1.0}, {"A": 100.0}, {"A": -5.0})
 
 
+def test_a_wallet_below_zero_is_no_money_for_the_next_symbol():
+    """Funding took more than the wallet held; the open profit of A still covers it. What B may buy follows from the equity."""
+    bars = {"A": flat([100.0, 100.0, 110.0, 110.0, 110.0]), "B": flat([100.0] * 5)}
+    bars["A"] = bars["A"].assign(funding_rate=[0.0, 0.0, 0.0, 0.02, 0.0])
+    targets = pd.DataFrame({"A": 90.0, "B": [0.0, 0.0, 0.0, 1.0, 1.0]}, index=bars["A"].index)
+    account = Account(1000.0, 100.0, margin_mode="isolated", brackets=((0.0, 0.001),))
+    result = simulate(bars, targets, account=account, costs=FREE)
+    assert result.funding["amount"].sum() == pytest.approx(-900.0 * 110.0 * 0.02)
+    equity = 1000.0 + 900.0 * 10.0 - 1980.0
+    assert result.equity.iloc[3] == pytest.approx(equity)
+    assert result.fills["quantity"].tolist() == pytest.approx([900.0, equity / 100.0, -equity / 100.0])
+    assert result.fills["reason"].iloc[-1] == "liquidation"  # all the money is A's open profit: B stands on nothing of its own
+
+
 def test_a_target_at_the_limit_may_miss_it_by_rounding():
     bars = flat([100.0] * 4)
     above = pd.Series(3.0 * (1.0 + 1e-12), index=bars.index)
