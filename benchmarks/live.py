@@ -28,7 +28,7 @@ def best(call, repeats: int = 5) -> float:
 def main(rows: int) -> None:
     params = config.load("demo", [f"synthetic.bars={rows}"])
     bars = synthetic_bars("BTCUSDT", params.synthetic)
-    catalogue, close = features.build(params.features), bars["close"].to_numpy().copy()
+    catalogue, close = features.build(params.features, params.data.timeframe), bars["close"].to_numpy().copy()
     ema = best(lambda: talib.EMA(close, 24))
     batch = best(lambda: catalogue.compute(bars))
     print(f"{len(bars):,} bars, {len(catalogue.names)} columns; one TA-Lib EMA {ema * 1e3:.2f} ms")

@@ -26,6 +26,7 @@ from pydantic import ValidationError
 from quantalpha import config, models, schema
 from quantalpha.errors import DataError, GateRefused, UsageError
 from quantalpha.features import FeatureSet, registry
+from quantalpha.features.base import TIME
 from quantalpha.files import locked, read_json, sha256, sync
 from quantalpha.perp import Account, Costs, Stops, brackets_for
 from quantalpha.strategy import HysteresisPolicy
@@ -128,7 +129,8 @@ def load(folder: Path, expected_id: str | None = None) -> Bundle:
     gate = read_json(folder / "gate.json", "passed", "lines")
     check = read_json(folder / "check.json", "timestamp", "bars", "features", "predictions")
     _require_passed(gate, f"{title(folder)}: gate.json")
-    parts = {"model": models.load(folder), "features": feature_set(params["sections"]["features"], params["feature_list"], title(folder))}
+    features = feature_set(params["sections"]["features"], params["timeframe"], params["feature_list"], title(folder))
+    parts = {"model": models.load(folder), "features": features}
     reproduce(check, parts["features"], parts["model"], f"{title(folder)}: check.json")
     named = {name: params[name] for name in ("symbol", "timeframe", "venue")}
     parts |= decision_parts(params["sections"], params["brackets"])
@@ -156,15 +158,20 @@ def decision_parts(sections: dict, brackets: list) -> dict:
     }
 
 
+def not_live(features: FeatureSet) -> list[str]:
+    """The columns that the features read and the runner cannot give them: a closed bar of a venue's stream tells `schema.LIVE`."""
+    return [name for name in features.columns if name not in (*schema.LIVE, TIME)]
+
+
 def feature_list(features: FeatureSet) -> list[dict]:
     """Column names and lookback in bars of each feature, in order."""
     return [{"names": list(feature.names), "lookback": feature.lookback} for feature in features.features]
 
 
-def feature_set(spec: dict, listed: list[dict], where: str) -> FeatureSet:
+def feature_set(spec: dict, timeframe: str, listed: list[dict], where: str) -> FeatureSet:
     """The features of `spec` from this code's registry; DataError where names or lookbacks differ from those the model was trained with."""
     try:
-        features = registry.build(spec)
+        features = registry.build(spec, timeframe)
     except UsageError as error:
         raise DataError(f"{where}: {error}") from None
     for trained, here in zip_longest(listed, feature_list(features)):
@@ -237,7 +244,7 @@ def _place(scratch: Path, final: Path) -> None:
 def _fill(folder: Path, content: BundleContent) -> str:
     """Write every file, the manifest last; the bundle's id."""
     origin = content.origin
-    features = registry.build(origin.sections["features"])
+    features = registry.build(origin.sections["features"], origin.timeframe)
     params = {name: getattr(origin, name) for name in ("symbol", "timeframe", "venue")}
     params |= {"feature_list": feature_list(features), "brackets": [list(row) for row in brackets_for(origin.symbol)]}
     params["sections"] = {name: origin.sections[name] for name in SECTIONS}

@@ -64,6 +64,9 @@ Address = Annotated[str, AfterValidator(_address)]
 Instant = Annotated[datetime, BeforeValidator(_instant)]
 Timeframe = Annotated[str, AfterValidator(_timeframe)]
 Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9]{2,30}$")]
+Argument = int | float | str  # of a feature; which ones a family wants `quantalpha.features` knows
+Catalogue = list[Argument | list[Argument]]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,60}$")]
 
 
 IMPORT = "import"  # the venue name of the user's own files
@@ -115,6 +118,13 @@ class Clean(Section):
     impossible: Literal["drop", "fail"]
     max_missing: Fraction
     funding_gaps: Literal["report", "fail"]
+
+
+class Context(Section):
+    leaders: list[Symbol]
+    onchain: list[FileName]
+    onchain_lag: Timeframe
+    onchain_stale: Timeframe
 
 
 class Labels(Section):
@@ -230,7 +240,8 @@ class Params(Section):
     venue: Venue
     data: Data
     clean: Clean
-    features: dict[str, list[Count]]
+    context: Context
+    features: dict[str, Catalogue | dict[str, Catalogue]]  # by family; of a higher timeframe, by timeframe and family
     labels: Labels
     splits: Splits
     models: Models
@@ -248,6 +259,13 @@ class Params(Section):
     def _affordable(self):
         if self.policy.leverage > self.account.leverage:
             raise ValueError(f"policy.leverage {self.policy.leverage:g} must not exceed account.leverage {self.account.leverage:g}")
+        return self
+
+    @model_validator(mode="after")
+    def _leaders_are_fetched(self):
+        strange = [symbol for symbol in self.context.leaders if symbol not in self.data.symbols]
+        if strange:
+            raise ValueError(f"context.leaders must be among data.symbols, found {strange[0]}")
         return self
 
     def sections(self, names) -> dict[str, Any]:

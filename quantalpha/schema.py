@@ -9,7 +9,9 @@ import pandas as pd
 from quantalpha.errors import DataError
 
 REQUIRED = ("open", "high", "low", "close", "volume")
-OPTIONAL = ("quote_volume", "trades", "taker_buy_volume", "mark", "funding_rate", "open_interest")
+ORDER_FLOW = ("mid", "spread", "microprice", "book_imbalance", "order_flow_imbalance", "depth")  # as market.orderbook makes them
+OPTIONAL = ("quote_volume", "trades", "taker_buy_volume", "mark", "funding_rate", "open_interest", "index_price", *ORDER_FLOW)
+LIVE = (*REQUIRED, "mark", "funding_rate")  # what a closed bar of a venue's stream tells: the runner has nothing else to decide on
 INDEX_DTYPE = "datetime64[ms, UTC]"
 
 

@@ -86,7 +86,7 @@ def test_the_demo_numbers_come_out_of_the_code(told, label):
     symbol, model, numbers = line[1], line[2], line[3]
     params = config.load("demo")
     bars = synthetic_bars(symbol, params.synthetic).loc[: pd.Timestamp(params.data.end) - pd.Timedelta("1ms")]
-    inputs, outcome = build(params.features).compute(bars), labels.label(bars, params.labels)
+    inputs, outcome = build(params.features, params.data.timeframe).compute(bars), labels.label(bars, params.labels)
     walk = walk_forward_forecasts(inputs, outcome, params.splits, fitter(model, params.models))
     result, table = backtest_candidate(Trained(origin(symbol, params, {}, bars.index[-1]), None, walk), bars, params.gate.random_seeds)
     metrics = result.metrics()

@@ -1,9 +1,13 @@
-"""What holding a perpetual has cost of late."""
+"""What holding a perpetual costs, and how far it trades from what it stands for.
 
-import numpy as np
+Rates are fractions of the notional, + where longs pay shorts. A bar's rate is what was settled after the open before it, up to its own.
+"""
 
-from quantalpha.features.base import Feature, check_window
-from quantalpha.features.windows import weighted_sum
+from quantalpha.errors import UsageError
+from quantalpha.features.base import Arrays, Feature, check_window
+from quantalpha.features.derived import TIME
+from quantalpha.features.windows import lagged, mean, total
+from quantalpha.timeframe import YEAR_MS
 
 
 def funding(window: int) -> Feature:
@@ -11,6 +15,54 @@ def funding(window: int) -> Feature:
     check_window("funding", window)
 
     def compute(bars):
-        return weighted_sum(bars["funding_rate"], np.ones(window))
+        return total(bars["funding_rate"], window)
 
     return Feature(f"funding_{window}", window, ("funding_rate",), compute)
+
+
+def funding_carry(window: int) -> Feature:
+    """Funding of the last `window` bars by the time they really span, times 365 days: 0.1 means longs pay 10 % of the notional a year.
+
+    Simple, not compounded. Missing bars and changes of the settlement interval (8 h, 4 h, 1 h) do not change its meaning. Take a window of
+    whole settlement intervals, or it moves with the clock. Window >= 1.
+    """
+    check_window("funding_carry", window)
+
+    def compute(bars):
+        return _carry(bars, window)
+
+    return Feature(f"funding_carry_{window}", window + 1, ("funding_rate", TIME), compute)
+
+
+def funding_change(short: int, long: int) -> Feature:
+    """`funding_carry` over `short` bars less that over `long`: 0.05 means that longs pay 5 % a year more than before. Short < long."""
+    check_window("funding_change", short)
+    check_window("funding_change", long)
+    if short >= long:
+        raise UsageError(f"features.funding_change: expected a short window below the long one, found {short} and {long}")
+
+    def compute(bars):
+        return _carry(bars, short) - _carry(bars, long)
+
+    return Feature(f"funding_change_{short}_{long}", long + 1, ("funding_rate", TIME), compute)
+
+
+def basis(reference: str, window: int) -> Feature:
+    """Mean of close / reference - 1 over `window` bars: 0.001 means the perpetual traded 0.1 % above it. Window >= 1.
+
+    reference: the column of the bars with the price it is measured against, at the close: 'mark', 'index_price', or a leader such as a spot
+    market's 'BTCUSDC.close'.
+    """
+    check_window("basis", window)
+    if not isinstance(reference, str) or not reference or reference == "close":
+        raise UsageError(f"features.basis: expected a price column such as mark or index_price, found {reference!r}")
+
+    def compute(bars):
+        return mean((bars["close"] - bars[reference]) / bars[reference], window)
+
+    return Feature(f"basis_{reference}_{window}", window, ("close", reference), compute)
+
+
+def _carry(bars: Arrays, window: int):
+    """float64[n]: a year's funding at the pace of the last `window` bars; they were settled since the open of the bar before them."""
+    return total(bars["funding_rate"], window) * (YEAR_MS / (bars[TIME] - lagged(bars[TIME], window)))

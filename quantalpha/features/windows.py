@@ -1,56 +1,106 @@
-"""Trailing-window sums, spreads and extremes that every feature is made of.
+"""Trailing-window sums, moments and extremes that every feature is made of.
 
-Row i of each result sees x[i-window+1 .. i] and nothing else; the first window-1 rows are NaN. Each row is summed afresh in the same
-order, so the last row of a short slice equals, bit for bit, the same row of a long history (a running sum would not).
+Row i of each result sees x[i-window+1 .. i] and nothing else; the first window-1 rows are NaN, and so is every row whose window holds one.
+A window of 2m rows is its newer half and its older half, so log2(window) passes over the array give all rows at once. The shape of that
+tree depends on the window alone: the last row of a short slice equals, bit for bit, the same row of a long history. (A running sum, as in
+TA-Lib or pandas, carries the rounding of everything before it.)
 """
 
 import numpy as np
 from numba import njit
 
+BLOCK = 4096  # rows worked on together, so that all passes find them in the cache
+
 
 @njit(cache=True)
-def weighted_sum(x, weights):
-    """float64[n]: sum of weights[k] * x[i-k]; weights[0] belongs to the latest row."""
+def stretches(rows, window):
+    """(first, end) of the rows a block gives, one after another; it reads the window-1 rows before `first` too."""
+    block = max(BLOCK, 4 * window)
+    return [(first, min(first + block, rows)) for first in range(window - 1, rows, block)]
+
+
+@njit(cache=True)
+def decayed_sum(x, keep, window):
+    """float64[n]: sum of keep^k * x[i-k] over the window; keep 1 is a plain sum."""
     out = np.full(len(x), np.nan)
-    for i in range(len(weights) - 1, len(x)):
-        total = 0.0
-        for k in range(len(weights)):
-            total += weights[k] * x[i - k]
-        out[i] = total
+    for first, end in stretches(len(x), window):
+        part = x[first - window + 1 : end].astype(np.float64)
+        total, wider = np.zeros(end - first), np.empty(len(part))
+        size, done, factor, reached = 1, 0, keep, 1.0
+        while done < window:
+            if window & size:
+                newest = part[window - 1 - done : len(part) - done]
+                for i in range(end - first):
+                    total[i] += reached * newest[i]
+                reached, done = reached * factor, done + size
+            for i in range(size, len(part)):
+                wider[i] = part[i] + factor * part[i - size]
+            part, wider, size, factor = wider, part, 2 * size, factor * factor
+        out[first:end] = total
     return out
 
 
 @njit(cache=True)
-def spread(x, window):
-    """(x minus its mean, population standard deviation), each float64[n]; both exactly 0 where x is constant.
+def moments(x, window):
+    """(mean, population variance), float64[n] each; the variance is exactly 0 where x is constant.
 
-    Values are measured from the latest one first, so that a constant leaves no rounding behind.
+    Two parts of a and b rows with means p and q and square sums P and Q make one with mean p + (q - p) b / (a + b) and square sum
+    P + Q + (q - p)^2 a b / (a + b): Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances"
+    (1979). Nothing is ever subtracted that was added.
     """
-    distance = np.full(len(x), np.nan)
-    deviation = np.full(len(x), np.nan)
-    for i in range(window - 1, len(x)):
-        mean = 0.0
-        for j in range(i - window + 1, i + 1):
-            mean += x[j] - x[i]
-        mean /= window
-        square = 0.0
-        for j in range(i - window + 1, i + 1):
-            square += (x[j] - x[i] - mean) ** 2
-        distance[i] = -mean
-        deviation[i] = np.sqrt(square / window)
-    return distance, deviation
+    means, variances = np.full(len(x), np.nan), np.full(len(x), np.nan)
+    for first, end in stretches(len(x), window):
+        part = x[first - window + 1 : end].astype(np.float64)
+        square, wide, wide_square = np.zeros(len(part)), np.zeros(len(part)), np.zeros(len(part))
+        mean, total = np.zeros(end - first), np.zeros(end - first)
+        size, done = 1, 0
+        while done < window:
+            if window & size:
+                share, newest = size / (size + done), window - 1 - done
+                for i in range(end - first):
+                    gap = part[newest + i] - mean[i]
+                    mean[i] += gap * share
+                    total[i] += square[newest + i] + gap * gap * (share * done)
+                done += size
+            for i in range(size, len(part)):
+                gap = part[i - size] - part[i]
+                wide[i] = part[i] + 0.5 * gap
+                wide_square[i] = square[i] + square[i - size] + gap * gap * (0.5 * size)
+            part, wide, square, wide_square, size = wide, part, wide_square, square, 2 * size
+        means[first:end], variances[first:end] = mean, total / window
+    return means, variances
 
 
 @njit(cache=True)
 def highest(x, window):
     """float64[n]: the largest of the window, NaN if any is NaN."""
     out = np.full(len(x), np.nan)
-    for i in range(window - 1, len(x)):
-        best = x[i - window + 1]
-        for j in range(i - window + 2, i + 1):
-            if x[j] > best or np.isnan(x[j]):
-                best = x[j]
-        out[i] = best
+    for first, end in stretches(len(x), window):
+        best = x[first - window + 1 : end].astype(np.float64)
+        wider, size = np.empty(len(best)), 1
+        while size < window:
+            step = min(size, window - size)  # two halves may overlap: the largest does not mind
+            for i in range(step, len(best)):
+                new, old = best[i], best[i - step]
+                wider[i] = new if new >= old or new != new else old
+            best, wider, size = wider, best, size + step
+        out[first:end] = best[window - 1 :]
+    return out
+
+
+@njit(cache=True)
+def weighted_sum(x, weights):
+    """float64[n]: sum of weights[k] * x[i-k]; weights[0] belongs to the latest row. Costs a pass a weight."""
+    rows, width, block = len(x), len(weights), 1024
+    out = np.full(rows, np.nan)
+    for first in range(width - 1, rows, block):  # a block stays in the cache while the weights pass over it
+        end = min(first + block, rows)
+        total = np.zeros(end - first)
+        for k in range(width):
+            weight, past = weights[k], x[first - k : end - k]
+            for i in range(len(total)):
+                total[i] += weight * past[i]
+        out[first:end] = total
     return out
 
 
@@ -59,15 +109,31 @@ def lowest(x, window):
     return -highest(-x, window)
 
 
+def total(x, window):
+    """float64[n]: the plain sum."""
+    return decayed_sum(x, 1.0, window)
+
+
 def mean(x, window):
     """float64[n]: the plain average."""
-    return weighted_sum(x, np.ones(window)) / window
+    return decayed_sum(x, 1.0, window) / window
 
 
-def log_returns(close):
-    """float64[n]: one-bar log returns; the first is NaN."""
-    out = np.full(len(close), np.nan)
-    out[1:] = np.log(close[1:] / close[:-1])
+def decayed_mean(x, keep, window):
+    """float64[n]: the average with weights keep^k, scaled to add up to one over the window."""
+    return decayed_sum(x, keep, window) * ((1.0 - keep) / (1.0 - keep**window))
+
+
+def spread(x, window):
+    """(x minus its mean, population standard deviation), each float64[n]; both exactly 0 where x is constant."""
+    average, variance = moments(x, window)
+    return x - average, np.sqrt(variance)
+
+
+def lagged(x, rows):
+    """float64[n]: x of `rows` rows ago, NaN at the start."""
+    out = np.full(len(x), np.nan)
+    out[rows:] = x[: max(len(x) - rows, 0)]
     return out
 
 

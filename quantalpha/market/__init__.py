@@ -2,13 +2,18 @@
 
 from quantalpha.market.clean import clean_bars
 from quantalpha.market.download import download, download_symbol
+from quantalpha.market.enrich import enrich
 from quantalpha.market.exchange import Client
 from quantalpha.market.importer import check_file, import_file
+from quantalpha.market.leaders import join_leaders
+from quantalpha.market.onchain import join_onchain
+from quantalpha.market.orderbook import bars_from_book, order_flow_imbalance
 from quantalpha.market.panel import read_panel
 from quantalpha.market.store import FUNDING, Lake, mark_kind
 from quantalpha.market.stream import BarClose, BarOpen, backfill, stream_bars
 
 __all__ = [
-    "FUNDING", "BarClose", "BarOpen", "Client", "Lake", "backfill", "check_file", "clean_bars", "download", "download_symbol",
-    "import_file", "mark_kind", "read_panel", "stream_bars",
+    "FUNDING", "BarClose", "BarOpen", "Client", "Lake", "backfill", "bars_from_book", "check_file", "clean_bars", "download",
+    "download_symbol", "enrich", "import_file", "join_leaders", "join_onchain", "mark_kind", "order_flow_imbalance", "read_panel",
+    "stream_bars",
 ]  # fmt: skip

@@ -29,7 +29,8 @@ NAMES = {
     "mark": ("mark", "mark_price"),
     "funding_rate": ("funding_rate", "fundingrate", "last_funding_rate", "rate"),
     "open_interest": ("open_interest", "sum_open_interest"),
-}
+    "index_price": ("index_price",),
+} | {name: (name,) for name in schema.ORDER_FLOW}
 EPOCHS = (("s", 1e11), ("ms", 1e14), ("us", 1e17), ("ns", 1e20))  # a unit's numbers stay below the bound until the year 5138
 OFFSET = re.compile(r"(Z|[+-]\d\d:?\d\d)$")
 EARLIEST = 2010  # no venue traded before: earlier times were written in another unit

@@ -9,7 +9,8 @@ stages:
     outputs: {features: "data/features/{symbol}.parquet"}
   compare:
     notebook: 10_compare
-    inputs: {each: "data/reports/{symbol}.json"}         # foreach leaves {symbol} open: the notebook gets the list of all
+    inputs: {each: "data/reports/{symbol}.json"}         # foreach leaves {symbol} open: the notebook gets the list of all;
+                                                         # {leader} and {onchain}: those of params.context, if any
     outputs: {table: data/compare.csv, models: data/best}    # a file or a folder, as the notebook makes it
     clock: true                                          # while data.end is null, a newly closed bar makes the stage stale
 """
@@ -28,6 +29,7 @@ from quantalpha.errors import UsageError, did_you_mean
 
 KEYS = ("notebook", "foreach", "params", "inputs", "outputs", "clock")
 LOOPS = ("symbol", "model")
+LISTS = ("leader", "onchain")  # of inputs only: always open
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ def load(name: str, params: Params, root: Path) -> list[Stage]:
     """The stages of pipeline `name`, each after those it needs. Raises UsageError with one line for a faulty table."""
     table = _read(name, root)
     values = {"symbol": params.data.symbols, "model": params.models.names}
+    values |= {"leader": params.context.leaders, "onchain": params.context.onchain}
     stages = [stage for key, entry in table.items() for stage in _expand(f"pipelines/{name}.yaml: stage {key}", key, entry, values)]
     for stage in stages:
         if not (root / stage.notebook).is_file():
@@ -145,7 +148,7 @@ def _instance(where: str, name: str, entry: dict, loop: dict[str, str], values: 
 
 def _fill_input(where: str, value: Any, loop: dict[str, str], values: dict[str, list[str]]) -> str | list[str]:
     """A path, or, where a placeholder is left open by foreach, the paths for all its values."""
-    unbound = [key for key in _placeholders(where, value, LOOPS) if key not in loop]
+    unbound = [key for key in _placeholders(where, value, (*LOOPS, *LISTS)) if key not in loop]
     if not unbound:
         return _fill(where, value, loop)
     choices = itertools.product(*(values[key] for key in unbound))

@@ -51,7 +51,7 @@ def check_inputs(plan: Plan) -> None:
     if any("features" in stage.sections for stage in plan.stages):
         from quantalpha import features
 
-        features.build(plan.params.features)
+        features.build(plan.params.features, plan.params.data.timeframe)
     made = [path for stage in plan.stages for path in stage.outputs.values()]
     for stage in plan.stages:
         for path in stage.input_paths():

@@ -93,7 +93,7 @@ def write_candidate(folder: Path, trained: Trained, bars: pd.DataFrame, result: 
     """Write everything into `folder`, `candidate.json` last. result, table: what `backtest_candidate` gave; bars: all bars of the run."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    features = build(trained.origin.sections["features"])
+    features = build(trained.origin.sections["features"], trained.origin.timeframe)
     values = {
         METRICS: _plain(result.metrics()),
         BASELINES: {name: _plain(row) for name, row in table.to_dict("index").items()},
@@ -120,7 +120,7 @@ def load_candidate(folder: Path) -> Candidate:
     return Candidate(
         folder=folder,
         trained=Trained(named, models.load(folder), WalkForward.load(folder)),
-        features=bundle.feature_set(named.sections["features"], card["feature_list"], folder.name),
+        features=bundle.feature_set(named.sections["features"], named.timeframe, card["feature_list"], folder.name),
         metrics={name: math.nan if value is None else value for name, value in metrics.items()},
         baselines=pd.DataFrame.from_dict(table, orient="index", dtype=float),
         check=read_json(folder / CHECK, "timestamp", "bars", "features", "predictions"),

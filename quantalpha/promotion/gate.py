@@ -16,7 +16,7 @@ from quantalpha.errors import DataError, GateRefused
 from quantalpha.labels import label
 from quantalpha.models import PROBABILITIES, fitter
 from quantalpha.promotion.candidate import Candidate, backtest_candidate, load_candidate
-from quantalpha.schema import epoch_ms
+from quantalpha.schema import LIVE, epoch_ms
 from quantalpha.validation import check_causal
 
 PARITY = 1e-12  # relative: batch and trailing window run the same code on the same numbers
@@ -82,6 +82,7 @@ def evaluate(candidate: Candidate, bars: pd.DataFrame, gate: config.Gate) -> Gat
     lines = [
         features_causal(candidate, bars, gate.causality_cuts),
         live_equals_batch(candidate, bars),
+        live_columns(candidate),
         _guarded("forecasts_reproduce", lambda: forecasts_reproduce(candidate, bars, metrics)),
         real_costs(costs.taker + costs.slippage, gate.min_cost),
         net_result(metrics, table["sharpe_ratio"].to_dict()),
@@ -104,7 +105,7 @@ def features_causal(candidate: Candidate, bars: pd.DataFrame, cuts: int) -> Gate
     """No feature of the past changes when the future is hidden or replaced."""
     found = check_causal(candidate.features.compute, bars, cuts=cuts)
     leaks = found.columns[found.columns.leaks]
-    named = ", ".join(f"{row.name} (rows before {row.first_cut:%Y-%m-%d %H:%M} change)" for row in leaks.itertuples())
+    named = ", ".join(f"{row.name} ({row.cause})" for row in leaks.itertuples())
     sound = f"{len(found.columns)} columns do not change when the future is hidden or replaced"
     reason = f"features look ahead: {named}" if named else sound
     return GateLine("features_causal", found.clean, float(len(leaks)), 0.0, reason)
@@ -121,6 +122,14 @@ def live_equals_batch(candidate: Candidate, bars: pd.DataFrame, rows: int = 50) 
     sound = f"{rows} trailing windows give the batch's rows"
     reason = f"differ from the batch: {', '.join(wrong)}; declare a longer lookback" if wrong else sound
     return GateLine("live_equals_batch", not wrong, _number(max(gaps.values())), PARITY, reason)
+
+
+def live_columns(candidate: Candidate) -> GateLine:
+    """The runner's feed gives every column that the features read."""
+    missing = bundle.not_live(candidate.features)
+    has = f"a live bar has {', '.join(LIVE)}"
+    reason = f"the features read {', '.join(missing)}; {has}; train without them" if missing else f"nothing but what {has}"
+    return GateLine("live_columns", not missing, float(len(missing)), 0.0, reason)
 
 
 def forecasts_reproduce(candidate: Candidate, bars: pd.DataFrame, metrics: dict[str, float]) -> GateLine:

@@ -3,14 +3,12 @@
 import numpy as np
 import pandas as pd
 
-from quantalpha.bundle import Bundle
+from quantalpha.bundle import Bundle, not_live
 from quantalpha.errors import DataError
-from quantalpha.features.base import TIME
 from quantalpha.runner.events import MarketCloseEvent
-from quantalpha.schema import from_epoch_ms
+from quantalpha.schema import LIVE, from_epoch_ms
 from quantalpha.strategy.policy import edge
 
-COLUMNS = ("open", "high", "low", "close", "volume", "mark", "funding_rate")  # what a closed bar of the stream tells
 ROOM = 4  # windows kept, so that the table is shifted once in a while and not at every bar
 
 
@@ -18,12 +16,12 @@ class Decider:
     """`observe` every closed bar in order, then `decide`. Before `lookback` bars were seen there is no forecast: edge NaN."""
 
     def __init__(self, bundle: Bundle):
-        missing = [name for name in bundle.features.columns if name not in (*COLUMNS, TIME)]
+        missing = not_live(bundle.features)
         if missing:
-            found = f"a live bar has {', '.join(COLUMNS)}"
+            found = f"a live bar has {', '.join(LIVE)}"
             raise DataError(f"bundle {bundle.id[:12]}: needs column {missing[0]!r}, {found}; train without it to run it")
         self.features, self.model, self.policy = bundle.features, bundle.model, bundle.policy
-        self._values = np.empty((ROOM * self.features.lookback, len(COLUMNS)))
+        self._values = np.empty((ROOM * self.features.lookback, len(LIVE)))
         self._times = np.empty(len(self._values), dtype="int64")
         self._rows = 0
 
@@ -46,5 +44,5 @@ class Decider:
         if self._rows < self.features.lookback:
             return float("nan")
         rows = slice(self._rows - self.features.lookback, self._rows)
-        window = pd.DataFrame(self._values[rows], index=from_epoch_ms(self._times[rows]), columns=list(COLUMNS))
+        window = pd.DataFrame(self._values[rows], index=from_epoch_ms(self._times[rows]), columns=list(LIVE))
         return float(edge(self.model.predict(self.features.latest(window)[None]))[0])

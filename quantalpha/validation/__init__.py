@@ -1,6 +1,8 @@
 """Evidence that a result is earned: splits, metrics, and proof that nothing looks ahead."""
 
-from quantalpha.validation.causality import LeakReport, check_causal
+from quantalpha.validation.causality import check_causal
+from quantalpha.validation.causality_evidence import LeakReport
+from quantalpha.validation.causality_fit import check_fit, check_walk_forward
 from quantalpha.validation.classification import class_scores, log_loss
 from quantalpha.validation.metrics import (
     annual_volatility,
@@ -15,16 +17,21 @@ from quantalpha.validation.metrics import (
 )
 from quantalpha.validation.splits import Fold, combinatorial_purged, walk_forward
 from quantalpha.validation.trials import Trials, Try
+from quantalpha.validation.warm_up import WarmUpReport, check_warm_up
 
 __all__ = [
     "Fold",
     "LeakReport",
     "Trials",
     "Try",
+    "WarmUpReport",
     "annual_volatility",
     "cagr",
     "calmar_ratio",
     "check_causal",
+    "check_fit",
+    "check_walk_forward",
+    "check_warm_up",
     "class_scores",
     "combinatorial_purged",
     "drawdown",

@@ -1,129 +1,122 @@
-"""Leaks seen in the field, planted: every one must be caught, and sound code must pass."""
+"""Leaks seen in the field, planted: nearly every one must be caught, and sound code must pass. See leaks.py and clean.py."""
 
 import numpy as np
 import pandas as pd
 import pytest
+from known_bad import corpus
+from known_bad.clean import Incremental, look_alikes, registered
+from known_bad.leaks import LEAKS
 
-from quantalpha import schema
 from quantalpha.features import FAMILIES, build
 from quantalpha.labels import barrier_volatility, triple_barrier
 from quantalpha.validation import check_causal
+from quantalpha.validation.causality_evidence import CAUSES
 
-SPEC = {family: [5, 24] for family in FAMILIES}
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::UserWarning", "ignore::pandas.errors.PerformanceWarning")
+
+RECALL, FALSE_ALARMS = 0.97, 0.01
+CUTS = 10
+# Known to escape on the made bars; a test says when one no longer does.
+ESCAPES: set[str] = set()
+TOLD = {
+    "next_return": "ahead",
+    "volatility_to_come": "ahead",
+    "centred_mean": "ahead",
+    "smoothed_both_ways": "ahead",
+    "whole_series_score": "series",
+    "quantile_bins": "series",
+    "clipped_outliers": "series",
+    "whole_series_wavelet": "series",
+    "principal_component": "series",
+    "daily_close": "period",
+    "high_of_the_day_in_the_morning": "period",
+    "four_hour_bar_before_it_closed": "period",
+    "hours_to_the_next_bar": "length",
+    "share_of_all_rows": "length",
+    "columns_in_order_of_size": "columns",
+    "noise_without_a_seed": "random",
+    "noise_in_one_row": "random",
+    "mean_of_the_first_call": "state",
+    "cached_by_the_first_time": "state",
+    "longest_history_seen": "state",
+}
 
 
 @pytest.fixture(scope="module")
 def bars():
-    """1,500 hours of a random walk with funding and some missing open interest."""
-    rng = np.random.default_rng(5)
-    rows = 1_500
-    close = 100 * np.exp(np.cumsum(0.01 * rng.normal(size=rows)))
-    frame = {
-        "open": close * np.exp(0.001 * rng.normal(size=rows)),
-        "high": close * 1.01,
-        "low": close * 0.99,
-        "close": close,
-        "volume": rng.lognormal(3, 1, rows),
-        "funding_rate": np.where(np.arange(rows) % 8 == 0, 1e-4, 0.0),
-        "open_interest": np.where(rng.random(rows) < 0.02, np.nan, rng.lognormal(8, 0.1, rows)),
-    }
-    return pd.DataFrame(frame, index=schema.from_epoch_ms(1_600_000_000_000 + np.arange(rows) * 3_600_000))
+    return corpus.made()
 
 
-def next_return(bars):
-    return bars.close.shift(-1) / bars.close - 1
+def framed(function):
+    """A table of what the function gives."""
+
+    def compute(bars):
+        found = function(bars)
+        return found.to_frame("leaky") if isinstance(found, pd.Series) else found
+
+    return compute
 
 
-def next_return_patched_at_the_end(bars):
-    return next_return(bars).fillna(0.0)
+def judged(name, bars, seed=0):
+    return check_causal(framed(LEAKS[name]()), bars, cuts=CUTS, seed=seed)
 
 
-def centred_mean(bars):
-    return bars.close.rolling(11, center=True).mean()
+def test_the_corpus_is_large_enough():
+    assert len(LEAKS) >= 60
+    assert len(ESCAPES) <= (1 - RECALL) * len(LEAKS)
 
 
-def whole_series_score(bars):
-    return (bars.close - bars.close.mean()) / bars.close.std()
+@pytest.mark.parametrize("name", LEAKS)
+def test_a_leak_is_caught(bars, name):
+    report = judged(name, bars)
+    assert report.clean == (name in ESCAPES), str(report)
+    guilty = report.columns[report.columns.leaks]
+    assert (guilty.max_diff > 0).all() and guilty.cause.isin(CAUSES).all()
+    assert guilty.first_cut.dropna().isin(bars.index).all()
+    if name in TOLD:
+        assert set(guilty.cause) == {TOLD[name]}, str(report)
 
 
-def whole_series_rank(bars):
-    return bars.volume.rank(pct=True)
+@pytest.mark.real
+def test_recall_on_recorded_bars(shared_data):
+    bars = corpus.recorded(shared_data, 2_000)
+    escaped = [name for name in LEAKS if judged(name, bars).clean]
+    assert len(escaped) <= (1 - RECALL) * len(LEAKS), escaped
 
 
-def future_filled_gaps(bars):
-    return bars.open_interest.bfill()
-
-
-def interpolated_gaps(bars):
-    return bars.open_interest.interpolate()
-
-
-def next_return_in_one_row_of_a_hundred(bars):
-    rare = (bars.volume * 1e6).astype(int) % 100 == 0
-    return bars.close.pct_change().mask(rare, next_return_patched_at_the_end(bars))
-
-
-def next_return_after_the_largest_moves(bars):
-    move = bars.close.pct_change()
-    return move.mask(move.abs() > 0.03, next_return_patched_at_the_end(bars))
-
-
-def alarm_before_the_worst_bar(bars):
-    return (bars.close.pct_change().shift(-1) < -0.035).astype(float)
-
-
-def daily_close(bars):
-    """The day's last close, known to every hour of that day."""
-    return bars.close.groupby(bars.index.floor("D")).transform("last")
-
-
-def smoothed_both_ways(bars):
-    return bars.close[::-1].ewm(span=10).mean()[::-1]
-
-
-LEAKS = [
-    next_return,
-    next_return_patched_at_the_end,
-    centred_mean,
-    whole_series_score,
-    whole_series_rank,
-    future_filled_gaps,
-    interpolated_gaps,
-    next_return_in_one_row_of_a_hundred,
-    next_return_after_the_largest_moves,
-    alarm_before_the_worst_bar,
-    daily_close,
-    smoothed_both_ways,
-]
-
-
-@pytest.mark.parametrize("leak", LEAKS, ids=lambda leak: leak.__name__)
-@pytest.mark.parametrize("seed", [0, 1])
-def test_a_leak_is_caught_alone(bars, leak, seed):
-    report = check_causal(lambda b: leak(b).to_frame("leaky"), bars, seed=seed)
-    assert not report.clean
-    assert report.columns.leaks.tolist() == [True]
-    assert report.columns.max_diff[0] > 0
-    assert report.columns.first_cut[0] in bars.index
-
-
-@pytest.mark.parametrize("leak", LEAKS, ids=lambda leak: leak.__name__)
-def test_a_leak_is_caught_among_sound_features(bars, leak):
+def test_leaks_are_told_from_the_sound_columns_beside_them(bars):
     sound = build({"returns": [1], "volatility": [24], "calendar": [24]})
-    report = check_causal(lambda b: sound.compute(b).assign(leaky=leak(b)), bars)
-    assert report.columns.set_index("name").leaks.to_dict() == dict.fromkeys(sound.names, False) | {"leaky": True}
+    names = ["next_return_in_one_row_of_a_hundred", "centred_mean", "whole_series_rank", "future_filled_gaps", "flag_before_a_fall"]
+    names += [
+        "next_return_of_one_ten_millionth",
+        "daily_close",
+        "smoothed_both_ways",
+        "interpolated_gaps",
+        "next_return_patched_at_the_end",
+    ]
+    report = check_causal(lambda b: sound.compute(b).assign(**{name: LEAKS[name]()(b) for name in names}), bars, cuts=CUTS)
+    assert report.columns.set_index("name").leaks.to_dict() == dict.fromkeys(sound.names, False) | dict.fromkeys(names, True)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_every_registered_feature_is_causal(bars, family):
-    report = check_causal(build({family: SPEC[family]}).compute, bars, cuts=10)
-    assert report.clean, str(report)
+def accused(bars):
+    """(columns accused, number of columns judged) of all sound code."""
+    catalogue = registered()
+    assert {name for name in FAMILIES if any(feature.name.startswith(name) for feature in catalogue.features)} == set(FAMILIES)
+    sets = [(catalogue.compute, corpus.supplied(bars, catalogue.columns)), (look_alikes, bars), (Incremental(), bars)]
+    table = pd.concat([check_causal(compute, given, cuts=2).columns for compute, given in sets])
+    return table[table.leaks], len(table)
 
 
-def test_the_whole_set_is_causal(bars):
-    report = check_causal(build(SPEC).compute, bars, cuts=5)
-    assert report.clean, str(report)
-    assert tuple(report.columns.name) == build(SPEC).names
+def test_sound_code_is_not_accused(bars):
+    guilty, count = accused(bars)
+    assert count >= 100
+    assert len(guilty) <= FALSE_ALARMS * count, guilty
+
+
+@pytest.mark.real
+def test_sound_code_is_not_accused_on_recorded_bars(shared_data):
+    guilty, count = accused(corpus.recorded(shared_data, 2_000))
+    assert len(guilty) <= FALSE_ALARMS * count, guilty
 
 
 def test_long_memories_are_not_leaks(bars):
@@ -150,3 +143,63 @@ def test_barrier_volatility_is_causal_and_labels_are_not(bars):
         return pd.DataFrame({"volatility": volatility, "label": label})
 
     assert check_causal(compute, bars, cuts=5).columns.leaks.tolist() == [False, True]
+
+
+# Labels may use what follows, up to the time they say
+
+
+def barriers(b):
+    volatility = barrier_volatility(b, window=48, horizon=12)
+    return triple_barrier(b, take_profit=1.0, stop_loss=1.0, horizon=12, volatility=volatility)
+
+
+def known_a_bar_early(b):
+    table = barriers(b)
+    return table.assign(end_time=table.end_time - pd.Timedelta(hours=1))
+
+
+def said_to_be_known_at_once(b):
+    table = barriers(b)
+    return table.assign(end_time=table.index.where(table.label.notna()))
+
+
+def unfinished_taken_for_flat(b):
+    table = barriers(b)
+    return table.assign(label=table.label.fillna(0.0), end_time=table.end_time.fillna(table.index[-1]))
+
+
+def scaled_by_the_whole_series(b):
+    table = barriers(b)
+    return table.assign(ret=table.ret / table.ret.std())
+
+
+def weighed_by_labels_to_come(b):
+    """Concurrency counted over labels that are not yet known when this one ends."""
+    table = barriers(b)
+    alive = np.zeros(len(b))
+    for start, end in enumerate(b.index.get_indexer(table.end_time)):
+        alive[start + 1 : end + 1] += 1
+    return table.assign(
+        ret=[np.nan if end < 0 else alive[start + 1 : end + 1].mean() for start, end in enumerate(b.index.get_indexer(table.end_time))]
+    )
+
+
+def test_labels_are_known_at_their_end(bars):
+    report = check_causal(barriers, bars, cuts=CUTS, known_at="end_time")
+    assert report.clean, str(report)
+    assert report.columns.name.tolist() == ["label", "end_time", "ret", "barrier"]
+
+
+@pytest.mark.parametrize(
+    "labels, column",
+    [
+        (known_a_bar_early, "label"),
+        (said_to_be_known_at_once, "label"),
+        (unfinished_taken_for_flat, "label"),
+        (scaled_by_the_whole_series, "ret"),
+        (weighed_by_labels_to_come, "ret"),
+    ],
+)
+def test_labels_known_later_than_they_say_are_caught(bars, labels, column):
+    report = check_causal(labels, bars, cuts=CUTS, known_at="end_time")
+    assert report.columns.set_index("name").leaks[column], str(report)

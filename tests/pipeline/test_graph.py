@@ -43,6 +43,25 @@ def test_an_input_with_an_open_placeholder_is_the_list_of_all_its_values(load):
     assert compare.needs == ("train-ETHUSDT-lightgbm", "train-ETHUSDT-xgboost")
 
 
+def test_leaders_and_onchain_tables_are_lists_however_few(load, monkeypatch):
+    table = {
+        "raw": stage(foreach="symbol", outputs={"out": "data/{symbol}.json"}),
+        "clean": stage(
+            foreach="symbol",
+            inputs={"own": "data/{symbol}.json", "leaders": "data/{leader}.json", "daily": "data/chain/{onchain}.txt"},
+            outputs={"out": "data/{symbol}.txt"},
+        ),
+    }
+    none = next(s for s in load(**table) if s.id == "clean-ETHUSDT")
+    assert none.inputs == {"own": "data/ETHUSDT.json", "leaders": [], "daily": []} and none.needs == ("raw-ETHUSDT",)
+    told = config.load(overrides=["context.leaders=[BTCUSDT]", "context.onchain=[BTC]"])
+    monkeypatch.setattr(config, "load", lambda: told)
+    some = {s.id: s for s in load(**table)}
+    assert some["clean-ETHUSDT"].inputs["leaders"] == ["data/BTCUSDT.json"]
+    assert some["clean-ETHUSDT"].inputs["daily"] == ["data/chain/BTC.txt"]
+    assert some["clean-ETHUSDT"].needs == ("raw-ETHUSDT", "raw-BTCUSDT") and some["clean-BTCUSDT"].needs == ("raw-BTCUSDT",)
+
+
 def test_a_file_in_a_written_folder_and_a_folder_of_written_files_are_dependencies(load):
     stages = load(
         last=stage(inputs={"all": "data/models/"}, outputs={"out": "data/last.txt"}),

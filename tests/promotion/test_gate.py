@@ -39,7 +39,16 @@ SECTIONS = {
     "models": {"names": ["lightgbm", "xgboost"], "seed": 7, "lightgbm": TREES, "xgboost": TREES},
 }
 GATE = config.Gate(min_trades=30, min_cost=0.0004, random_seeds=20, causality_cuts=4)
-LINES = ["features_causal", "live_equals_batch", "forecasts_reproduce", "real_costs", "net_result", "trades", "bundle_roundtrip"]
+LINES = [
+    "features_causal",
+    "live_equals_batch",
+    "live_columns",
+    "forecasts_reproduce",
+    "real_costs",
+    "net_result",
+    "trades",
+    "bundle_roundtrip",
+]
 
 
 def tape(momentum, n=1900, seed=4):
@@ -117,7 +126,7 @@ def test_noise_is_refused_for_its_result_and_leaves_no_bundle(tmp_path):
     assert [x.name for x in report.lines if not x.passed] == ["net_result"]
     with pytest.raises(GateRefused, match=r"net_result: .*Sharpe -?\d+\.\d\d does not beat .*random_p95 -?\d+\.\d\d") as refused:
         report.refuse()
-    assert str(refused.value).startswith("BTCUSDT-lightgbm: refused by 1 of 7 gate lines: ")
+    assert str(refused.value).startswith("BTCUSDT-lightgbm: refused by 1 of 8 gate lines: ")
 
 
 def peek(window):
@@ -149,6 +158,18 @@ def test_a_lookback_too_short_is_refused_by_name(tmp_path, monkeypatch):
     found = candidate(tmp_path / "short", bars, features={"returns": [1], "short": [1]})
     judged = line(evaluate(found, bars, GATE), "live_equals_batch")
     assert not judged.passed and "short_1" in judged.reason and "returns_1" not in judged.reason
+
+
+def test_columns_that_no_live_bar_has_are_refused_by_name(tmp_path):
+    """A leader's close stands in the research bars and, by its dotted name, in the check rows; the runner has none."""
+    bars = tape(0.6)
+    led = bars.assign(**{"BTCUSDT.close": 500 * bars["close"] ** 0.9})
+    found = candidate(tmp_path / "led", led, features={"returns": [1], "leader_return": [["BTCUSDT", 4]]})
+    report = evaluate(found, led, GATE)
+    judged = line(report, "live_columns")
+    assert not judged.passed and judged.value == 1 and "read BTCUSDT.close; a live bar has open, high" in judged.reason
+    assert "BTCUSDT.close" in found.check["bars"]
+    assert line(report, "forecasts_reproduce").passed and line(report, "bundle_roundtrip").passed
 
 
 def test_costs_that_do_not_exist_are_refused(tmp_path):

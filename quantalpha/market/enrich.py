@@ -1,0 +1,40 @@
+"""What bars are told beside their own market: the closes of leading coins, and on-chain series."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from quantalpha import config
+from quantalpha.errors import DataError
+from quantalpha.market.clean import clean_bars
+from quantalpha.market.leaders import join_leaders
+from quantalpha.market.onchain import join_onchain
+from quantalpha.market.store import Lake
+
+
+def enrich(bars: pd.DataFrame, leaders: Iterable[Path], onchain: Iterable[Path], lake: Lake, settings: config.Params) -> pd.DataFrame:
+    """`bars` and the columns `BTCUSDT.close` of `context.leaders` and `onchain_NAME` of `context.onchain`.
+
+    leaders: the leaders' manifests of the raw lake, SYMBOL.manifest.json; their bars are cleaned as all others. onchain: parquet files of
+    daily series by `timestamp`, their columns kept by name. settings: sections venue, data, clean, context.
+    """
+    found = join_leaders(bars, dict(_leader(path, lake, settings) for path in leaders))
+    for path in onchain:
+        found = join_onchain(found, _daily(path), settings.context.onchain_lag, settings.context.onchain_stale)
+    return found
+
+
+def _leader(manifest: Path, lake: Lake, settings: config.Params) -> tuple[str, pd.DataFrame]:
+    symbol, listing = manifest.name.removesuffix(".manifest.json"), json.loads(manifest.read_text())
+    raw, _, _ = lake.read_listed(listing, settings.venue.kept_as, symbol, settings.data.start, settings.data.end)
+    return symbol, clean_bars(raw, None, None, settings.clean, settings.data.timeframe)[0]
+
+
+def _daily(path: Path) -> pd.DataFrame:
+    try:
+        table = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"on-chain: {path.name} cannot be read: {' '.join(str(error).split())[:160]}") from None
+    return table.set_index("timestamp") if "timestamp" in table else table
