@@ -41,18 +41,21 @@ class Accounts:
     def behind(self, b, prices):
         """Of sequences `b` at `prices`: margin of each position, the wallet it draws on, the maintenance margin the others need.
 
-        A position that stands alone has its initial margin set aside, as far as the wallet has it: the coins first, then in order.
+        A position that stands alone has its initial margin set aside, as far as the wallet has it: the coins first, then in order. Coins
+        may be paid with the open profit of the cross positions; they owe nothing.
         """
         held, alone, coin, profit = self.position[b] != 0.0, self.alone[b], self.coin[b], self.profit(b, prices)
         initial, left = np.abs(self.position[b]) * self.entry[b] / self.rules.leverage[b], self.cash[b].copy()
         margin, wallet = np.zeros((2, *profit.shape))
+        shared = np.where(alone, 0.0, profit)
+        credit = np.maximum(shared.sum(axis=1), 0.0)
         for coins in (True, False):
             for s in range(self.symbols):
                 turn = alone[:, s] & (coin[:, s] == coins)
-                wallet[turn, s] = left[turn]
-                margin[:, s] = np.where(turn & held[:, s], np.minimum(initial[:, s], left), margin[:, s])
+                found = np.maximum(left + credit, 0.0) if coins else left
+                wallet[turn, s] = (left + credit if coins else left)[turn]
+                margin[:, s] = np.where(turn & held[:, s], np.minimum(initial[:, s], found), margin[:, s])
                 left -= np.where(turn, margin[:, s], 0.0)
-        shared = np.where(alone, 0.0, profit)
         support = (left + shared.sum(axis=1))[:, None] - shared
         needed = np.where(alone, 0.0, self.maintenance(b, slice(None), self.position[b], prices))
         others = np.where(alone, 0.0, needed.sum(axis=1)[:, None] - needed)

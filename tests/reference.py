@@ -126,20 +126,25 @@ class Reference:
 
     def own_margins(self):
         """What each position that stands alone can lose: its initial margin (a coin: its cost), set aside for the coins first, then in the
-        order of the symbols, and at most what the wallet then still holds."""
+        order of the symbols, and at most what the wallet then still holds. A coin's is never below zero."""
         aside = {}
         for book in self.in_turn():
             if book.position and self.alone(book):
                 initial = abs(book.position) * book.entry / (1.0 if book.spot else self.account.leverage)
-                aside[book] = min(initial, self.cash - sum(aside.values()))
+                left = self.cash - sum(aside.values()) + self.lent_to(book)
+                aside[book] = min(initial, max(left, 0.0) if book.spot else left)
         return aside
+
+    def lent_to(self, book):
+        """A coin may be paid with the open profit of the cross positions."""
+        return max(sum(other.profit(other.price) for other in self.cross()), 0.0) if book.spot else 0.0
 
     def free_cash(self, book):
         """The wallet less what was set aside before this position's turn; a cross position's turn comes last."""
         own = self.own_margins()
         turns = self.in_turn()
         before = turns[: turns.index(book)] if self.alone(book) else turns
-        return self.cash - sum(own.get(other, 0.0) for other in before)
+        return self.cash - sum(own.get(other, 0.0) for other in before) + self.lent_to(book)
 
     def in_turn(self):
         return sorted(self.books, key=lambda book: not book.spot)

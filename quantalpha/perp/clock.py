@@ -185,10 +185,14 @@ def maintenance(quantity, price, tiers):
 
 @njit(cache=True)
 def margin_at_risk(state, terms):
-    """What a position can lose: all that stands behind it (cross), or its initial margin (isolated) as far as the wallet still has it."""
+    """What a position can lose: all that stands behind it (cross), or its initial margin (isolated) as far as the wallet still has it.
+
+    What a wallet below zero owes falls to perpetuals, never to a coin.
+    """
     margin = state.cash + state.support
     if terms.apart == 0.0:
         return margin
+    margin = max(margin, 0.0) if terms.apart == 2.0 else margin
     return min(margin, abs(state.quantity) * state.entry_price / terms.leverage) if state.quantity != 0.0 else 0.0
 
 
@@ -616,9 +620,12 @@ class Totals(NamedTuple):
 
 @njit(cache=True)
 def totals(books):
-    """Writes `Books.lent` on the way. Coins are paid in full, so their margin is set aside first, then the others' in order."""
+    """Writes `Books.lent` on the way. Coins are paid in full, so their margin is set aside first, then the others' in order.
+
+    A coin may be paid with the open profit of the cross positions, which then no longer stands behind them.
+    """
     profit = needed = lent = apart = 0.0
-    for turn in (2.0, 1.0, 0.0):
+    for turn in (0.0, 2.0, 1.0):
         for s in range(books.prices.size):
             quantity = books.states[s, QUANTITY]
             if books.terms[s, APART] != turn:
@@ -628,9 +635,15 @@ def totals(books):
             if quantity != 0.0 and turn == 0.0:
                 profit, needed = profit + own, needed + maintenance(quantity, books.prices[s], tiers_of(books, s))
             elif quantity != 0.0:
-                margin = margin_at_risk(updated(stored(books, s), support=-lent), terms_of(books, s))
+                margin = margin_at_risk(updated(stored(books, s), support=backing(turn, profit, lent)), terms_of(books, s))
                 lent, apart = lent + margin, apart + max(own, -margin)
     return Totals(profit, needed, lent, apart)
+
+
+@njit(cache=True)
+def backing(apart, profit, lent):
+    """What a position that stands apart finds beside the wallet."""
+    return max(profit, 0.0) - lent if apart == 2.0 else -lent
 
 
 @njit(cache=True)
@@ -650,7 +663,7 @@ def view(books, s, all_):
         others = all_.profit - own
         state = updated(state, support=others - all_.lent, reserve=reserve, elsewhere=others + all_.apart)
     else:
-        state = updated(state, support=-books.lent[s])
+        state = updated(state, support=backing(terms.apart, all_.profit, books.lent[s]))
         held = max(own, -margin_at_risk(state, terms)) if state.quantity != 0.0 else 0.0
         cross = max(all_.profit, -(state.cash - all_.lent))
         state = updated(state, elsewhere=cross + (all_.apart - held))

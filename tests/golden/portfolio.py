@@ -233,6 +233,22 @@ def coins():
     yield page.case()
 
     account = {"leverage": 5, "brackets": [[0, 0.1]], "instruments": {B: {"spot": True}}}
+    page = Page(
+        "a coin paid with a perpetual's open profit loses what it loses", account=account, symbols=[A, B], columns=("funding_rate",)
+    )
+    page.bar((*FLAT, 0), (*FLAT, 0), target={A: 2, B: 0})
+    long = page.size(2, A)
+    page.bar((*FLAT, 0), (*FLAT, 0), target={A: 2, B: 0})
+    page.fill(long, 100, symbol=A)
+    page.bar((*flat(200), 0.4), (*FLAT, 0), target={A: 2, B: 0.5})
+    page.say("the wallet owes 600, the open profit is 2000")
+    coin = page.size(0.5, B)
+    page.bar((*flat(200), 0), (*FLAT, 0), target={A: 2, B: 0})
+    page.fill(coin, 100, symbol=B)
+    page.bar((*flat(200), 0), (*flat(60), 0), target={A: 2, B: 0})
+    page.fill(-coin, 60, symbol=B)
+    yield page.case()
+
     page = Page("with less than nothing no coin is bought, nor sold short", account=account, symbols=[A, B], columns=("mark",))
     page.bar((*FLAT, 100), (*FLAT, 100), target={A: -2, B: 0})
     short = page.size(-2, A)
