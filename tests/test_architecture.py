@@ -129,3 +129,18 @@ def test_command_line_starts_light():
     code = f"import sys, quantalpha.cli; print([m for m in {heavy} if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert loaded.strip() == "[]"
+
+
+def test_compiled_code_calls_none_of_another_file():
+    """Numba's cache watches the file of the function it keeps: a change in a file it merely calls would leave the old code in force."""
+    compiled: dict[str, list[tuple[Path, ast.FunctionDef]]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef) and any("njit" in ast.dump(mark) for mark in node.decorator_list):
+                compiled.setdefault(node.name, []).append((path, node))
+    assert len(compiled) > 50
+    for name, versions in compiled.items():
+        for path, node in versions:
+            called = {call.func.id for call in ast.walk(node) if isinstance(call, ast.Call) and isinstance(call.func, ast.Name)}
+            elsewhere = [other for other in called & compiled.keys() if all(home != path for home, _ in compiled[other])]
+            assert not elsewhere, f"{path.name}: {name} calls {', '.join(elsewhere)} of another file; put them together"
