@@ -126,7 +126,10 @@ class Sections:
         ]
         if regimes is not None:
             content.append(_numbers(by_regime(self.result, regimes)[list(OF_REGIME)], "By regime"))
-        note = "A trade runs from flat to flat; a flip ends one and begins the next. Returns are on the entry notional, after all costs."
+        note = (
+            "A trade runs from flat to flat; a flip ends one and begins the next. Returns are on the entry notional, after all costs; "
+            "a mean counts every trade the same, however large."
+        )
         self._add("Trades", *content, note=note)
 
     def costs(self, frontier: pd.DataFrame | None, break_even: float | None, capacity: pd.DataFrame | None) -> None:
@@ -188,7 +191,8 @@ class Sections:
         costs = self.result.costs if isinstance(self.result.costs, Mapping) else {"": self.result.costs}
         parts = {"Account": self.result.account} | {f"Costs {symbol}".strip(): each for symbol, each in costs.items()}
         parts |= {"Stops": self.result.stops} if self.result.stops is not None else {}
-        told = page.grid(*(page.facts(_facts(part), name) for name, part in parts.items()), three=True)
+        facts = {name: _facts(part) for name, part in parts.items()}
+        told = page.grid(*(page.facts(found, name) for name, found in facts.items() if found), three=True)
         self._add("Parameters", told, page.facts(data, "Data") if data else "")
 
     def _add(self, name: str, *content: str, note: str = "") -> None:
