@@ -2,7 +2,7 @@
 
 from quantalpha.features.averages import ema_gap, ema_rows
 from quantalpha.features.base import Feature, check_window
-from quantalpha.features.windows import lagged, mean, ratio, spread
+from quantalpha.features.windows import mean, ratio, spread
 
 
 def bollinger(window: int) -> Feature:
@@ -40,8 +40,8 @@ def keltner(window: int, atr_window: int) -> Feature:
     check_window("keltner", atr_window)
 
     def compute(bars):
-        gap = ema_gap(bars["close"] - lagged(bars["close"], 1), window)
+        gap = ema_gap(bars["change"], window)
         return ratio(gap, 2 * mean(bars["true_range"], atr_window), empty=0.0)
 
     lookback = max(ema_rows(window), atr_window) + 1
-    return Feature(f"keltner_{window}_{atr_window}", lookback, ("close", "true_range"), compute)
+    return Feature(f"keltner_{window}_{atr_window}", lookback, ("change", "true_range"), compute)

@@ -1,6 +1,6 @@
 """What a feature is, and a list of features as one table: the same call in research (all bars) and live (the last few)."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,9 +8,10 @@ import pandas as pd
 
 from quantalpha import schema
 from quantalpha.errors import DataError, UsageError
-from quantalpha.features.derived import DERIVED, TIME, Columns, sources
+from quantalpha.features.derived import DERIVED, TIME, derive, sources
 
 Arrays = Mapping[str, np.ndarray]
+BLOCK = 16_384  # rows made at a time: what they read and what lies between stays in the cache
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,8 @@ class Feature:
         return tuple(f"{self.name}_{part}" for part in self.parts) or (self.name,)
 
     def values(self, arrays: Arrays) -> tuple[np.ndarray, ...]:
-        """float64[n] for each of `names`; rows before the lookback is full mean nothing."""
-        found = self.compute({name: arrays[name] for name in self.columns})
+        """float64[n] for each of `names` from an array for each of `columns`; rows before the lookback is full mean nothing."""
+        found = self.compute(arrays)
         return found if self.parts else (found,)
 
 
@@ -48,53 +49,59 @@ class FeatureSet:
         if not self.names or len(set(self.names)) < len(self.names):
             raise UsageError(f"features: expected at least one, and each name once, found {list(self.names)}")
         self.lookback = max(feature.lookback for feature in self.features)
-        self._derived = max((feature.lookback for feature in self.features if not DERIVED.keys().isdisjoint(feature.columns)), default=0)
-        self.columns = sources(tuple(name for feature in self.features for name in feature.columns))
+        read = tuple(dict.fromkeys(name for feature in self.features for name in feature.columns))
+        self.columns, self._derived = sources(read), tuple(name for name in read if name in DERIVED)
+        self._reach = max((feature.lookback - 1 for feature in self.features if not DERIVED.keys().isdisjoint(feature.columns)), default=0)
 
     def compute(self, bars: pd.DataFrame) -> pd.DataFrame:
         """DataFrame[len(bars), names] float64; row t is known at the close of bar t. Each column is NaN before its own lookback is full."""
-        table = self.matrix(self._arrays(bars, len(bars)), len(bars))
+        table = self.matrix(self.arrays(bars, len(bars)), len(bars))
         return pd.DataFrame(table, index=bars.index, columns=list(self.names), copy=False)
-
-    def matrix(self, arrays: Arrays, rows: int) -> np.ndarray:
-        """float64[rows, names] of arrays of that length."""
-        table, columns, first = np.empty((rows, len(self.names)), order="F"), Columns(arrays), 0
-        for feature in self.features:
-            for position, values in enumerate(feature.values(columns), start=first):
-                table[:, position] = values
-                table[: feature.lookback - 1, position] = np.nan
-            first += len(feature.names)
-        return table
 
     def latest(self, window: pd.DataFrame) -> np.ndarray:
         """float64[len(names)] at the last bar of `window` (at least `lookback` bars): equal to `compute(window).iloc[-1]`."""
         if len(window) < self.lookback:
             raise DataError(f"features: expected at least {self.lookback} bars (the lookback), found {len(window)}; pass a longer window")
-        arrays = self._arrays(window, self.lookback)
-        columns = Columns({name: array[-self._derived :] for name, array in arrays.items()} if self._derived else {})
-        found = []
+        rows = self._rows(self.arrays(window, self.lookback), self.lookback - 1, self.lookback)
+        return np.array([values[-1] for values in rows])
+
+    def matrix(self, arrays: Arrays, rows: int) -> np.ndarray:
+        """float64[rows, names] of arrays of that length; made block by block, which costs no bit: no feature sees beyond its lookback."""
+        table = np.full((rows, len(self.names)), np.nan, order="F")
+        block = max(BLOCK, 4 * self.lookback)
+        for first in range(0, rows, block):
+            end = min(first + block, rows)
+            for position, values in enumerate(self._rows(arrays, first, end)):
+                table[end - len(values) : end, position] = values
+        return table
+
+    def _rows(self, arrays: Arrays, first: int, end: int) -> Iterator[np.ndarray]:
+        """For each of `names` its values at the rows first .. end-1, those whose lookback is full."""
+        columns = {name: array[:end] for name, array in arrays.items()}
+        columns |= derive(self._derived, {name: array[max(first - self._reach, 0) :] for name, array in columns.items()})
         for feature in self.features:
-            held = {name: (columns if name in DERIVED else arrays)[name][-feature.lookback :] for name in feature.columns}
-            found += [values[-1] for values in feature.values(held)]
-        return np.array(found, dtype=float)
+            before = feature.lookback - 1
+            rows = min(end, end - first + before)
+            for values in feature.values({name: columns[name][-rows:] for name in feature.columns}):
+                yield values[before:]
 
-    def _arrays(self, bars: pd.DataFrame, rows: int) -> dict[str, np.ndarray]:
-        """The last `rows` rows of every column read, each a contiguous array of its own."""
-        return {name: self._times(bars, rows) if name == TIME else self._column(bars, name, rows) for name in self.columns}
-
-    def _column(self, bars: pd.DataFrame, name: str, rows: int) -> np.ndarray:
-        if name not in bars.columns:
-            user = next(feature.name for feature in self.features if name in sources(feature.columns))
+    def arrays(self, bars: pd.DataFrame, rows: int) -> dict[str, np.ndarray]:
+        """The last `rows` rows of every column read, each contiguous and ours."""
+        names, first = [name for name in self.columns if name != TIME], len(bars) - rows
+        if missing := [name for name in names if name not in bars.columns]:
+            user = next(feature.name for feature in self.features if missing[0] in sources(feature.columns))
             raise DataError(
-                f"feature {user!r} needs column {name!r}; found {', '.join(map(str, bars.columns))}; "
+                f"feature {user!r} needs column {missing[0]!r}; found {', '.join(map(str, bars.columns))}; "
                 f"supply it or remove the feature from params.yaml `features`"
             )
-        return np.array(bars[name].to_numpy()[len(bars) - rows :], dtype=float)
-
-    def _times(self, bars: pd.DataFrame, rows: int) -> np.ndarray:
-        if not isinstance(bars.index, pd.DatetimeIndex):
+        if TIME in self.columns and not isinstance(bars.index, pd.DatetimeIndex):
             raise DataError(f"features: expected a DatetimeIndex of bar open times, found {type(bars.index).__name__}")
-        return schema.epoch_ms(bars.index[len(bars) - rows :])
+        if len(set(bars.dtypes)) == 1:  # to_numpy is a view then, and all columns together cost less than one of the frame
+            table = bars.to_numpy().T[[bars.columns.get_loc(name) for name in names], first:]
+        else:
+            table = [bars[name].to_numpy()[first:] for name in names]
+        arrays = dict(zip(names, np.ascontiguousarray(table, dtype=float)))
+        return arrays | ({TIME: schema.epoch_ms(bars.index)[first:]} if TIME in self.columns else {})
 
 
 def check_window(family: str, window: int, least: int = 1) -> int:

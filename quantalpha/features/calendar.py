@@ -12,10 +12,10 @@ from quantalpha.features.derived import TIME
 
 def calendar(window: int) -> Feature:
     """Sine and cosine of the bar's open time in a cycle of `window` HOURS: 24 the time of day, 168 that of the week. Window >= 1."""
-    check_window("calendar", window)
+    cycle = _cycle("calendar", window)
 
     def compute(bars):
-        return _circle(_phase(bars[TIME], window))
+        return _circle(bars[TIME] % cycle / cycle)
 
     return Feature(f"calendar_{window}", 1, (TIME,), compute, parts=("sin", "cos"))
 
@@ -26,19 +26,18 @@ def funding_clock(hours: int) -> Feature:
     left: 1 where funding was settled at the bar's own open, then falling; with 8 hours and 1h bars 1/8 is the last bar before the next.
     hours: the venue's interval, 8, 4 or 1. Hours >= 1.
     """
-    check_window("funding_clock", hours)
+    cycle = _cycle("funding_clock", hours)
 
     def compute(bars):
-        phase = _phase(bars[TIME], hours)
+        phase = bars[TIME] % cycle / cycle  # the share of it that has passed
         return *_circle(phase), 1 - phase
 
     return Feature(f"funding_clock_{hours}", 1, (TIME,), compute, parts=("sin", "cos", "left"))
 
 
-def _phase(times: np.ndarray, hours: int) -> np.ndarray:
-    """float64[n] in [0, 1): the share of a cycle of `hours` that has passed."""
-    cycle = hours * timeframe.milliseconds("1h")
-    return times % cycle / cycle
+def _cycle(family: str, hours: int) -> int:
+    """Milliseconds of a cycle, the parameter checked."""
+    return check_window(family, hours) * timeframe.milliseconds("1h")
 
 
 def _circle(phase: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

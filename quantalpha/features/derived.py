@@ -1,6 +1,6 @@
 """Columns that many features read, made from the bars once for all of them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -15,8 +15,9 @@ class Derived(NamedTuple):
     make: Callable[..., np.ndarray]  # float64[n] from one array for each of `reads`
 
 
-# Row i of log_return and true_range also needs the close before it: a feature that reads them counts that row in its lookback.
+# Row i of change, log_return and true_range also needs the close before it: a feature that reads them counts that row in its lookback.
 DERIVED: Mapping[str, Derived] = {
+    "change": Derived(("close",), lambda close: close - lagged(close, 1)),
     "log_close": Derived(("close",), np.log),
     "log_return": Derived(("close",), lambda close: np.log(close / lagged(close, 1))),  # the ratio first: the unit leaves no rounding
     "log_range": Derived(("high", "low"), lambda high, low: np.log(high / low)),
@@ -28,26 +29,12 @@ DERIVED: Mapping[str, Derived] = {
 }
 
 
-class Columns(Mapping):
-    """Arrays by name: those given, and those of DERIVED, made when first asked for."""
-
-    def __init__(self, given: Mapping[str, np.ndarray]):
-        self._made = dict(given)
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        if name not in self._made:
-            reads, make = DERIVED[name]
-            self._made[name] = make(*(self[read] for read in reads))
-        return self._made[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._made)
-
-    def __len__(self) -> int:
-        return len(self._made)
+def derive(names: Iterable[str], columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The columns of DERIVED that are asked for, each made once."""
+    return {name: DERIVED[name].make(*(columns[read] for read in DERIVED[name].reads)) for name in names}
 
 
 def sources(names: tuple[str, ...]) -> tuple[str, ...]:
     """The columns of the bars that `names` are made from, each once, in order."""
-    found = (source for name in names for source in (sources(DERIVED[name].reads) if name in DERIVED else (name,)))
+    found = (source for name in names for source in (DERIVED[name].reads if name in DERIVED else (name,)))
     return tuple(dict.fromkeys(found))

@@ -41,10 +41,10 @@ def rsi(window: int) -> Feature:
     check_window("rsi", window, 2)
 
     def compute(bars):
-        change = bars["close"] - lagged(bars["close"], 1)
+        change = bars["change"]
         return 100 * ratio(wilder_sum(np.maximum(change, 0.0), window), wilder_sum(np.abs(change), window), empty=0.5)
 
-    return Feature(f"rsi_{window}", wilder_rows(window) + 1, ("close",), compute)
+    return Feature(f"rsi_{window}", wilder_rows(window) + 1, ("change",), compute)
 
 
 def range_position(window: int) -> Feature:

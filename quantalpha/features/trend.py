@@ -3,7 +3,7 @@
 from quantalpha.features.averages import ema, ema_gap, ema_rows
 from quantalpha.features.base import Feature, check_window
 from quantalpha.features.talib import windowed
-from quantalpha.features.windows import lagged, moments, spread
+from quantalpha.features.windows import moments, spread
 
 
 def moving_average_distance(window: int) -> Feature:
@@ -26,10 +26,10 @@ def ema_distance(window: int) -> Feature:
 
     def compute(bars):
         close = bars["close"]
-        distance = ema_gap(close - lagged(close, 1), window)
+        distance = ema_gap(bars["change"], window)
         return distance / (close - distance)
 
-    return Feature(f"ema_distance_{window}", ema_rows(window) + 1, ("close",), compute)
+    return Feature(f"ema_distance_{window}", ema_rows(window) + 1, ("close", "change"), compute)
 
 
 def ma_cross(fast: int, slow: int) -> Feature:
@@ -56,13 +56,12 @@ def macd(fast: int, slow: int, signal: int) -> Feature:
 
     def compute(bars):
         close = bars["close"]
-        change = close - lagged(close, 1)
-        line = ema_gap(change, slow) - ema_gap(change, fast)
+        line = ema_gap(bars["change"], slow) - ema_gap(bars["change"], fast)
         smooth = ema(line, signal)
         return line / close, smooth / close, (line - smooth) / close
 
     lookback = ema_rows(slow) + ema_rows(signal)
-    return Feature(f"macd_{fast}_{slow}_{signal}", lookback, ("close",), compute, parts=("line", "signal", "histogram"))
+    return Feature(f"macd_{fast}_{slow}_{signal}", lookback, ("close", "change"), compute, parts=("line", "signal", "histogram"))
 
 
 def aroon(window: int) -> Feature:

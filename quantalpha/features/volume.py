@@ -28,10 +28,10 @@ def on_balance_volume(window: int) -> Feature:
     check_window("on_balance_volume", window)
 
     def compute(bars):
-        close, volume = bars["close"], bars["volume"]
-        return ratio(total(np.sign(close - lagged(close, 1)) * volume, window), total(volume, window), empty=0.0)
+        change, volume = bars["change"], bars["volume"]
+        return ratio(total(np.sign(change) * volume, window), total(volume, window), empty=0.0)
 
-    return Feature(f"on_balance_volume_{window}", window + 1, ("close", "volume"), compute)
+    return Feature(f"on_balance_volume_{window}", window + 1, ("change", "volume"), compute)
 
 
 def money_flow(window: int) -> Feature:

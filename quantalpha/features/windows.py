@@ -11,30 +11,28 @@ from numba import njit
 
 BLOCK = 4096  # rows worked on together, so that all passes find them in the cache
 
-
-@njit(cache=True)
-def stretches(rows, window):
-    """(first, end) of the rows a block gives, one after another; it reads the window-1 rows before `first` too."""
-    block = max(BLOCK, 4 * window)
-    return [(first, min(first + block, rows)) for first in range(window - 1, rows, block)]
+# `newer` and `older` below are views of the same rows: an index that counts from 0 is what the compiler makes vector code of.
 
 
 @njit(cache=True)
 def decayed_sum(x, keep, window):
     """float64[n]: sum of keep^k * x[i-k] over the window; keep 1 is a plain sum."""
     out = np.full(len(x), np.nan)
-    for first, end in stretches(len(x), window):
+    block = max(BLOCK, 4 * window)
+    for first in range(window - 1, len(x), block):  # reads the window-1 rows before `first` too
+        end = min(first + block, len(x))
         part = x[first - window + 1 : end].astype(np.float64)
         total, wider = np.zeros(end - first), np.empty(len(part))
         size, done, factor, reached = 1, 0, keep, 1.0
         while done < window:
             if window & size:
                 newest = part[window - 1 - done : len(part) - done]
-                for i in range(end - first):
+                for i in range(len(total)):
                     total[i] += reached * newest[i]
                 reached, done = reached * factor, done + size
-            for i in range(size, len(part)):
-                wider[i] = part[i] + factor * part[i - size]
+            newer, older, joined = part[size:], part[: len(part) - size], wider[size:]
+            for i in range(len(joined)):
+                joined[i] = newer[i] + factor * older[i]
             part, wider, size, factor = wider, part, 2 * size, factor * factor
         out[first:end] = total
     return out
@@ -49,23 +47,28 @@ def moments(x, window):
     (1979). Nothing is ever subtracted that was added.
     """
     means, variances = np.full(len(x), np.nan), np.full(len(x), np.nan)
-    for first, end in stretches(len(x), window):
+    block = max(BLOCK, 4 * window)
+    for first in range(window - 1, len(x), block):  # reads the window-1 rows before `first` too
+        end = min(first + block, len(x))
         part = x[first - window + 1 : end].astype(np.float64)
         square, wide, wide_square = np.zeros(len(part)), np.zeros(len(part)), np.zeros(len(part))
         mean, total = np.zeros(end - first), np.zeros(end - first)
         size, done = 1, 0
         while done < window:
             if window & size:
-                share, newest = size / (size + done), window - 1 - done
-                for i in range(end - first):
-                    gap = part[newest + i] - mean[i]
+                share, weight = size / (size + done), size / (size + done) * done
+                newest, newest_square = part[window - 1 - done : len(part) - done], square[window - 1 - done : len(part) - done]
+                for i in range(len(mean)):
+                    gap = newest[i] - mean[i]
                     mean[i] += gap * share
-                    total[i] += square[newest + i] + gap * gap * (share * done)
+                    total[i] += newest_square[i] + gap * gap * weight
                 done += size
-            for i in range(size, len(part)):
-                gap = part[i - size] - part[i]
-                wide[i] = part[i] + 0.5 * gap
-                wide_square[i] = square[i] + square[i - size] + gap * gap * (0.5 * size)
+            newer, older, joined = part[size:], part[: len(part) - size], wide[size:]
+            newer_square, older_square, joined_square = square[size:], square[: len(part) - size], wide_square[size:]
+            for i in range(len(joined)):
+                gap = older[i] - newer[i]
+                joined[i] = newer[i] + 0.5 * gap
+                joined_square[i] = newer_square[i] + older_square[i] + gap * gap * (0.5 * size)
             part, wide, square, wide_square, size = wide, part, wide_square, square, 2 * size
         means[first:end], variances[first:end] = mean, total / window
     return means, variances
@@ -78,49 +81,52 @@ def line_fit(x, window):
     Two neighbouring parts of a newer and b older rows with means p and q make one whose covariance with time, summed, is the sum of theirs
     and (p - q) a b / 2, for their middles lie (a + b) / 2 rows apart; means and square sums merge as in `moments`.
     """
-    slopes, explained = np.full(len(x), np.nan), np.full(len(x), np.nan)
-    times = window * (window * window - 1.0) / 12.0  # square sum of the row numbers
-    for first, end in stretches(len(x), window):
-        part = x[first - window + 1 : end].astype(np.float64)
-        square, rise = np.zeros(len(part)), np.zeros(len(part))
-        wide, wide_square, wide_rise = np.zeros(len(part)), np.zeros(len(part)), np.zeros(len(part))
-        mean, total, slope = np.zeros(end - first), np.zeros(end - first), np.zeros(end - first)
+    slopes, times = np.full(len(x), np.nan), window * (window * window - 1.0) / 12.0  # square sum of the row numbers
+    block = max(BLOCK, 4 * window)
+    for first in range(window - 1, len(x), block):  # reads the window-1 rows before `first` too
+        end = min(first + block, len(x))
+        part, rise = x[first - window + 1 : end].astype(np.float64), np.zeros(end - first + window - 1)
+        wide, wide_rise = np.zeros(len(part)), np.zeros(len(part))
+        mean, slope = np.zeros(end - first), np.zeros(end - first)
         size, done = 1, 0
         while done < window:
             if window & size:
-                share, newest = size / (size + done), window - 1 - done
-                for i in range(end - first):
-                    gap = part[newest + i] - mean[i]
+                share, newest, newest_rise = size / (size + done), part[window - 1 - done :], rise[window - 1 - done :]
+                for i in range(len(mean)):
+                    gap = newest[i] - mean[i]
                     mean[i] += gap * share
-                    total[i] += square[newest + i] + gap * gap * (share * done)
-                    slope[i] += rise[newest + i] - gap * (0.5 * size * done)
+                    slope[i] += newest_rise[i] - gap * (0.5 * size * done)
                 done += size
-            step = 2 * size if end - first == 1 else 1
-            for i in range(2 * size - 1 + (len(part) - done) % step, len(part), step):
-                gap = part[i - size] - part[i]
-                wide[i] = part[i] + 0.5 * gap
-                wide_square[i] = square[i] + square[i - size] + gap * gap * (0.5 * size)
-                wide_rise[i] = rise[i] + rise[i - size] - gap * (0.5 * size * size)
-            part, wide, square, wide_square, rise, wide_rise = wide, part, wide_square, square, wide_rise, rise
-            size *= 2
-        for i in range(end - first):
-            slopes[first + i] = slope[i] / times
-            explained[first + i] = slope[i] * slope[i] / (times * total[i]) if total[i] != 0 else 0.0
-    return slopes, np.minimum(explained, 1.0)
+            newer, older, joined = part[size:], part[: len(part) - size], wide[size:]
+            newer_rise, older_rise, joined_rise = rise[size:], rise[: len(part) - size], wide_rise[size:]
+            for i in range(len(joined)):
+                gap = older[i] - newer[i]
+                joined[i] = newer[i] + 0.5 * gap
+                joined_rise[i] = newer_rise[i] + older_rise[i] - gap * (0.5 * size * size)
+            part, wide, rise, wide_rise, size = wide, part, wide_rise, rise, 2 * size
+        slopes[first:end] = slope / times
+    squares = moments(x, window)[1] * window
+    explained = np.full(len(x), np.nan)
+    for i in range(window - 1, len(x)):
+        explained[i] = min(slopes[i] * slopes[i] * times / squares[i], 1.0) if squares[i] != 0 else 0.0
+    return slopes, explained
 
 
 @njit(cache=True)
 def highest(x, window):
     """float64[n]: the largest of the window, NaN if any is NaN."""
     out = np.full(len(x), np.nan)
-    for first, end in stretches(len(x), window):
+    block = max(BLOCK, 4 * window)
+    for first in range(window - 1, len(x), block):  # reads the window-1 rows before `first` too
+        end = min(first + block, len(x))
         best = x[first - window + 1 : end].astype(np.float64)
         wider, size = np.empty(len(best)), 1
         while size < window:
             step = min(size, window - size)  # two halves may overlap: the largest does not mind
-            for i in range(step, len(best)):
-                new, old = best[i], best[i - step]
-                wider[i] = new if new >= old or new != new else old
+            newer, older, joined = best[step:], best[: len(best) - step], wider[step:]
+            for i in range(len(joined)):
+                new, old = newer[i], older[i]
+                joined[i] = new if new >= old or new != new else old
             best, wider, size = wider, best, size + step
         out[first:end] = best[window - 1 :]
     return out
@@ -168,14 +174,19 @@ def spread(x, window):
     return x - average, np.sqrt(variance)
 
 
+@njit(cache=True)
 def lagged(x, rows):
     """float64[n]: x of `rows` rows ago, NaN at the start."""
-    out = np.full(len(x), np.nan)
+    out = np.empty(len(x))
+    out[:rows] = np.nan
     out[rows:] = x[: max(len(x) - rows, 0)]
     return out
 
 
+@njit(cache=True, error_model="numpy")
 def ratio(numerator, denominator, empty):
     """numerator / denominator, and `empty` where the denominator is 0; NaN stays NaN."""
-    out = np.full(len(numerator), float(empty))
-    return np.divide(numerator, denominator, out=out, where=denominator != 0)
+    out = np.empty(len(numerator))
+    for i in range(len(numerator)):
+        out[i] = numerator[i] / denominator[i] if denominator[i] != 0 else empty
+    return out

@@ -8,8 +8,7 @@ import pandas as pd
 
 from quantalpha.errors import UsageError
 from quantalpha.features import Feature, FeatureSet
-from quantalpha.features.derived import TIME, Columns, sources
-from quantalpha.schema import epoch_ms
+from quantalpha.features.derived import DERIVED, derive, sources
 
 SHORT, SOUND, LONG, UNKNOWN = "too short", "exact", "needlessly long", "not tried"
 
@@ -62,10 +61,10 @@ def check_warm_up(
         raise UsageError(
             f"check_warm_up: expected windows above 0 with 1 among them, rows >= 1 and tolerance >= 0, found {windows}, {rows}, {tolerance}"
         )
-    full, arrays, shares = features.compute(bars), _arrays(features, bars), sorted(windows)
+    arrays, shares = features.arrays(bars, len(bars)), sorted(windows)
     table, listed = {}, {}
     for feature in features.features:
-        whole = full[list(feature.names)].to_numpy()
+        whole = _values(feature, arrays, 0, len(bars))  # in one piece: FeatureSet.compute itself relies on the lookback
         sizes = [max(round(share * feature.lookback), 1) for share in shares]
         drift = np.array([_drift(feature, arrays, whole, size, rows) for size in sizes])
         table |= dict(zip(feature.names, drift.T))
@@ -83,7 +82,7 @@ def _drift(feature: Feature, arrays: dict[str, np.ndarray], whole: np.ndarray, w
     if first >= len(whole):
         return np.full(whole.shape[1], np.nan)
     ends = np.unique(np.linspace(first + 1, len(whole), rows).astype(int))
-    found = np.array([_last(feature, arrays, end - window, end) for end in ends])
+    found = np.array([_values(feature, arrays, end - window, end)[-1] for end in ends])
     wanted = whole[ends - 1]
     with np.errstate(invalid="ignore", divide="ignore"):
         change = np.abs(found - wanted) / np.nanstd(np.where(np.isfinite(whole), whole, np.nan), axis=0)
@@ -91,10 +90,11 @@ def _drift(feature: Feature, arrays: dict[str, np.ndarray], whole: np.ndarray, w
     return np.where(np.isnan(change), np.inf, change).max(axis=0)
 
 
-def _last(feature: Feature, arrays: dict[str, np.ndarray], first: int, end: int) -> list[float]:
-    """The last row of the feature on rows first .. end-1 alone."""
-    held = Columns({name: arrays[name][first:end] for name in sources(feature.columns)})
-    return [values[-1] for values in feature.values(held)]
+def _values(feature: Feature, arrays: dict[str, np.ndarray], first: int, end: int) -> np.ndarray:
+    """float64[end - first, parts] of rows first .. end-1 alone."""
+    held = {name: arrays[name][first:end] for name in sources(feature.columns)}
+    held |= derive([name for name in feature.columns if name in DERIVED], held)
+    return np.column_stack(feature.values({name: held[name] for name in feature.columns}))
 
 
 def _verdict(drift: float, tolerance: float, enough: bool) -> str:
@@ -102,10 +102,6 @@ def _verdict(drift: float, tolerance: float, enough: bool) -> str:
     if np.isnan(drift):
         return UNKNOWN
     return SHORT if drift > tolerance else LONG if enough else SOUND
-
-
-def _arrays(features: FeatureSet, bars: pd.DataFrame) -> dict[str, np.ndarray]:
-    return {name: epoch_ms(bars.index) if name == TIME else np.array(bars[name], dtype=float) for name in features.columns}
 
 
 def _shown(drift: float) -> str:

@@ -103,7 +103,9 @@ def test_the_threshold_is_the_plain_one(rows, dense):
     for _ in range(20):
         values = rng.normal(size=rows) + (rng.random(rows) < dense) * rng.normal(0, 6, rows)
         scale = rng.lognormal()
-        assert _threshold(np.sort(np.abs(values * scale)), scale) == pytest.approx(plain_threshold(values * scale, scale), rel=1e-12)
+        assert _threshold(np.sort(np.abs(values * scale)), scale, ((values * scale) ** 2).sum()) == pytest.approx(
+            plain_threshold(values * scale, scale), rel=1e-12
+        )
 
 
 @pytest.mark.parametrize("case", GOLDEN["risks"], ids=lambda case: case["signal"])
@@ -115,7 +117,7 @@ def test_sure_risk_is_near_the_oracles(case):
             noise = pywt.wavedec(rng.normal(size=len(signal)), "sym8", "periodization", level=6)
             for truth, error in zip(clean[1:], noise[1:]) if name == case["signal"] else ():
                 found = truth + error
-                limit = _threshold(np.sort(np.abs(found)), 1.0)
+                limit = _threshold(np.sort(np.abs(found)), 1.0, (found**2).sum())
                 total += ((found - np.clip(found, -limit, limit) - truth) ** 2).sum()
     assert total / 10 / 2_048 == pytest.approx(case["sure"], rel=1e-9)
     assert case["oracle"] <= case["sure"] <= 1.5 * case["oracle"] and case["sure"] < 0.7 * case["universal"]
