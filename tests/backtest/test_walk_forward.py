@@ -146,9 +146,8 @@ def test_expanding_keeps_the_beginning_and_sliding_lets_it_go():
 
 def test_fold_dicts_tell_times_sizes_and_scores():
     bars = tape()
-    labels, told = labelled(bars), []
-    walk = walk_forward_forecasts(row_numbers(bars), labels, SPLITS, Witness().fit, on_fold=told.append)
-    assert told == walk.folds
+    labels = labelled(bars)
+    walk = walk_forward_forecasts(row_numbers(bars), labels, SPLITS, Witness().fit)
     first = walk.folds[0]
     assert (first["train_start"], first["test_start"]) == (bars.index[0].isoformat(), bars.index[400].isoformat())
     assert first["test_end"] == bars.index[499].isoformat() and first["n_test"] == 100

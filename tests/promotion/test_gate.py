@@ -23,7 +23,18 @@ from quantalpha.promotion.gate import net_result, trades
 TREES = {"trees": 20, "learning_rate": 0.1, "leaves": 7, "min_rows_per_leaf": 20, "row_fraction": 0.7, "column_fraction": 1.0, "l2": 1.0}
 SECTIONS = {
     "features": {"returns": [1, 4]},
-    "labels": {"take_profit": 1.0, "stop_loss": 1.0, "horizon": 4, "volatility_window": 48},
+    "labels": {
+        "kind": "triple_barrier",
+        "take_profit": 1.0,
+        "stop_loss": 1.0,
+        "horizon": 4,
+        "volatility_window": 48,
+        "threshold": 0.5,
+        "shortest": 2,
+        "events": None,
+        "weights": "uniqueness",
+        "decay": 1.0,
+    },
     "policy": {"enter": 0.15, "exit": 0.0, "leverage": 1.0},
     "account": {
         "initial_cash": 10000.0,
@@ -41,6 +52,7 @@ SECTIONS = {
 GATE = config.Gate(min_trades=30, min_cost=0.0004, random_seeds=20, causality_cuts=4)
 LINES = [
     "features_causal",
+    "labels_known",
     "live_equals_batch",
     "live_columns",
     "forecasts_reproduce",
@@ -70,8 +82,8 @@ def candidate(folder, bars, kind="lightgbm", **changed):
     named = Origin("BTCUSDT", "1h", "binanceusdm", sections, {"bars": "ab" * 32}, bars.index[-1].isoformat(), "cd" * 32, "0.1.0+test")
     features, labels = build(sections["features"]).compute(bars), label(bars, config.Labels(**sections["labels"]))
     splits, fit = config.Splits(**sections["splits"]), fitter(kind, config.Models(**sections["models"]))
-    walk = walk_forward_forecasts(features, labels, splits, fit)
-    trained = Trained(named, final_model(features, labels, splits, fit), walk)
+    given, decay = (features, labels, splits, fit), sections["labels"]["decay"]
+    trained = Trained(named, final_model(*given, decay=decay), walk_forward_forecasts(*given, decay=decay))
     return write_candidate(folder, trained, bars, *backtest_candidate(trained, bars, GATE.random_seeds))
 
 
@@ -126,7 +138,7 @@ def test_noise_is_refused_for_its_result_and_leaves_no_bundle(tmp_path):
     assert [x.name for x in report.lines if not x.passed] == ["net_result"]
     with pytest.raises(GateRefused, match=r"net_result: .*Sharpe -?\d+\.\d\d does not beat .*random_p95 -?\d+\.\d\d") as refused:
         report.refuse()
-    assert str(refused.value).startswith("BTCUSDT-lightgbm: refused by 1 of 8 gate lines: ")
+    assert str(refused.value).startswith("BTCUSDT-lightgbm: refused by 1 of 9 gate lines: ")
 
 
 def peek(window):
