@@ -128,10 +128,22 @@ class Context(Section):
 
 
 class Labels(Section):
+    kind: Literal["triple_barrier", "fixed_horizon", "trend_scanning"]
     take_profit: Positive
     stop_loss: Positive
     horizon: Count
     volatility_window: Annotated[int, Field(ge=2)]
+    threshold: Annotated[float, Field(ge=0)]
+    shortest: Annotated[int, Field(ge=2)]
+    events: Positive | None
+    weights: Literal["uniqueness", "attribution", "equal"]
+    decay: Annotated[float, Field(gt=-1, le=1)]
+
+    @model_validator(mode="after")
+    def _ordered(self):
+        if self.kind == "trend_scanning" and self.shortest > self.horizon:
+            raise ValueError(f"shortest {self.shortest} must not exceed horizon {self.horizon}")
+        return self
 
 
 class Splits(Section):

@@ -24,7 +24,18 @@ TREES = Boosting(trees=8, learning_rate=0.1, leaves=7, min_rows_per_leaf=10, row
 MODELS = Models(names=["lightgbm", "xgboost"], seed=7, lightgbm=TREES, xgboost=TREES)
 SECTIONS = {
     "features": {"volatility": [24], "returns": [4, 1], "rsi": [14]},  # not in alphabetical order: the order is part of the model
-    "labels": {"take_profit": 1.5, "stop_loss": 1.5, "horizon": 8, "volatility_window": 24},
+    "labels": {
+        "kind": "triple_barrier",
+        "take_profit": 1.5,
+        "stop_loss": 1.5,
+        "horizon": 8,
+        "volatility_window": 24,
+        "threshold": 0.5,
+        "shortest": 2,
+        "events": None,
+        "weights": "uniqueness",
+        "decay": 1.0,
+    },
     "policy": {"enter": 0.15, "exit": 0.05, "leverage": 1.5},
     "account": {
         "initial_cash": 10000.0,

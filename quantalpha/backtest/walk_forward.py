@@ -12,7 +12,7 @@ from quantalpha import config
 from quantalpha.backtest.result import Result
 from quantalpha.backtest.simulate import simulate
 from quantalpha.errors import DataError
-from quantalpha.labels import average_uniqueness
+from quantalpha.labels import average_uniqueness, time_decay
 from quantalpha.models import CLASSES, PROBABILITIES, Model
 from quantalpha.perp import Account, Costs, Stops
 from quantalpha.strategy import HysteresisPolicy, edge
@@ -53,31 +53,30 @@ class WalkForward:
 
 
 def walk_forward_forecasts(
-    features: pd.DataFrame, labels: pd.DataFrame, splits: config.Splits, fit: Fit, *, on_fold: Callable[[dict], None] | None = None
+    features: pd.DataFrame, labels: pd.DataFrame, splits: config.Splits, fit: Fit, *, decay: float = 1.0
 ) -> WalkForward:
-    """Forecast every test block with a model fitted on the rows before it, weighted by label uniqueness.
+    """Forecast every test block with a model fitted on the rows before it.
 
-    features, labels: as FeatureSet.compute and triple_barrier give them, on the same index. Training takes rows with complete features and
-    a label that ended before the test begins; a test row needs neither (live, no label is finished). `on_fold` sees each fold's dict.
+    features, labels: as FeatureSet.compute and `labels.label` give them, on the same index. Training takes rows with complete features and
+    a label that ended before the test begins; a test row needs neither (live, no label is finished). They weigh their `weight` (uniqueness
+    in a table without that column) times `time_decay` to `decay` over the training rows of the fold.
     """
-    rows = _Rows(features, labels)
+    rows = _Rows(features, labels, decay)
     blocks, folds = [], []
     for fold in rows.folds(splits):
         block, scores = _forecast(rows, fold, len(folds), fit)
         blocks.append(block)
         folds.append(scores)
-        if on_fold is not None:
-            on_fold(scores)
     return WalkForward(pd.concat(blocks), folds)
 
 
-def final_model(features: pd.DataFrame, labels: pd.DataFrame, splits: config.Splits, fit: Fit) -> Model:
-    """The model to go live with: fitted on the last `splits.train` usable rows (all of them for an expanding scheme)."""
-    rows = _Rows(features, labels)
-    usable = np.flatnonzero(rows.usable)
-    if usable.size < splits.train:
-        raise DataError(f"final model: splits.train asks for {splits.train} rows with features and a finished label, found {usable.size}")
-    return rows.fit(usable if splits.scheme == "expanding" else usable[-splits.train :], fit)
+def final_model(features: pd.DataFrame, labels: pd.DataFrame, splits: config.Splits, fit: Fit, *, decay: float = 1.0) -> Model:
+    """The model to go live with: fitted as in a fold, on the last `splits.train` rows (expanding: all) that no later bar gives a label."""
+    rows = _Rows(features, labels, decay)
+    settled = rows.settled()
+    if settled.size < splits.train:
+        raise DataError(f"final model: splits.train asks for {splits.train} rows with settled labels, found {settled.size}; give more bars")
+    return rows.fit(settled if splits.scheme == "expanding" else settled[-splits.train :], fit, "final model")[0]
 
 
 def backtest_forecasts(
@@ -97,19 +96,20 @@ def span(bars: pd.DataFrame, index: pd.DatetimeIndex) -> pd.DataFrame:
 
 
 class _Rows:
-    """Features and labels side by side, from the first complete feature row on."""
+    """Features, labels and weights side by side, from the first complete feature row on."""
 
-    def __init__(self, features: pd.DataFrame, labels: pd.DataFrame):
+    def __init__(self, features: pd.DataFrame, labels: pd.DataFrame, decay: float):
         if not features.index.equals(labels.index):
             raise DataError("walk-forward: features and labels must share one index of bars; make both from the same bars")
         complete = np.isfinite(features.to_numpy(float)).all(axis=1)
         if not complete.any():
             raise DataError("walk-forward: no row has complete features; give more bars than the longest lookback")
         first = int(complete.argmax())
-        self.index, self.labels = features.index[first:], labels.iloc[first:]
+        self.index, self.labels, self.decay = features.index[first:], labels.iloc[first:], decay
         self.x, self.y = features.to_numpy(float)[first:], labels["label"].to_numpy(float)[first:]
-        self.weight = average_uniqueness(labels["end_time"]).to_numpy(float)[first:]
-        self.usable = complete[first:] & np.isfinite(self.y) & self.labels["end_time"].notna().to_numpy()
+        self.uniqueness = average_uniqueness(labels["end_time"]).iloc[first:]
+        self.weight = (self.labels["weight"] if "weight" in labels else self.uniqueness).to_numpy(float)
+        self.usable = complete[first:] & np.isfinite(self.y) & self.labels["end_time"].notna().to_numpy() & (self.weight > 0)
 
     def folds(self, splits: config.Splits) -> Iterator:
         """Folds of row positions. A label without an end is taken to end after all bars: never trained on, but forecast."""
@@ -117,16 +117,26 @@ class _Rows:
         end_time = self.labels["end_time"].where(self.labels["end_time"].notna(), after)
         return walk_forward(end_time, train=splits.train, test=splits.test, embargo=splits.embargo, scheme=splits.scheme)
 
-    def fit(self, rows: np.ndarray, fit: Fit) -> Model:
-        return fit(self.x[rows], self.y[rows], self.weight[rows])
+    def settled(self) -> np.ndarray:
+        """Rows that no later bar gives a label: it is finished, or further back than the longest path, so there was no event."""
+        end = self.index.searchsorted(pd.DatetimeIndex(self.labels["end_time"].fillna(self.index[0])))
+        rows = np.arange(len(end))
+        return rows[(end > rows) | (rows < len(rows) - (end - rows).max())]
+
+    def fit(self, rows: np.ndarray, fit: Fit, where: str) -> tuple[Model, np.ndarray]:
+        """The model and those of `rows` it learned from. Decay counts the uniqueness of the usable ones; what weighs 0 is left out."""
+        rows = rows[self.usable[rows]]
+        weight = self.weight[rows] * time_decay(self.uniqueness.iloc[rows], self.decay).to_numpy()
+        rows, weight = rows[weight > 0], weight[weight > 0]
+        if not rows.size:
+            raise DataError(f"{where} has no usable training row; lengthen splits.train, or lower labels.events")
+        return fit(self.x[rows], self.y[rows], weight), rows
 
 
 def _forecast(rows: _Rows, fold, number: int, fit: Fit) -> tuple[pd.DataFrame, dict]:
     """One test block and what it scored."""
-    train = fold.train[rows.usable[fold.train]]
-    if not train.size:
-        raise DataError(f"walk-forward: fold {number} has no usable training row; lengthen splits.train")
-    probabilities = rows.fit(train, fit).predict(rows.x[fold.test])
+    model, train = rows.fit(fold.train, fit, f"walk-forward: fold {number}")
+    probabilities = model.predict(rows.x[fold.test])
     block = pd.DataFrame(probabilities, index=rows.index[fold.test], columns=list(PROBABILITIES)).assign(fold=number)
     times = {"train_start": train[0], "train_end": train[-1], "test_start": fold.test[0], "test_end": fold.test[-1]}
     scores = {"fold": number} | {name: rows.index[row].isoformat() for name, row in times.items()}

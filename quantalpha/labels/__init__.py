@@ -2,11 +2,12 @@
 
 from quantalpha.labels.events import cusum_events
 from quantalpha.labels.fixed_horizon import fixed_horizon
+from quantalpha.labels.kinds import label
 from quantalpha.labels.meta import meta_labels, rule_sides, side_at
 from quantalpha.labels.sequential import sequential_bootstrap
 from quantalpha.labels.table import known_at
 from quantalpha.labels.trend_scanning import trend_scanning
-from quantalpha.labels.triple_barrier import barrier_volatility, label, triple_barrier
+from quantalpha.labels.triple_barrier import barrier_volatility, triple_barrier
 from quantalpha.labels.weights import average_uniqueness, concurrency, return_attribution, time_decay
 
 __all__ = [

@@ -5,7 +5,6 @@ import pandas as pd
 from numba import njit
 
 from quantalpha import schema
-from quantalpha.config import Labels
 from quantalpha.errors import DataError, UsageError
 from quantalpha.labels.table import NEVER, aligned, check_bars_ahead, check_entry, volatility_of
 
@@ -55,12 +54,6 @@ def triple_barrier(
     columns = {"label": LABELS[code], "end_time": schema.from_epoch_ms(end), "ret": ret}
     columns["barrier"] = pd.Categorical.from_codes(code, BARRIERS, validate=False)
     return pd.DataFrame(columns, index=bars.index, copy=False)
-
-
-def label(bars: pd.DataFrame, params: Labels) -> pd.DataFrame:
-    """Triple-barrier labels whose levels are multiples of the volatility to expect over the horizon."""
-    volatility = barrier_volatility(bars, window=params.volatility_window, horizon=params.horizon)
-    return triple_barrier(bars, take_profit=params.take_profit, stop_loss=params.stop_loss, horizon=params.horizon, volatility=volatility)
 
 
 def barrier_volatility(bars: pd.DataFrame, *, window: int, horizon: int) -> pd.Series:

@@ -32,10 +32,11 @@ def average_uniqueness(end_time: pd.Series) -> pd.Series:
 
 
 def return_attribution(bars: pd.DataFrame, end_time: pd.Series) -> pd.Series:
-    """Weight per decision: |sum over its path of (log return of the bar, close to close) / (labels alive)|, scaled to mean 1 (section 4.6).
+    """Weight per decision: |sum over its path of (log return of the bar, close to close) / (labels alive)| (section 4.6).
 
     A label earned in a large move that few others share weighs much, one of a path that ends where it began 0. Gaps in the bars are moves
-    of the bar after them.
+    of the bar after them. The section's scaling to a mean of 1 is left to the fit, which knows the training rows: a mean of all labels
+    would tell each of later moves.
     """
     schema.check_bars(bars, "return_attribution")
     if not end_time.index.equals(bars.index):
@@ -44,9 +45,7 @@ def return_attribution(bars: pd.DataFrame, end_time: pd.Series) -> pd.Series:
     change = np.diff(np.log(bars["close"].to_numpy(float)), prepend=np.nan)
     change[:1] = 0.0  # no path holds the first bar
     share = np.concatenate(([0.0], np.cumsum(change / np.maximum(_alive(first, stop, len(bars))[:-1], 1))))
-    weight = np.abs(share[stop] - share[first])
-    average = weight.mean() if weight.any() else 1.0
-    return _weights(end_time, decided, weight / average)
+    return _weights(end_time, decided, np.abs(share[stop] - share[first]))
 
 
 def time_decay(uniqueness: pd.Series, oldest: float) -> pd.Series:

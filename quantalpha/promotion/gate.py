@@ -81,6 +81,7 @@ def evaluate(candidate: Candidate, bars: pd.DataFrame, gate: config.Gate) -> Gat
     metrics, costs = result.metrics(), result.costs
     lines = [
         features_causal(candidate, bars, gate.causality_cuts),
+        _guarded("labels_known", lambda: labels_known(_labels(candidate), bars, gate.causality_cuts)),
         live_equals_batch(candidate, bars),
         live_columns(candidate),
         _guarded("forecasts_reproduce", lambda: forecasts_reproduce(candidate, bars, metrics)),
@@ -109,6 +110,19 @@ def features_causal(candidate: Candidate, bars: pd.DataFrame, cuts: int) -> Gate
     sound = f"{len(found.columns)} columns do not change when the future is hidden or replaced"
     reason = f"features look ahead: {named}" if named else sound
     return GateLine("features_causal", found.clean, float(len(leaks)), 0.0, reason)
+
+
+def labels_known(params: config.Labels, bars: pd.DataFrame, cuts: int) -> GateLine:
+    """No label changes after the close of its `end_time`, by which training is purged, and none is there before.
+
+    Its weight is not asked: it shares each bar with labels that end later, and no price after its own end enters it.
+    """
+    found = check_causal(lambda rows: label(rows, params).drop(columns="weight"), bars, cuts=cuts, known_at="end_time")
+    late = found.columns[found.columns.leaks]
+    named = ", ".join(f"{row.name} ({row.cause})" for row in late.itertuples())
+    sound = f"{len(found.columns)} columns are final at the end of their label, and empty before"
+    reason = f"labels use bars after their end_time: {named}; purging by it lets training see the test" if named else sound
+    return GateLine("labels_known", found.clean, float(len(late)), 0.0, reason)
 
 
 def live_equals_batch(candidate: Candidate, bars: pd.DataFrame, rows: int = 50) -> GateLine:
@@ -203,7 +217,7 @@ def _golden_gap(candidate: Candidate, features: pd.DataFrame) -> float:
 def _forecast_gap(candidate: Candidate, features: pd.DataFrame, bars: pd.DataFrame) -> float:
     """Largest change of a stored forecast when every fold is trained again."""
     was = candidate.trained.walk.forecasts
-    again = walk_forward_forecasts(features, *_training(candidate, bars)).forecasts
+    again = walk_forward_forecasts(features, **_training(candidate, bars)).forecasts
     columns = [*PROBABILITIES, "fold"]
     return (
         _gap(again[columns].to_numpy(), was[columns].to_numpy()) if np.array_equal(epoch_ms(again.index), epoch_ms(was.index)) else math.inf
@@ -213,14 +227,19 @@ def _forecast_gap(candidate: Candidate, features: pd.DataFrame, bars: pd.DataFra
 def _final_gap(candidate: Candidate, features: pd.DataFrame, bars: pd.DataFrame) -> float:
     """Largest change of a prediction when the model that would trade is trained again."""
     x = features.to_numpy(float)
-    return _gap(candidate.trained.model.predict(x), final_model(features, *_training(candidate, bars)).predict(x))
+    return _gap(candidate.trained.model.predict(x), final_model(features, **_training(candidate, bars)).predict(x))
 
 
-def _training(candidate: Candidate, bars: pd.DataFrame) -> tuple:
-    """Labels, splits and the fitting of a fresh model, as the candidate's parameters say."""
+def _training(candidate: Candidate, bars: pd.DataFrame) -> dict:
+    """Labels, splits, the fitting of a fresh model and the decay of its rows, as the candidate's parameters say."""
     sections = candidate.trained.origin.sections
-    splits, trees = config.Splits.model_validate(sections["splits"]), config.Models.model_validate(sections["models"])
-    return label(bars, config.Labels.model_validate(sections["labels"])), splits, fitter(candidate.trained.model.kind, trees)
+    params, trees = _labels(candidate), config.Models.model_validate(sections["models"])
+    training = {"splits": config.Splits.model_validate(sections["splits"]), "fit": fitter(candidate.trained.model.kind, trees)}
+    return training | {"labels": label(bars, params), "decay": params.decay}
+
+
+def _labels(candidate: Candidate) -> config.Labels:
+    return config.Labels.model_validate(candidate.trained.origin.sections["labels"])
 
 
 def _metrics_gap(recorded: dict[str, float], found: dict[str, float]) -> float:

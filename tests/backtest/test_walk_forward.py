@@ -4,15 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from quantalpha import config
 from quantalpha.backtest import simulate
 from quantalpha.backtest.walk_forward import WalkForward, backtest_forecasts, final_model, walk_forward_forecasts
 from quantalpha.config import Boosting, Models, Splits
 from quantalpha.errors import DataError
 from quantalpha.features import build
-from quantalpha.labels import average_uniqueness, triple_barrier
+from quantalpha.labels import average_uniqueness, fixed_horizon, label, time_decay, triple_barrier
 from quantalpha.models import fitter
 from quantalpha.perp import Account, Costs
 from quantalpha.strategy import HysteresisPolicy
+from quantalpha.validation import check_walk_forward
 
 TREES = Boosting(trees=20, learning_rate=0.1, leaves=7, min_rows_per_leaf=20, row_fraction=0.7, column_fraction=1.0, l2=1.0)
 MODELS = Models(names=["lightgbm", "xgboost"], seed=7, lightgbm=TREES, xgboost=TREES)
@@ -125,6 +127,84 @@ def test_training_weights_are_the_uniqueness_of_the_labels():
         np.testing.assert_array_equal(weight, uniqueness[rows])
 
 
+def test_a_column_of_weights_takes_their_place_and_what_weighs_nothing_is_left_out():
+    bars = tape()
+    weight = pd.Series(np.random.default_rng(0).integers(0, 3, len(bars)).astype(float), bars.index)
+    walk, seen = witnessed(bars, labels=labelled(bars).assign(weight=weight))
+    for fold, (rows, _, found) in zip(walk.folds, seen):
+        np.testing.assert_array_equal(found, weight.iloc[rows])
+        assert (found > 0).all() and fold["n_train"] == len(rows) < 350
+
+
+@pytest.mark.parametrize("decay", [0.5, 0.0, -0.4])
+def test_decay_counts_the_training_rows_of_the_fold(decay):
+    bars = tape()
+    labels, witness = labelled(bars).assign(weight=2.0), Witness()
+    uniqueness = average_uniqueness(labels["end_time"])
+    walk = walk_forward_forecasts(row_numbers(bars), labels, SPLITS, witness.fit, decay=decay)
+    final_model(row_numbers(bars), labels, SPLITS, witness.fit, decay=decay)
+    for (rows, _, weight), (trained, _, _) in zip(witness.seen, witnessed(bars)[1]):
+        factor = time_decay(uniqueness.iloc[trained], decay)
+        np.testing.assert_array_equal(weight, 2 * factor[factor > 0])
+        np.testing.assert_array_equal(rows, trained[factor > 0])
+        assert weight[-1] == pytest.approx(2)  # the newest row is not decayed
+    assert [fold["n_train"] for fold in walk.folds] == [len(rows) for rows, _, _ in witness.seen[:8]]
+    assert len(witness.seen) == 9 and witness.seen[8][2][-1] == pytest.approx(2)
+
+
+def sparse(bars, every=7):
+    """A label at every seventh bar."""
+    return labelled(bars).where(pd.Series(np.arange(len(bars)) % every == 0, bars.index))
+
+
+def test_bars_without_an_event_are_forecast_and_never_trained_on():
+    bars = tape()
+    walk, seen = witnessed(bars, labels=sparse(bars))
+    assert walk.forecasts.index.equals(bars.index[400:1200]) and walk.edge.notna().all()
+    assert len(seen) == 8 and all((rows % 7 == 0).all() and 50 < len(rows) <= 58 for rows, _, _ in seen)
+    with pytest.raises(DataError, match="0 training and 100 test rows"):
+        witnessed(bars, labels=labelled(bars).where(pd.Series(np.arange(len(bars)) > 500, bars.index)))
+    with pytest.raises(DataError, match="fold 0 has no usable training row; lengthen splits.train, or lower labels.events"):
+        witnessed(bars, labels=labelled(bars).assign(weight=0.0))
+
+
+def test_the_final_model_spans_as_many_bars_as_a_fold():
+    bars, witness = tape(), Witness()
+    for labels in (fixed_horizon(bars, horizon=HORIZON, threshold=0.01), sparse(bars)):
+        final_model(row_numbers(bars), labels, SPLITS, witness.fit)
+    every, some = (rows for rows, _, _ in witness.seen)
+    np.testing.assert_array_equal(every, np.arange(1200 - HORIZON - 400, 1200 - HORIZON))
+    np.testing.assert_array_equal(some[some < 1200 - HORIZON], every[every % 7 == 0])
+
+
+CHOICE = {"take_profit": 1.0, "stop_loss": 1.0, "horizon": HORIZON, "volatility_window": 24, "threshold": 0.5, "shortest": 4}
+
+
+def learned(bars, weigh=None, **choice):
+    """A whole pipeline of few small trees; `weigh` replaces the weights."""
+    params = config.Labels(**CHOICE | choice)
+    table = label(bars, params)
+    table = table if weigh is None else table.assign(weight=weigh(bars))
+    small = MODELS.model_copy(update={"lightgbm": TREES.model_copy(update={"trees": 5})})
+    features = build({"returns": [1, 4]}).compute(bars)
+    return walk_forward_forecasts(features, table, SPLITS, fitter("lightgbm", small), decay=params.decay).forecasts
+
+
+@pytest.mark.parametrize("kind", ["triple_barrier", "fixed_horizon", "trend_scanning"])
+@pytest.mark.parametrize(("weights", "events", "decay"), [("uniqueness", None, 1.0), ("attribution", 0.2, 0.3), ("equal", None, -0.2)])
+def test_no_kind_event_or_weight_tells_of_the_test(kind, weights, events, decay):
+    choice = {"kind": kind, "weights": weights, "events": events, "decay": decay}
+    report = check_walk_forward(lambda bars: learned(bars, **choice), tape(700), folds=2)
+    assert report.clean, str(report)
+
+
+def test_a_weight_that_tells_of_the_test_is_caught():
+    choice = {"kind": "fixed_horizon", "weights": "equal", "events": None, "decay": 1.0}
+    ahead = lambda bars: bars["close"].pct_change().abs().shift(-HORIZON - 5)  # noqa: E731
+    report = check_walk_forward(lambda bars: learned(bars, ahead, **choice), tape(700), folds=2)
+    assert not report.clean and set(report.columns.cause) == {"model", ""}
+
+
 def test_missing_features_are_not_trained_on_and_not_forecast():
     bars = tape()
     features = row_numbers(bars)
@@ -146,9 +226,8 @@ def test_expanding_keeps_the_beginning_and_sliding_lets_it_go():
 
 def test_fold_dicts_tell_times_sizes_and_scores():
     bars = tape()
-    labels, told = labelled(bars), []
-    walk = walk_forward_forecasts(row_numbers(bars), labels, SPLITS, Witness().fit, on_fold=told.append)
-    assert told == walk.folds
+    labels = labelled(bars)
+    walk = walk_forward_forecasts(row_numbers(bars), labels, SPLITS, Witness().fit)
     first = walk.folds[0]
     assert (first["train_start"], first["test_start"]) == (bars.index[0].isoformat(), bars.index[400].isoformat())
     assert first["test_end"] == bars.index[499].isoformat() and first["n_test"] == 100

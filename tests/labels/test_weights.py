@@ -55,9 +55,9 @@ def prices(*close):
 
 
 def test_return_attribution_by_hand():
-    # log returns of rows 1, 2, 3 in units of log 2: 2, -1, 1; alive 1, 2, 2. Attributed: |2 - 1/2|, |-1/2 + 1/2|, 1/2; mean 2/3
+    # log returns of rows 1, 2, 3 in units of log 2: 2, -1, 1; alive 1, 2, 2. Attributed: |2 - 1/2|, |-1/2 + 1/2|, 1/2
     found = return_attribution(prices(1, 4, 2, 4), ends(2, 3, 3, None))
-    np.testing.assert_allclose(found, [1.5 / (2 / 3), 0, 0.5 / (2 / 3), np.nan], atol=1e-15)
+    np.testing.assert_allclose(found / np.log(2), [1.5, 0, 0.5, np.nan], atol=1e-15)
 
 
 def test_return_attribution_knows_no_sign_no_unit_and_no_move():
@@ -65,11 +65,20 @@ def test_return_attribution_knows_no_sign_no_unit_and_no_move():
     close = 100 * np.exp(np.cumsum(rng.normal(0, 0.02, 200)))
     end = ends(*[min(row + int(rng.integers(1, 9)), 199) if row < 199 else None for row in range(200)])
     weight = return_attribution(prices(*close), end)
-    assert weight.mean() == pytest.approx(1)
     np.testing.assert_allclose(return_attribution(prices(*(7 / close)), end), weight, rtol=1e-9)
     assert (return_attribution(prices(*np.ones(200)), end).dropna() == 0).all()
     with pytest.raises(DataError, match="on the index of the bars"):
         return_attribution(prices(*close[:100]), end)
+
+
+def test_return_attribution_knows_no_later_move():
+    rng = np.random.default_rng(1)
+    close = 100 * np.exp(np.cumsum(rng.normal(0, 0.02, 200)))
+    end = ends(*[row + 4 if row < 196 else None for row in range(200)])
+    wilder = np.append(close[:100], close[100:] ** 3)
+    was, now = (return_attribution(prices(*path), end) for path in (close, wilder))
+    pd.testing.assert_series_equal(now[:96], was[:96], check_exact=True)
+    assert (now[96:196] != was[96:196]).all()
 
 
 def test_time_decay_by_hand():

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,15 +16,26 @@ from quantalpha.bundle import Origin
 from quantalpha.errors import DataError, GateRefused
 from quantalpha.features import FAMILIES, Feature, build
 from quantalpha.files import sha256
-from quantalpha.labels import label
+from quantalpha.labels import label, triple_barrier
 from quantalpha.models import create, fitter
-from quantalpha.promotion import GateReport, Trained, backtest_candidate, evaluate, load_candidate, origin, promote, write_candidate
-from quantalpha.promotion.gate import net_result, trades
+from quantalpha.promotion import GateReport, Trained, backtest_candidate, evaluate, gate, load_candidate, origin, promote, write_candidate
+from quantalpha.promotion.gate import GateLine, net_result, trades
 
 TREES = {"trees": 20, "learning_rate": 0.1, "leaves": 7, "min_rows_per_leaf": 20, "row_fraction": 0.7, "column_fraction": 1.0, "l2": 1.0}
 SECTIONS = {
     "features": {"returns": [1, 4]},
-    "labels": {"take_profit": 1.0, "stop_loss": 1.0, "horizon": 4, "volatility_window": 48},
+    "labels": {
+        "kind": "triple_barrier",
+        "take_profit": 1.0,
+        "stop_loss": 1.0,
+        "horizon": 4,
+        "volatility_window": 48,
+        "threshold": 0.5,
+        "shortest": 2,
+        "events": None,
+        "weights": "uniqueness",
+        "decay": 1.0,
+    },
     "policy": {"enter": 0.15, "exit": 0.0, "leverage": 1.0},
     "account": {
         "initial_cash": 10000.0,
@@ -41,6 +53,7 @@ SECTIONS = {
 GATE = config.Gate(min_trades=30, min_cost=0.0004, random_seeds=20, causality_cuts=4)
 LINES = [
     "features_causal",
+    "labels_known",
     "live_equals_batch",
     "live_columns",
     "forecasts_reproduce",
@@ -64,14 +77,14 @@ def tape(momentum, n=1900, seed=4):
     return pd.DataFrame({"open": open_, "high": high, "low": low, "close": close, "volume": 1.0}, index=index)
 
 
-def candidate(folder, bars, kind="lightgbm", **changed):
-    """What the pipeline does from features to candidate."""
+def candidate(folder, bars, kind="lightgbm", make=label, **changed):
+    """What the pipeline does from features to candidate; `make` makes its labels."""
     sections = SECTIONS | changed
     named = Origin("BTCUSDT", "1h", "binanceusdm", sections, {"bars": "ab" * 32}, bars.index[-1].isoformat(), "cd" * 32, "0.1.0+test")
-    features, labels = build(sections["features"]).compute(bars), label(bars, config.Labels(**sections["labels"]))
+    features, labels = build(sections["features"]).compute(bars), make(bars, config.Labels(**sections["labels"]))
     splits, fit = config.Splits(**sections["splits"]), fitter(kind, config.Models(**sections["models"]))
-    walk = walk_forward_forecasts(features, labels, splits, fit)
-    trained = Trained(named, final_model(features, labels, splits, fit), walk)
+    given, decay = (features, labels, splits, fit), sections["labels"]["decay"]
+    trained = Trained(named, final_model(*given, decay=decay), walk_forward_forecasts(*given, decay=decay))
     return write_candidate(folder, trained, bars, *backtest_candidate(trained, bars, GATE.random_seeds))
 
 
@@ -126,7 +139,7 @@ def test_noise_is_refused_for_its_result_and_leaves_no_bundle(tmp_path):
     assert [x.name for x in report.lines if not x.passed] == ["net_result"]
     with pytest.raises(GateRefused, match=r"net_result: .*Sharpe -?\d+\.\d\d does not beat .*random_p95 -?\d+\.\d\d") as refused:
         report.refuse()
-    assert str(refused.value).startswith("BTCUSDT-lightgbm: refused by 1 of 8 gate lines: ")
+    assert str(refused.value).startswith("BTCUSDT-lightgbm: refused by 1 of 9 gate lines: ")
 
 
 def peek(window):
@@ -145,6 +158,62 @@ def test_a_leaky_feature_is_refused_by_name_however_well_it_trades(tmp_path, mon
     assert not causal.passed and causal.value == 1 and "peek_1" in causal.reason and "returns_1" not in causal.reason
     with pytest.raises(GateRefused, match="features_causal: features look ahead: peek_1"):
         report.refuse()
+
+
+def ends_with_its_trend(bars, params):
+    """Trend scanning purged by the trend's own end: that no longer one is clearer is not known then."""
+    table = label(bars, params)
+    return table.assign(end_time=table["trend_end"])
+
+
+def scaled_by_the_whole_series(bars, params):
+    """Barriers in units of a volatility that later bars share in."""
+    levels = {"take_profit": 1.0, "stop_loss": 1.0, "horizon": params.horizon}
+    table = triple_barrier(bars, **levels, volatility=pd.Series(bars["close"].pct_change().std(), bars.index))
+    return table.assign(weight=1.0)
+
+
+@pytest.mark.parametrize(("wrong", "kind"), [(ends_with_its_trend, "trend_scanning"), (scaled_by_the_whole_series, "triple_barrier")])
+def test_labels_that_use_bars_after_their_end_are_refused_by_name(tmp_path, monkeypatch, wrong, kind):
+    bars, labels = tape(0.6), SECTIONS["labels"] | {"kind": kind}
+    found = candidate(tmp_path / "late", bars, labels=labels, make=wrong)
+    assert line(evaluate(found, bars, GATE), "labels_known").passed  # the package's own labels
+    monkeypatch.setattr(gate, "label", wrong)
+    report = evaluate(found, bars, GATE)
+    judged = line(report, "labels_known")
+    assert not judged.passed and judged.value >= 1 and judged.threshold == 0
+    assert "labels use bars after their end_time: label (" in judged.reason
+    assert line(report, "forecasts_reproduce").passed, "trained again from the same wrong labels, all comes out again"
+
+
+def test_a_label_without_any_event_cannot_be_judged(good, edge_bars):
+    judged = GateLine("labels_known", False, None, None, "check_causal: column 'label' has no value in 1900 bars")
+    sections = good.trained.origin.sections | {"labels": SECTIONS["labels"] | {"events": 1e6}}
+    mute = replace(good, trained=replace(good.trained, origin=replace(good.trained.origin, sections=sections)))
+    found = line(evaluate(mute, edge_bars, GATE), "labels_known")
+    assert found.reason.startswith(judged.reason) and replace(found, reason=judged.reason) == judged
+
+
+@pytest.mark.parametrize("kind", ["fixed_horizon", "trend_scanning"])
+def test_every_kind_event_weight_and_decay_is_trained_again_alike(tmp_path, kind):
+    bars = tape(0.6)
+    labels = SECTIONS["labels"] | {"kind": kind, "events": 0.5, "weights": "attribution", "decay": 0.5}
+    found = candidate(tmp_path / "made", bars, labels=labels)
+    passed = {x.name for x in evaluate(found, bars, GATE).lines if x.passed}
+    assert passed >= {"labels_known", "forecasts_reproduce", "bundle_roundtrip"}
+    for changed in ({"decay": 1.0}, {"weights": "equal"}, {"events": None}):
+        sections = found.trained.origin.sections | {"labels": labels | changed}
+        other = replace(found, trained=replace(found.trained, origin=replace(found.trained.origin, sections=sections)))
+        assert not line(evaluate(other, bars, GATE), "forecasts_reproduce").passed, changed
+
+
+def test_a_model_trained_on_its_test_rows_is_refused(tmp_path):
+    """Labels that claim to be known at once are not purged: each fold learns what its first test bars bring."""
+    bars = tape(0.0)
+    at_once = lambda b, params: label(b, params).assign(end_time=lambda t: (t.index + pd.Timedelta("1h")).where(t["label"].notna()))  # noqa: E731
+    splits = SECTIONS["splits"] | {"embargo": 0}
+    found = candidate(tmp_path / "unpurged", bars, splits=splits, make=at_once)
+    assert "walk-forward forecasts differ" in line(evaluate(found, bars, GATE), "forecasts_reproduce").reason
 
 
 def test_a_lookback_too_short_is_refused_by_name(tmp_path, monkeypatch):
