@@ -1,7 +1,6 @@
 """Out-of-sample forecasts: train on the past, forecast what follows, move on."""
 
 import json
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,16 +9,15 @@ import pandas as pd
 
 from quantalpha import config
 from quantalpha.backtest.result import Result
+from quantalpha.backtest.rows import Fit, Rows
 from quantalpha.backtest.simulate import simulate
 from quantalpha.errors import DataError
-from quantalpha.labels import average_uniqueness, time_decay
 from quantalpha.models import CLASSES, PROBABILITIES, Model
 from quantalpha.perp import Account, Costs, Stops
 from quantalpha.strategy import HysteresisPolicy, edge
-from quantalpha.validation import log_loss, walk_forward
+from quantalpha.validation import log_loss
 
 FORECASTS, FOLDS = "forecasts.parquet", "folds.json"
-Fit = Callable[[np.ndarray, np.ndarray, np.ndarray | None], Model]
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ def walk_forward_forecasts(
     a label that ended before the test begins; a test row needs neither (live, no label is finished). They weigh their `weight` (uniqueness
     in a table without that column) times `time_decay` to `decay` over the training rows of the fold.
     """
-    rows = _Rows(features, labels, decay)
+    rows = Rows(features, labels, decay)
     blocks, folds = [], []
     for fold in rows.folds(splits):
         block, scores = _forecast(rows, fold, len(folds), fit)
@@ -72,7 +70,7 @@ def walk_forward_forecasts(
 
 def final_model(features: pd.DataFrame, labels: pd.DataFrame, splits: config.Splits, fit: Fit, *, decay: float = 1.0) -> Model:
     """The model to go live with: fitted as in a fold, on the last `splits.train` rows (expanding: all) that no later bar gives a label."""
-    rows = _Rows(features, labels, decay)
+    rows = Rows(features, labels, decay)
     settled = rows.settled()
     if settled.size < splits.train:
         raise DataError(f"final model: splits.train asks for {splits.train} rows with settled labels, found {settled.size}; give more bars")
@@ -95,45 +93,7 @@ def span(bars: pd.DataFrame, index: pd.DatetimeIndex) -> pd.DataFrame:
     return bars.loc[index[0] : index[-1]]
 
 
-class _Rows:
-    """Features, labels and weights side by side, from the first complete feature row on."""
-
-    def __init__(self, features: pd.DataFrame, labels: pd.DataFrame, decay: float):
-        if not features.index.equals(labels.index):
-            raise DataError("walk-forward: features and labels must share one index of bars; make both from the same bars")
-        complete = np.isfinite(features.to_numpy(float)).all(axis=1)
-        if not complete.any():
-            raise DataError("walk-forward: no row has complete features; give more bars than the longest lookback")
-        first = int(complete.argmax())
-        self.index, self.labels, self.decay = features.index[first:], labels.iloc[first:], decay
-        self.x, self.y = features.to_numpy(float)[first:], labels["label"].to_numpy(float)[first:]
-        self.uniqueness = average_uniqueness(labels["end_time"]).iloc[first:]
-        self.weight = (self.labels["weight"] if "weight" in labels else self.uniqueness).to_numpy(float)
-        self.usable = complete[first:] & np.isfinite(self.y) & self.labels["end_time"].notna().to_numpy() & (self.weight > 0)
-
-    def folds(self, splits: config.Splits) -> Iterator:
-        """Folds of row positions. A label without an end is taken to end after all bars: never trained on, but forecast."""
-        after = self.index[-1] + pd.Timedelta(milliseconds=1)
-        end_time = self.labels["end_time"].where(self.labels["end_time"].notna(), after)
-        return walk_forward(end_time, train=splits.train, test=splits.test, embargo=splits.embargo, scheme=splits.scheme)
-
-    def settled(self) -> np.ndarray:
-        """Rows that no later bar gives a label: it is finished, or further back than the longest path, so there was no event."""
-        end = self.index.searchsorted(pd.DatetimeIndex(self.labels["end_time"].fillna(self.index[0])))
-        rows = np.arange(len(end))
-        return rows[(end > rows) | (rows < len(rows) - (end - rows).max())]
-
-    def fit(self, rows: np.ndarray, fit: Fit, where: str) -> tuple[Model, np.ndarray]:
-        """The model and those of `rows` it learned from. Decay counts the uniqueness of the usable ones; what weighs 0 is left out."""
-        rows = rows[self.usable[rows]]
-        weight = self.weight[rows] * time_decay(self.uniqueness.iloc[rows], self.decay).to_numpy()
-        rows, weight = rows[weight > 0], weight[weight > 0]
-        if not rows.size:
-            raise DataError(f"{where} has no usable training row; lengthen splits.train, or lower labels.events")
-        return fit(self.x[rows], self.y[rows], weight), rows
-
-
-def _forecast(rows: _Rows, fold, number: int, fit: Fit) -> tuple[pd.DataFrame, dict]:
+def _forecast(rows: Rows, fold, number: int, fit: Fit) -> tuple[pd.DataFrame, dict]:
     """One test block and what it scored."""
     model, train = rows.fit(fold.train, fit, f"walk-forward: fold {number}")
     probabilities = model.predict(rows.x[fold.test])
@@ -144,7 +104,7 @@ def _forecast(rows: _Rows, fold, number: int, fit: Fit) -> tuple[pd.DataFrame, d
     return block, scores | _scores(rows, fold.test, probabilities)
 
 
-def _scores(rows: _Rows, test: np.ndarray, probabilities: np.ndarray) -> dict[str, float | None]:
+def _scores(rows: Rows, test: np.ndarray, probabilities: np.ndarray) -> dict[str, float | None]:
     """Of finished labels: accuracy of the likeliest class, log loss, rank correlation of edge and return; None if undefined."""
     label, ret = rows.y[test], rows.labels["ret"].to_numpy(float)[test]
     judged = np.isfinite(label) & np.isfinite(probabilities).all(axis=1)

@@ -1,0 +1,57 @@
+"""Features, labels and weights of the same bars, cut into folds: what every model is trained on."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pandas as pd
+
+from quantalpha import config
+from quantalpha.errors import DataError
+from quantalpha.labels import average_uniqueness, time_decay
+from quantalpha.models import Model
+from quantalpha.validation import walk_forward
+
+Fit = Callable[[np.ndarray, np.ndarray, np.ndarray | None], Model]
+
+
+class Rows:
+    """Features, labels and weights side by side, from the first complete feature row on.
+
+    index, names; x float64[n, names], y float64[n] labels, weight float64[n]; usable bool[n]: to be trained on, judged: to be scored on.
+    """
+
+    def __init__(self, features: pd.DataFrame, labels: pd.DataFrame, decay: float = 1.0):
+        if not features.index.equals(labels.index):
+            raise DataError("walk-forward: features and labels must share one index of bars; make both from the same bars")
+        complete = np.isfinite(features.to_numpy(float)).all(axis=1)
+        if not complete.any():
+            raise DataError("walk-forward: no row has complete features; give more bars than the longest lookback")
+        first = int(complete.argmax())
+        self.index, self.names = features.index[first:], tuple(features.columns)
+        self.labels, self.decay = labels.iloc[first:], decay
+        self.x, self.y = features.to_numpy(float)[first:], labels["label"].to_numpy(float)[first:]
+        self.uniqueness = average_uniqueness(labels["end_time"]).iloc[first:]
+        self.weight = (self.labels["weight"] if "weight" in labels else self.uniqueness).to_numpy(float)
+        self.judged = complete[first:] & np.isfinite(self.y)
+        self.usable = self.judged & self.labels["end_time"].notna().to_numpy() & (self.weight > 0)
+
+    def folds(self, splits: config.Splits) -> Iterator:
+        """Folds of row positions. A label without an end is taken to end after all bars: never trained on, but forecast."""
+        after = self.index[-1] + pd.Timedelta(milliseconds=1)
+        end_time = self.labels["end_time"].where(self.labels["end_time"].notna(), after)
+        return walk_forward(end_time, train=splits.train, test=splits.test, embargo=splits.embargo, scheme=splits.scheme)
+
+    def settled(self) -> np.ndarray:
+        """Rows that no later bar gives a label: it is finished, or further back than the longest path, so there was no event."""
+        end = self.index.searchsorted(pd.DatetimeIndex(self.labels["end_time"].fillna(self.index[0])))
+        rows = np.arange(len(end))
+        return rows[(end > rows) | (rows < len(rows) - (end - rows).max())]
+
+    def fit(self, rows: np.ndarray, fit: Fit, where: str) -> tuple[Model, np.ndarray]:
+        """The model and those of `rows` it learned from. Decay counts the uniqueness of the usable ones; what weighs 0 is left out."""
+        rows = rows[self.usable[rows]]
+        weight = self.weight[rows] * time_decay(self.uniqueness.iloc[rows], self.decay).to_numpy()
+        rows, weight = rows[weight > 0], weight[weight > 0]
+        if not rows.size:
+            raise DataError(f"{where} has no usable training row; lengthen splits.train, or lower labels.events")
+        return fit(self.x[rows], self.y[rows], weight), rows
