@@ -17,7 +17,7 @@ from quantalpha.labels import label
 from quantalpha.models import PROBABILITIES, fitter
 from quantalpha.promotion.candidate import Candidate, backtest_candidate, load_candidate
 from quantalpha.schema import LIVE, epoch_ms
-from quantalpha.validation import check_causal
+from quantalpha.validation import check_causal, check_walk_forward
 
 PARITY = 1e-12  # relative: batch and trailing window run the same code on the same numbers
 TOLERANCE = 1e-9  # relative: what another machine's rounding may change in a sum
@@ -85,6 +85,7 @@ def evaluate(candidate: Candidate, bars: pd.DataFrame, gate: config.Gate) -> Gat
         live_equals_batch(candidate, bars),
         live_columns(candidate),
         _guarded("forecasts_reproduce", lambda: forecasts_reproduce(candidate, bars, metrics)),
+        _guarded("model_saw_no_test", lambda: model_saw_no_test(candidate, bars)),
         real_costs(costs.taker + costs.slippage, gate.min_cost),
         net_result(metrics, table["sharpe_ratio"].to_dict()),
         trades(metrics, gate.min_trades),
@@ -115,7 +116,7 @@ def features_causal(candidate: Candidate, bars: pd.DataFrame, cuts: int) -> Gate
 def labels_known(params: config.Labels, bars: pd.DataFrame, cuts: int) -> GateLine:
     """No label changes after the close of its `end_time`, by which training is purged, and none is there before.
 
-    Its weight is not asked: it shares each bar with labels that end later, and no price after its own end enters it.
+    Its weight is not asked here: it shares bars with labels that end later. `model_saw_no_test` judges what it tells.
     """
     found = check_causal(lambda rows: label(rows, params).drop(columns="weight"), bars, cuts=cuts, known_at="end_time")
     late = found.columns[found.columns.leaks]
@@ -123,6 +124,27 @@ def labels_known(params: config.Labels, bars: pd.DataFrame, cuts: int) -> GateLi
     sound = f"{len(found.columns)} columns are final at the end of their label, and empty before"
     reason = f"labels use bars after their end_time: {named}; purging by it lets training see the test" if named else sound
     return GateLine("labels_known", found.clean, float(len(late)), 0.0, reason)
+
+
+def model_saw_no_test(candidate: Candidate, bars: pd.DataFrame) -> GateLine:
+    """No forecast changes with the bars after it: split, purge, weights and fit themselves are tried, on the newest bars that make a fold.
+
+    What is trained again by code that lets the test in comes out again as well; `forecasts_reproduce` cannot see that.
+    """
+    features, training = candidate.features, _training(candidate, bars)
+    splits = training["splits"]
+    ended = max(splits.test, _labels(candidate).horizon)  # a label that the end of the bars cuts off no longer lightens those beside it
+    complete = np.flatnonzero(np.isfinite(features.compute(bars).to_numpy(float)).all(axis=1))
+    begin = complete[complete <= max(len(bars) - splits.train - splits.embargo - ended, complete[0])][-1]
+
+    def forecast(rows: pd.DataFrame) -> pd.DataFrame:
+        again = training | {"labels": label(rows, _labels(candidate)), "splits": splits.model_copy(update={"test": ended})}
+        return walk_forward_forecasts(features.compute(rows), **again).forecasts
+
+    found = check_walk_forward(forecast, bars.iloc[max(begin + 1 - features.lookback, 0) :], folds=1)
+    named = ", ".join(found.columns.name[found.columns.leaks])
+    reason = f"{named} change with bars after the forecast: training saw its test rows" if named else "no later bar changes a forecast"
+    return GateLine("model_saw_no_test", found.clean, float(found.columns.leaks.sum()), 0.0, reason)
 
 
 def live_equals_batch(candidate: Candidate, bars: pd.DataFrame, rows: int = 50) -> GateLine:

@@ -20,6 +20,7 @@ from quantalpha.labels import label, triple_barrier
 from quantalpha.models import create, fitter
 from quantalpha.promotion import GateReport, Trained, backtest_candidate, evaluate, gate, load_candidate, origin, promote, write_candidate
 from quantalpha.promotion.gate import GateLine, net_result, trades
+from quantalpha.validation import splits
 
 TREES = {"trees": 20, "learning_rate": 0.1, "leaves": 7, "min_rows_per_leaf": 20, "row_fraction": 0.7, "column_fraction": 1.0, "l2": 1.0}
 SECTIONS = {
@@ -57,6 +58,7 @@ LINES = [
     "live_equals_batch",
     "live_columns",
     "forecasts_reproduce",
+    "model_saw_no_test",
     "real_costs",
     "net_result",
     "trades",
@@ -82,8 +84,8 @@ def candidate(folder, bars, kind="lightgbm", make=label, **changed):
     sections = SECTIONS | changed
     named = Origin("BTCUSDT", "1h", "binanceusdm", sections, {"bars": "ab" * 32}, bars.index[-1].isoformat(), "cd" * 32, "0.1.0+test")
     features, labels = build(sections["features"]).compute(bars), make(bars, config.Labels(**sections["labels"]))
-    splits, fit = config.Splits(**sections["splits"]), fitter(kind, config.Models(**sections["models"]))
-    given, decay = (features, labels, splits, fit), sections["labels"]["decay"]
+    fit = fitter(kind, config.Models(**sections["models"]))
+    given, decay = (features, labels, config.Splits(**sections["splits"]), fit), sections["labels"]["decay"]
     trained = Trained(named, final_model(*given, decay=decay), walk_forward_forecasts(*given, decay=decay))
     return write_candidate(folder, trained, bars, *backtest_candidate(trained, bars, GATE.random_seeds))
 
@@ -139,7 +141,7 @@ def test_noise_is_refused_for_its_result_and_leaves_no_bundle(tmp_path):
     assert [x.name for x in report.lines if not x.passed] == ["net_result"]
     with pytest.raises(GateRefused, match=r"net_result: .*Sharpe -?\d+\.\d\d does not beat .*random_p95 -?\d+\.\d\d") as refused:
         report.refuse()
-    assert str(refused.value).startswith("BTCUSDT-lightgbm: refused by 1 of 9 gate lines: ")
+    assert str(refused.value).startswith("BTCUSDT-lightgbm: refused by 1 of 10 gate lines: ")
 
 
 def peek(window):
@@ -200,7 +202,7 @@ def test_every_kind_event_weight_and_decay_is_trained_again_alike(tmp_path, kind
     labels = SECTIONS["labels"] | {"kind": kind, "events": 0.5, "weights": "attribution", "decay": 0.5}
     found = candidate(tmp_path / "made", bars, labels=labels)
     passed = {x.name for x in evaluate(found, bars, GATE).lines if x.passed}
-    assert passed >= {"labels_known", "forecasts_reproduce", "bundle_roundtrip"}
+    assert passed >= {"labels_known", "forecasts_reproduce", "model_saw_no_test", "bundle_roundtrip"}
     for changed in ({"decay": 1.0}, {"weights": "equal"}, {"events": None}):
         sections = found.trained.origin.sections | {"labels": labels | changed}
         other = replace(found, trained=replace(found.trained, origin=replace(found.trained.origin, sections=sections)))
@@ -211,9 +213,39 @@ def test_a_model_trained_on_its_test_rows_is_refused(tmp_path):
     """Labels that claim to be known at once are not purged: each fold learns what its first test bars bring."""
     bars = tape(0.0)
     at_once = lambda b, params: label(b, params).assign(end_time=lambda t: (t.index + pd.Timedelta("1h")).where(t["label"].notna()))  # noqa: E731
-    splits = SECTIONS["splits"] | {"embargo": 0}
-    found = candidate(tmp_path / "unpurged", bars, splits=splits, make=at_once)
+    found = candidate(tmp_path / "unpurged", bars, splits=SECTIONS["splits"] | {"embargo": 0}, make=at_once)
     assert "walk-forward forecasts differ" in line(evaluate(found, bars, GATE), "forecasts_reproduce").reason
+
+
+def test_training_that_lets_the_test_in_is_refused_though_all_of_it_comes_out_again(tmp_path, monkeypatch):
+    """Noise, and a split of one's own that trains on its test rows: a fine result, and the same each time."""
+    honest = splits._walk
+
+    def inside(*given):
+        for fold in honest(*given):
+            yield splits.Fold(np.concatenate([fold.train, fold.test]), fold.test)
+
+    monkeypatch.setattr(splits, "_walk", inside)
+    bars = tape(0.0)
+    report = evaluate(candidate(tmp_path / "inside", bars, splits=SECTIONS["splits"] | {"embargo": 0}), bars, GATE)
+    assert [x.name for x in report.lines if not x.passed] == ["model_saw_no_test"]
+    judged = line(report, "model_saw_no_test")
+    assert judged.value >= 1 and "p_up change with bars after the forecast: training saw its test rows" in judged.reason
+
+
+def test_training_without_a_purge_is_refused(tmp_path, monkeypatch):
+    honest = splits._walk
+    monkeypatch.setattr(splits, "_walk", lambda start, end, *rest: honest(start, start, *rest))
+    bars = tape(0.6)
+    found = candidate(tmp_path / "unpurged", bars, splits=SECTIONS["splits"] | {"embargo": 0})
+    assert not line(evaluate(found, bars, GATE), "model_saw_no_test").passed
+
+
+def test_labels_longer_than_the_test_are_no_leak(tmp_path):
+    bars = tape(0.6)
+    long = {"labels": SECTIONS["labels"] | {"horizon": 150}, "splits": SECTIONS["splits"] | {"test": 100, "embargo": 0}}
+    judged = line(evaluate(candidate(tmp_path / "long", bars, **long), bars, GATE), "model_saw_no_test")
+    assert judged.passed, judged.reason
 
 
 def test_a_lookback_too_short_is_refused_by_name(tmp_path, monkeypatch):
