@@ -5,7 +5,7 @@ colour-blind readers too.
 """
 
 from quantalpha.plots.data import data_coverage
-from quantalpha.plots.features import feature_correlation, feature_histograms
+from quantalpha.plots.features import feature_bands, feature_correlation, feature_drift, feature_histograms, features_on_price
 from quantalpha.plots.forecasts import fold_metric, forecast_calibration
 from quantalpha.plots.labels import events_on_price, label_balance, label_overlap, return_by_ending
 from quantalpha.plots.style import BLUE, CYCLE, GREEN, GREY, INK, ORANGE, POINTS, PURPLE, RED, SKY, thin
@@ -25,8 +25,11 @@ __all__ = [
     "data_coverage",
     "equity_and_drawdown",
     "events_on_price",
+    "feature_bands",
     "feature_correlation",
+    "feature_drift",
     "feature_histograms",
+    "features_on_price",
     "fold_metric",
     "forecast_calibration",
     "label_balance",
