@@ -88,7 +88,8 @@ def test_the_demo_numbers_come_out_of_the_code(told, label):
     bars = synthetic_bars(symbol, params.synthetic).loc[: pd.Timestamp(params.data.end) - pd.Timedelta("1ms")]
     inputs, outcome = build(params.features, params.data.timeframe).compute(bars), labels.label(bars, params.labels)
     walk = walk_forward_forecasts(inputs, outcome, params.splits, fitter(model, params.models))
-    result, table = backtest_candidate(Trained(origin(symbol, params, {}, bars.index[-1]), None, walk), bars, params.gate.random_seeds)
+    named = origin(symbol, params, params.features, {}, bars.index[-1])
+    result, table = backtest_candidate(Trained(named, None, walk), bars, params.gate.random_seeds)
     metrics = result.metrics()
     sharpe = float(re.search(r"Sharpe (-?[\d.]+)", numbers)[1])
     assert metrics["sharpe_ratio"] == pytest.approx(sharpe, abs=0.05)
