@@ -52,6 +52,11 @@ def _timeframe(value):
     return value
 
 
+def _number(value):
+    """1e-4 is a number to everybody but YAML, which wants 1.0e-4."""
+    return float(value) if isinstance(value, str) and re.fullmatch(r"\d+(\.\d*)?[eE][-+]?\d+", value) else value
+
+
 def _address(value: str) -> str:
     """scheme://host:port and nothing else: a path would be dropped, a password would be stored with every run."""
     match = re.fullmatch(r"(https?|wss?|tcp|tls)://([^/\s@]+)/?", value)
@@ -64,7 +69,7 @@ Address = Annotated[str, AfterValidator(_address)]
 Instant = Annotated[datetime, BeforeValidator(_instant)]
 Timeframe = Annotated[str, AfterValidator(_timeframe)]
 Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9]{2,30}$")]
-Argument = int | float | str  # of a feature; which ones a family wants `quantalpha.features` knows
+Argument = Annotated[int | float | str, BeforeValidator(_number)]  # of a feature; which ones a family wants `quantalpha.features` knows
 Catalogue = list[Argument | list[Argument]]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,60}$")]
 

@@ -42,7 +42,7 @@ DOORS = {
     "mlflow": {"tracking/store.py"},
     "lightgbm": {"models/boosting.py"},
     "xgboost": {"models/boosting.py"},
-    "matplotlib": {"plots.py"},
+    "matplotlib": {"plots/style.py"},
     "plotly": {"backtest/figures.py"},
     "vectorbt": {"backtest/vector.py"},
     "quantstats": {"backtest/vector.py"},

@@ -338,8 +338,11 @@ def test_a_renamed_folder_and_a_missing_one_are_refused(copy):
         bundle.load(copy.parent / "nothing")
 
 
-def test_a_spec_the_registry_does_not_know_is_refused_before_writing(tmp_path):
-    origin = Origin(**{**vars(content().origin), "sections": SECTIONS | {"features": {"magic": [3]}}})
-    with pytest.raises(UsageError, match="magic"):
+@pytest.mark.parametrize(
+    ("spec", "fault"), [({"magic": [3]}, "magic"), ({"fractional_difference": [["auto", 1e-3]]}, "'auto', 0.001. is not fitted yet")]
+)
+def test_a_spec_that_cannot_be_built_is_refused_before_writing(tmp_path, spec, fault):
+    origin = Origin(**{**vars(content().origin), "sections": SECTIONS | {"features": spec}})
+    with pytest.raises(UsageError, match=fault):
         bundle.write(tmp_path, content(origin=origin))
     assert list(tmp_path.iterdir()) == []

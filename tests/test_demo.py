@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from workspace import Answer, Workspace, at, free_port, words
 
-from quantalpha import bundle, demo
+from quantalpha import bundle, demo, features
 
 SECRET = "s3cr3t-f9c1d07e52"
 TELLTALE = "import os\nprint('the secret is', os.environ['QA_TEST_SECRET'])"
@@ -62,8 +62,13 @@ def shown(tmp_path_factory) -> Shown:
 
 
 def _run_demo(root: Path) -> tuple[list[str], Answer]:
-    """Every secret-hunting thing a user may do on the way: a secret in the environment, and a notebook that prints it."""
+    """Every secret-hunting thing a user may do on the way: a secret in the environment, and a notebook that prints it.
+
+    One feature is fitted on the first training window of each market.
+    """
     workspace = Workspace(root)
+    params = root / "params.yaml"
+    params.write_text(params.read_text().replace("  rsi: [14]\n", "  rsi: [14]\n  fractional_difference: [[auto, 1e-3]]\n"))
     notebook = root / "notebooks/03_features.ipynb"
     content = json.loads(notebook.read_text())
     content["cells"].append(
@@ -116,6 +121,18 @@ def test_its_summary_names_the_champion_the_refusal_and_the_agreement(shown):
     assert paper["decisions"] == 40 == agreed["decisions"] and paper["reason"] == "40 decisions made"
     assert paper["fills"] == agreed["fills"] >= 1 and agreed["difference"] <= 1e-9
     assert paper["bundle"] == champion["bundle"]
+
+
+def test_what_was_fitted_on_the_first_training_window_is_what_trades(shown):
+    """From the features stage through candidate and gate into the bundle; the runner finds plain numbers."""
+    asked, bars = {"fractional_difference": [["auto", 1e-3]]}, pd.read_parquet(shown.workspace.root / "data/clean/BTCUSDT.parquet")
+    resolved = json.loads((shown.workspace.root / "data/features/BTCUSDT.json").read_text())
+    assert {"fractional_difference": resolved["fractional_difference"]} == features.resolve(asked, bars.iloc[:1200])
+    sealed = json.loads((next((shown.workspace.root / "data").rglob("manifest.json")).parent / "params.json").read_text())
+    assert sealed["sections"]["features"] == resolved
+    columns = list(pd.read_parquet(shown.workspace.root / "data/features/BTCUSDT.parquet"))
+    for proof in ("causality", "warm_up"):
+        assert pd.read_csv(shown.workspace.root / f"data/features/BTCUSDT.{proof}.csv")["name"].tolist() == columns
 
 
 def test_mlflow_has_a_parent_a_child_for_each_stage_and_one_for_each_fold(shown, store):

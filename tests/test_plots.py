@@ -10,6 +10,7 @@ import pytest
 from quantalpha import plots
 from quantalpha.backtest import periods
 from quantalpha.schema import from_epoch_ms
+from quantalpha.validation import period_drift, rank_correlation
 
 RNG = np.random.default_rng(0)
 N = 3000
@@ -17,6 +18,7 @@ INDEX = from_epoch_ms(np.arange(N) * 3_600_000)
 CLOSE = pd.Series(30_000 * np.exp(np.cumsum(RNG.normal(0, 0.005, N))), index=INDEX)
 EQUITY = (CLOSE / 3).rename("candidate")
 FEATURES = pd.DataFrame(RNG.normal(size=(N, 6)), index=INDEX, columns=list("abcdef")).assign(g=lambda f: f["a"] + 0.1 * f["b"])
+MANY = pd.DataFrame(RNG.normal(size=(N, 51)), index=INDEX, columns=[f"feature_{k}" for k in range(51)])
 COLUMNS = {"entry_price": 30_000.0, "exit_price": 31_000.0, "pnl": [1.0, -1.0, 1.0], "side": ["long", "short", "long"]}
 TRADES = pd.DataFrame({"entry_time": INDEX[[1, 50, 2000]], "exit_time": INDEX[[50, 90, 2100]].where([True, True, False]), **COLUMNS})
 LABELS = pd.Series(RNG.choice([-1.0, 0.0, 1.0, np.nan], N), index=INDEX)
@@ -36,8 +38,17 @@ FIGURES = {
     "parameter_heatmap": lambda: plots.parameter_heatmap(SCORES.mask(SCORES > 1.0), (3.4, 17)),
     "no scores": lambda: plots.parameter_heatmap(SCORES * np.nan),
     "feature_histograms": lambda: plots.feature_histograms(FEATURES),
-    "feature_correlation": lambda: plots.feature_correlation(FEATURES),
-    "one feature": lambda: plots.feature_correlation(FEATURES[["a"]]),
+    "many histograms": lambda: plots.feature_histograms(MANY),
+    "feature_correlation": lambda: plots.feature_correlation(rank_correlation(FEATURES), [["a", "g"]]),
+    "one feature": lambda: plots.feature_correlation(rank_correlation(FEATURES[["a"]])),
+    "features_on_price": lambda: plots.features_on_price(CLOSE, FEATURES, {"few": ["a", "b"], "more": list("cdefg")}),
+    "one panel": lambda: plots.features_on_price(CLOSE, FEATURES, {"few": ["a"]}),
+    "many panels": lambda: plots.features_on_price(CLOSE.tail(99), MANY.tail(99), {name: [name] for name in MANY}),
+    "feature_drift": lambda: plots.feature_drift(period_drift(FEATURES, 900), INDEX[900]),
+    "many drifts": lambda: plots.feature_drift(period_drift(MANY, 900, "MS"), INDEX[900]),
+    "drift within training": lambda: plots.feature_drift(period_drift(FEATURES, N), INDEX[-1] + pd.Timedelta("1h")),
+    "feature_bands": lambda: plots.feature_bands(FEATURES, 900),
+    "one band": lambda: plots.feature_bands(FEATURES[["a"]] * 0.0, 900),
     "label_balance": lambda: plots.label_balance(LABELS),
     "label_overlap": lambda: plots.label_overlap(LABELS.notna().cumsum() % 9, CHANCE.mask(LABELS.isna())),
     "return_by_ending": lambda: plots.return_by_ending(CLOSE.pct_change(), LABELS.map({1: "take_profit", -1: "stop_loss", 0: "time"})),
@@ -109,8 +120,25 @@ def test_the_cell_nearest_to_the_chosen_parameters_is_framed():
 
 
 def test_alike_features_stand_together():
-    names = [label.get_text() for label in plots.feature_correlation(FEATURES).axes[0].get_xticklabels()]
+    axes = FIGURES["feature_correlation"]().axes[0]
+    names = [label.get_text() for label in axes.get_xticklabels()]
     assert abs(names.index("a") - names.index("g")) == 1
+    (frame,) = axes.lines
+    first = min(names.index("a"), names.index("g"))
+    assert (min(frame.get_xdata()), max(frame.get_ydata())) == (first - 0.5, first + 1.5)
+
+
+def test_the_line_of_the_drift_stands_where_training_ends():
+    quarters = FEATURES.set_axis(pd.date_range("2021-01-01", periods=N, freq="D", tz="UTC"))
+    axes = plots.feature_drift(period_drift(quarters, 365), quarters.index[365]).axes[0]
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    assert axes.lines[0].get_xdata()[0] == labels.index("2022 Q1") - 0.5
+
+
+def test_lines_of_unlike_spread_are_z_scores():
+    fig = plots.features_on_price(CLOSE, FEATURES.assign(b=FEATURES["b"] * 100), {"few": ["a", "b"], "one": ["b"]})
+    assert [axes.get_title(loc="left") for axes in fig.axes[1:]] == ["few (z-scores)", "one"]
+    assert [text.get_text() for text in fig.axes[1].get_legend().get_texts()] == ["a", "b"]
 
 
 def test_global_style_is_left_alone():

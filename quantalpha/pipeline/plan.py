@@ -49,9 +49,9 @@ def load(name: str, profile: str = "default", overrides=(), only: str | list[str
 def check_inputs(plan: Plan) -> None:
     """Every input that no stage writes is there, and every feature is known; raises UsageError naming the first that is not."""
     if any("features" in stage.sections for stage in plan.stages):
-        from quantalpha import features
+        from quantalpha.features import registry
 
-        features.build(plan.params.features, plan.params.data.timeframe)
+        registry.check(plan.params.features, plan.params.data.timeframe)
     made = [path for stage in plan.stages for path in stage.outputs.values()]
     for stage in plan.stages:
         for path in stage.input_paths():

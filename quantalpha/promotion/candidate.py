@@ -60,16 +60,15 @@ class Candidate:
         return f"{self.trained.origin.symbol}-{self.trained.model.kind}"
 
 
-def origin(symbol: str, params, data: dict, until: pd.Timestamp) -> Origin:
-    """Identity of a training run. `params`: config.Params or a stage's sections (venue, data, RECORDED); `data`: input passports;
-    `until`: open time of the last research bar."""
-    sections = {name: getattr(params, name) for name in RECORDED}
-    plain = {name: value if isinstance(value, dict) else value.model_dump(mode="json") for name, value in sections.items()}
+def origin(symbol: str, params, features: dict, data: dict, until: pd.Timestamp) -> Origin:
+    """Identity of a training run. `params`: config.Params or a stage's sections (venue, data, RECORDED); `features`: its resolved spec,
+    without "auto"; `data`: input passports; `until`: open time of the last research bar."""
+    sections = {name: getattr(params, name).model_dump(mode="json") for name in RECORDED if name != "features"}
     lock = config.root() / "requirements.lock"
     if not lock.is_file():
         raise DataError(f"{lock.name} is missing in {lock.parent.name}; a candidate must name the exact libraries it was made with")
     place = (symbol, params.data.timeframe, params.venue.kept_as)
-    return Origin(*place, plain, data, until.isoformat(), sha256(lock), code_version())
+    return Origin(*place, {"features": features} | sections, data, until.isoformat(), sha256(lock), code_version())
 
 
 def code_version() -> str:

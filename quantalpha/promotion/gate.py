@@ -17,7 +17,7 @@ from quantalpha.labels import label
 from quantalpha.models import PROBABILITIES, fitter
 from quantalpha.promotion.candidate import Candidate, backtest_candidate, load_candidate
 from quantalpha.schema import LIVE, epoch_ms
-from quantalpha.validation import check_causal, check_walk_forward
+from quantalpha.validation import check_causal, check_walk_forward, check_warm_up
 
 PARITY = 1e-12  # relative: batch and trailing window run the same code on the same numbers
 TOLERANCE = 1e-9  # relative: what another machine's rounding may change in a sum
@@ -81,6 +81,7 @@ def evaluate(candidate: Candidate, bars: pd.DataFrame, gate: config.Gate) -> Gat
     metrics, costs = result.metrics(), result.costs
     lines = [
         features_causal(candidate, bars, gate.causality_cuts),
+        lookbacks_sufficient(candidate, bars),
         _guarded("labels_known", lambda: labels_known(_labels(candidate), bars, gate.causality_cuts)),
         live_equals_batch(candidate, bars),
         live_columns(candidate),
@@ -111,6 +112,15 @@ def features_causal(candidate: Candidate, bars: pd.DataFrame, cuts: int) -> Gate
     sound = f"{len(found.columns)} columns do not change when the future is hidden or replaced"
     reason = f"features look ahead: {named}" if named else sound
     return GateLine("features_causal", found.clean, float(len(leaks)), 0.0, reason)
+
+
+def lookbacks_sufficient(candidate: Candidate, bars: pd.DataFrame) -> GateLine:
+    """The last value of each feature on its declared lookback alone has the bits of the one on all bars."""
+    found = check_warm_up(candidate.features, bars, windows=(1,))
+    wrong = found.drift.index[~(found.drift[1] <= 0)]
+    named = ", ".join(f"{name} ({found.features.verdict[name]})" for name in wrong)
+    reason = f"lookbacks do not hold: {named}" if named else f"{len(found.drift)} columns need no bar before their lookback"
+    return GateLine("lookbacks_sufficient", found.clean, float(len(wrong)), 0.0, reason)
 
 
 def labels_known(params: config.Labels, bars: pd.DataFrame, cuts: int) -> GateLine:

@@ -13,6 +13,15 @@ def hourly(start: str, rows: int) -> pd.DataFrame:
     return pd.DataFrame(index=pd.date_range(start, periods=rows, freq="1h", tz="UTC", unit="ms"))
 
 
+def test_calendar_is_the_phase_of_the_open_time():
+    times = pd.DatetimeIndex(["2024-01-01 00:00", "2024-01-01 06:00", "2024-01-01 12:00", "2024-01-04 00:00"], tz="UTC")
+    found = build({"calendar": [24, 168]}).compute(pd.DataFrame(index=times))
+    assert list(found) == ["calendar_24_sin", "calendar_24_cos", "calendar_168_sin", "calendar_168_cos"]
+    np.testing.assert_allclose(found.iloc[:, 0], [0, 1, 0, 0], atol=1e-12)
+    np.testing.assert_allclose(found.iloc[:, 1], [1, 0, -1, 1], atol=1e-12)
+    np.testing.assert_allclose(found.iloc[3, 2:], [0, 1], atol=1e-12)  # a Thursday, as 1970-01-01 was
+
+
 def test_the_clock_by_hand():
     found = FeatureSet([funding_clock(8)]).compute(hourly("2024-03-05 06:00", 5))
     assert list(found) == ["funding_clock_8_sin", "funding_clock_8_cos", "funding_clock_8_left"]

@@ -7,7 +7,7 @@ import pytest
 from quantalpha import schema
 from quantalpha.errors import UsageError
 from quantalpha.features import FeatureSet
-from quantalpha.features.funding import basis, funding_carry, funding_change
+from quantalpha.features.funding import basis, funding, funding_carry, funding_change
 
 HOUR = 3_600_000
 YEAR_HOURS = 365 * 24
@@ -22,6 +22,11 @@ def settled(hours: np.ndarray, every: int, rate: float) -> pd.DataFrame:
 
 def column(feature, bars) -> pd.Series:
     return FeatureSet([feature]).compute(bars).iloc[:, 0]
+
+
+def test_funding_sums_the_rates_settled_in_the_window():
+    found = column(funding(3), pd.DataFrame({"funding_rate": [1e-4, 0.0, 3e-4, -2e-4]}))
+    np.testing.assert_allclose(found, [np.nan, np.nan, 4e-4, 1e-4], rtol=1e-12)
 
 
 def test_carry_by_hand():

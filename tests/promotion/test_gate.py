@@ -54,6 +54,7 @@ SECTIONS = {
 GATE = config.Gate(min_trades=30, min_cost=0.0004, random_seeds=20, causality_cuts=4)
 LINES = [
     "features_causal",
+    "lookbacks_sufficient",
     "labels_known",
     "live_equals_batch",
     "live_columns",
@@ -141,7 +142,7 @@ def test_noise_is_refused_for_its_result_and_leaves_no_bundle(tmp_path):
     assert [x.name for x in report.lines if not x.passed] == ["net_result"]
     with pytest.raises(GateRefused, match=r"net_result: .*Sharpe -?\d+\.\d\d does not beat .*random_p95 -?\d+\.\d\d") as refused:
         report.refuse()
-    assert str(refused.value).startswith("BTCUSDT-lightgbm: refused by 1 of 10 gate lines: ")
+    assert str(refused.value).startswith("BTCUSDT-lightgbm: refused by 1 of 11 gate lines: ")
 
 
 def peek(window):
@@ -257,8 +258,12 @@ def test_a_lookback_too_short_is_refused_by_name(tmp_path, monkeypatch):
     monkeypatch.setitem(FAMILIES, "short", short)
     bars = tape(0.6)
     found = candidate(tmp_path / "short", bars, features={"returns": [1], "short": [1]})
-    judged = line(evaluate(found, bars, GATE), "live_equals_batch")
-    assert not judged.passed and "short_1" in judged.reason and "returns_1" not in judged.reason
+    report = evaluate(found, bars, GATE)
+    for name in ("lookbacks_sufficient", "live_equals_batch"):
+        judged = line(report, name)
+        assert not judged.passed and "short_1" in judged.reason and "returns_1" not in judged.reason
+    judged = line(report, "lookbacks_sufficient")
+    assert (judged.value, judged.threshold) == (1.0, 0.0) and "short_1 (too short)" in judged.reason
 
 
 def test_columns_that_no_live_bar_has_are_refused_by_name(tmp_path):
@@ -414,6 +419,7 @@ def test_edited_numbers_do_not_come_out_again(copy, edge_bars, tmp_path, forge, 
         (lambda c: c.pop("sections"), "'sections' is missing"),
         (lambda c: c["sections"]["features"].update(magic=[1]), "unknown family 'magic'"),
         (lambda c: c["sections"]["features"].update(returns=[1, 5]), "returns_4.*returns_5"),
+        (lambda c: c["sections"]["features"].update(fractional_difference=[["auto", 1e-3]]), "is not fitted yet"),
     ],
 )
 def test_an_impossible_card_is_refused(copy, edit, message):
@@ -501,11 +507,11 @@ def test_the_origin_records_what_a_run_was_made_of(tmp_path, monkeypatch):
     kinds = {"account": config.AccountParams, "costs": config.CostParams, "stops": config.StopParams}
     checked = {name: kinds.get(name, getattr(config, name.capitalize(), None))(**value) for name, value in params.items()}
     place = {"data": SimpleNamespace(timeframe="1h"), "venue": SimpleNamespace(kept_as="bybit")}
-    stage = SimpleNamespace(features=SECTIONS["features"], **place, **checked)
+    stage, fitted = SimpleNamespace(features={"returns": ["auto"]}, **place, **checked), SECTIONS["features"]
     with pytest.raises(DataError, match="requirements.lock is missing"):
-        origin("ETHUSDT", stage, {}, pd.Timestamp("2024-01-31", tz="UTC"))
+        origin("ETHUSDT", stage, fitted, {}, pd.Timestamp("2024-01-31", tz="UTC"))
     (tmp_path / "requirements.lock").write_text("numpy==2.4.6\n")
-    named = origin("ETHUSDT", stage, {"bars": "1f"}, pd.Timestamp("2024-01-31", tz="UTC"))
+    named = origin("ETHUSDT", stage, fitted, {"bars": "1f"}, pd.Timestamp("2024-01-31", tz="UTC"))
     assert (named.symbol, named.timeframe, named.venue) == ("ETHUSDT", "1h", "bybit")
     assert named.sections == SECTIONS and json.dumps(named.sections)
     assert named.code_version.startswith("0.1.0+") and len(named.lock_sha256) == 64

@@ -1,0 +1,43 @@
+"""Figures in one style: each function takes frames and returns a matplotlib Figure, ready to show in a notebook or to `savefig`.
+
+Times are UTC, returns and drawdowns simple fractions shown as percent, money in quote currency. Colours are Okabe and Ito's, told apart by
+colour-blind readers too.
+"""
+
+from quantalpha.plots.data import data_coverage
+from quantalpha.plots.features import feature_bands, feature_correlation, feature_drift, feature_histograms, features_on_price
+from quantalpha.plots.forecasts import fold_metric, forecast_calibration
+from quantalpha.plots.labels import events_on_price, label_balance, label_overlap, return_by_ending
+from quantalpha.plots.style import BLUE, CYCLE, GREEN, GREY, INK, ORANGE, POINTS, PURPLE, RED, SKY, thin
+from quantalpha.plots.trading import equity_and_drawdown, monthly_returns, paper_vs_backtest, parameter_heatmap, trades_on_price
+
+__all__ = [
+    "BLUE",
+    "CYCLE",
+    "GREEN",
+    "GREY",
+    "INK",
+    "ORANGE",
+    "POINTS",
+    "PURPLE",
+    "RED",
+    "SKY",
+    "data_coverage",
+    "equity_and_drawdown",
+    "events_on_price",
+    "feature_bands",
+    "feature_correlation",
+    "feature_drift",
+    "feature_histograms",
+    "features_on_price",
+    "fold_metric",
+    "forecast_calibration",
+    "label_balance",
+    "label_overlap",
+    "monthly_returns",
+    "paper_vs_backtest",
+    "parameter_heatmap",
+    "return_by_ending",
+    "thin",
+    "trades_on_price",
+]
