@@ -113,7 +113,7 @@ def _scores(rows: Rows, test: np.ndarray, probabilities: np.ndarray) -> dict[str
     chance, label = probabilities[judged], label[judged]
     ranks = pd.DataFrame({"edge": edge(chance), "ret": ret[judged]}).rank()
     with np.errstate(invalid="ignore"):
-        correlation = float(ranks["edge"].corr(ranks["ret"]))
+        correlation = float(ranks["edge"].corr(ranks["ret"], min_periods=2))
     return {
         "accuracy": float((np.array(CLASSES)[chance.argmax(axis=1)] == label).mean()),
         "log_loss": log_loss(label, chance),

@@ -33,7 +33,10 @@ def _outcomes(bars: pd.DataFrame, params: Labels, volatility: pd.Series) -> pd.D
 
 
 def _weights(bars: pd.DataFrame, end_time: pd.Series, weights: str) -> pd.Series:
-    """A path lies before every test that may learn from it, and which labels are alive there is settled by then: no later price enters."""
+    """A path lies before every test that may learn from it, and which labels are alive there is settled by then: no later price enters.
+
+    Labels that the end of the bars cuts off are not counted, so the newest finished ones weigh a little more than they will.
+    """
     if weights == "uniqueness":
         return average_uniqueness(end_time)
     if weights == "attribution":
