@@ -16,7 +16,7 @@ def label_balance(label: pd.Series, *, period: str = "MS", title: str = "Labels 
     """Share of -1, 0 and +1 among the finished labels of each period (pandas offset; 'MS': month)."""
     fig, axes = figure(1, height=3.2)
     shares = pd.get_dummies(label.dropna()).reindex(columns=[-1, 0, 1], fill_value=False).resample(period).mean().dropna()
-    names = ("down: stop met first", "flat: neither met", "up: target met first")
+    names = ("-1 down", "0 flat", "+1 up")
     axes.stackplot(shares.index, shares.to_numpy(float).T, labels=names, colors=(RED, "#D1D5DB", BLUE), alpha=0.85, step="post")
     format_axis(axes.yaxis, "{:.0%}")
     axes.set(title=title, ylabel="share of labels", xlabel="time (UTC)", ylim=(0, 1), xlim=(shares.index[0], shares.index[-1]))
@@ -47,9 +47,10 @@ def return_by_ending(ret: pd.Series, ending: pd.Series, *, bins: int = 80, title
     fig, axes = figure(1, height=3.6)
     pair = pd.DataFrame({"ret": ret, "ending": ending}).dropna()
     edges = np.linspace(*pair["ret"].quantile([0.005, 0.995]), bins + 1)
+    names = {"stop_loss": "stop loss", "take_profit": "take profit", -1.0: "-1 down", 0.0: "0 flat", 1.0: "+1 up"}
     known = dict(zip(("stop_loss", "take_profit", "time", -1.0, 1.0, 0.0), (RED, BLUE, "#D1D5DB") * 2))
     groups = dict(iter(pair.groupby("ending", observed=True)["ret"]))
-    notes = [f"{str(name).replace('_', ' ')}: {len(group) / len(pair):.1%}, mean {group.mean():+.2%}" for name, group in groups.items()]
+    notes = [f"{names.get(name, name)}: {len(group) / len(pair):.1%}, mean {group.mean():+.2%}" for name, group in groups.items()]
     colours = [known.get(name, GREEN) for name in groups]
     axes.hist(list(groups.values()), edges, stacked=True, color=colours, label=notes)
     axes.axvline(float(pair["ret"].mean()), color=INK, linestyle="--", linewidth=1.1, label=f"all: mean {pair['ret'].mean():+.3%}")
