@@ -81,7 +81,7 @@ def feature_histograms(
         known = column.dropna()
         ax.stairs(*np.histogram(known, bins, range=tuple(known.quantile([0.005, 0.995]))), fill=True, color=BLUE, alpha=0.85)
         ax.axvline(known.median(), color=ORANGE, linewidth=1.4)
-        ax.set_title(name, fontsize=6.5 if many else 9)
+        ax.set_title(name, fontsize=min(6.5 if many else 9.0, 250 / len(str(name))))  # one line, whatever its length
         ax.set_yticks([])
         ax.tick_params(labelsize=7 if many else 8)
         ax.locator_params(axis="x", nbins=4)
