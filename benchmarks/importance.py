@@ -3,7 +3,7 @@
 python benchmarks/importance.py [folder of recorded market data]
 
 Spot bars from 2020, funding of the perpetual, ETH as the leader, on-chain series published a day late; labels and LightGBM of params.yaml,
-its training window, tests of a month. Figures are rises of the out-of-sample log loss in 1e-4 nats when a feature is shuffled.
+its training window, tests of a month. Figures are rises of the out-of-sample loss in 1e-4 nats when a feature is shuffled.
 """
 
 import sys
@@ -21,6 +21,7 @@ from quantalpha.labels import label
 from quantalpha.market.leaders import join_leaders
 from quantalpha.market.onchain import join_onchain
 from quantalpha.models import fitter
+from quantalpha.validation import alike, direction_loss, log_loss, rank_correlation
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 CATALOGUE = {
@@ -72,25 +73,16 @@ def market(folder: Path) -> pd.DataFrame:
 
 
 def clusters(features: pd.DataFrame) -> dict[str, list[str]]:
-    """Columns of which every two have a rank correlation of at least 0.7 over the first training window."""
-    from scipy.cluster.hierarchy import fcluster, linkage
-    from scipy.spatial.distance import squareform
-
-    apart = np.clip(1 - features.corr("spearman").abs().to_numpy(), 0, 1)
-    np.fill_diagonal(apart, 0)
-    number = fcluster(linkage(squareform(apart, checks=False), "complete"), 0.3, "distance")
-    groups = [list(features.columns[number == k]) for k in np.unique(number)]
-    return {group[0] + (f" and {len(group) - 1} like it" if len(group) > 1 else ""): group for group in groups}
+    """Columns of which every two have a rank correlation of at least 0.7 in `features`, and each other column by itself."""
+    groups = list(alike(rank_correlation(features), threshold=0.7)["features"])
+    alone = [[name] for name in features.columns if all(name not in group for group in groups)]
+    return {group[0] + (f" and {len(group) - 1} like it" if len(group) > 1 else ""): group for group in groups + alone}
 
 
 def show(title: str, table: pd.DataFrame) -> None:
     shown = table.assign(rise=table.rise * 1e4, error=table.error * 1e4)
-    print(f"\n{title}: {int(table.survives.sum())} of {len(table)} survive")
-    print(
-        shown.head(15).to_string(
-            formatters={"rise": "{:.1f}".format, "error": "{:.1f}".format, "folds": "{:.0%}".format, "p_value": "{:.2g}".format}
-        )
-    )
+    formats = {"rise": "{:.1f}".format, "error": "{:.1f}".format, "folds": "{:.0%}".format, "p_value": "{:.2g}".format}
+    print(f"\n{title}: {int(table.survives.sum())} of {len(table)} survive\n{shown.head(12).to_string(formatters=formats)}", flush=True)
 
 
 def main() -> None:
@@ -101,12 +93,13 @@ def main() -> None:
     table, labels, fit = build(CATALOGUE, "1h").compute(bars), label(bars, params.labels), fitter("lightgbm", params.models)
     rows, splits = Rows(table, labels, params.labels.decay), params.splits.model_copy(update={"test": 730})
     folds = walk_forward_forecasts(table, labels, splits, fit, decay=params.labels.decay).folds
-    loss = np.array([fold["log_loss"] for fold in folds])
+    mean = np.mean([fold["log_loss"] for fold in folds])
     print(f"{len(bars):,} bars {bars.index[0]:%Y-%m-%d} to {bars.index[-1]:%Y-%m-%d}, {len(table.columns)} columns, {len(folds)} folds")
-    print(f"log loss of the test folds {loss.mean():.4f}, of a forecast that knows nothing {np.log(3):.4f}")
-    show("Each feature alone", permutation_importance(rows, splits, fit))
-    first = table.iloc[: splits.train].dropna()
-    show("Clusters", permutation_importance(rows, splits, fit, groups=clusters(first)))
+    print(f"log loss of the test folds {mean:.4f}, of a forecast that knows nothing {np.log(3):.4f}", flush=True)
+    groups = clusters(table.iloc[: splits.train].dropna())
+    for asked, loss in (("which of down, flat and up", log_loss), ("which way, of down and up", direction_loss)):
+        show(f"For {asked}, each feature alone", permutation_importance(rows, splits, fit, loss=loss))
+        show(f"For {asked}, clusters", permutation_importance(rows, splits, fit, groups=groups, loss=loss))
 
 
 if __name__ == "__main__":

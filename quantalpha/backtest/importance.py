@@ -1,6 +1,6 @@
 """Which features a model's forecasts rest on, out of sample: what is lost when one is shuffled."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -8,19 +8,20 @@ import pandas as pd
 from quantalpha import config
 from quantalpha.backtest.rows import Fit, Rows
 from quantalpha.errors import UsageError
-from quantalpha.models import Model
 from quantalpha.validation import log_loss
 
+Loss = Callable[[np.ndarray, np.ndarray], float]
 REPEATS = 5  # shuffles of each group in each fold
 SIGNIFICANCE = 0.05
 
 
 def permutation_importance(
-    rows: Rows, splits: config.Splits, fit: Fit, *, groups: Mapping[str, Sequence[str]] | None = None, seed: int = 0
+    rows: Rows, splits: config.Splits, fit: Fit, *, groups: Mapping[str, Sequence[str]] | None = None, loss: Loss = log_loss
 ) -> pd.DataFrame:
-    """Rise of the log loss (nats) of the finished test labels when the columns of a group trade rows, over purged walk-forward folds.
+    """Rise of the loss of the finished test labels when the columns of a group trade rows, over purged walk-forward folds.
 
     groups: {name: columns} shuffled together, so that columns which say the same cannot stand in for each other; None: each for itself.
+    loss: of labels [n] and probabilities [n, 3]: `log_loss` (nats), or `direction_loss` for which way alone.
     DataFrame[rise, error, folds, p_value, survives] by falling rise: mean over the folds, its standard error, the share of folds it is
     above 0 in, the p-value of a t-test that the mean is not above 0, and whether it holds at 5 % among all groups (Holm 1979).
 
@@ -31,25 +32,25 @@ def permutation_importance(
     if unknown := sorted({column for columns in named.values() for column in columns} - set(rows.names)):
         raise UsageError(f"permutation_importance: no column {unknown[0]!r}; found {', '.join(rows.names)}")
     places = [[rows.names.index(column) for column in columns] for columns in named.values()]
-    rng, found = np.random.default_rng(seed), []
+    rng, found = np.random.default_rng(0), []
     for number, fold in enumerate(rows.folds(splits)):
         test = fold.test[rows.judged[fold.test]]
         if len(test):
             model, _ = rows.fit(fold.train, fit, f"permutation_importance: fold {number}")
-            found.append(_rises(model, rows.x[test], rows.y[test], places, rng))
+            found.append(_rises(lambda x, y=rows.y[test], model=model: loss(y, model.predict(x)), rows.x[test], places, rng))
     if len(found) < 3:
         raise UsageError(f"permutation_importance: expected at least three folds with finished labels, found {len(found)}; shorten splits")
     return _table(pd.DataFrame(found, columns=list(named)))
 
 
-def _rises(model: Model, x: np.ndarray, y: np.ndarray, places: list[list[int]], rng: np.random.Generator) -> list[float]:
+def _rises(loss: Callable[[np.ndarray], float], x: np.ndarray, places: list[list[int]], rng: np.random.Generator) -> list[float]:
     """For each group the mean rise of the loss over REPEATS shuffles of its rows."""
-    plain = log_loss(y, model.predict(x))
+    plain = loss(x)
 
     def rise(columns: list[int]) -> float:
-        other = x.copy()
-        other[:, columns] = x[rng.permutation(len(x))][:, columns]
-        return log_loss(y, model.predict(other)) - plain
+        shuffled = x.copy()
+        shuffled[:, columns] = x[rng.permutation(len(x))][:, columns]
+        return loss(shuffled) - plain
 
     return [np.mean([rise(columns) for _ in range(REPEATS)]) for columns in places]
 

@@ -4,7 +4,7 @@ from quantalpha.validation.augment import block_bootstrap, jitter, magnitude_war
 from quantalpha.validation.causality import check_causal
 from quantalpha.validation.causality_evidence import LeakReport
 from quantalpha.validation.causality_fit import check_fit, check_walk_forward
-from quantalpha.validation.classification import class_scores, log_loss
+from quantalpha.validation.classification import class_scores, direction_loss, log_loss
 from quantalpha.validation.drift import period_drift
 from quantalpha.validation.metrics import (
     annual_volatility,
@@ -39,6 +39,7 @@ __all__ = [
     "check_warm_up",
     "class_scores",
     "combinatorial_purged",
+    "direction_loss",
     "drawdown",
     "jitter",
     "log_loss",

@@ -35,6 +35,16 @@ def log_loss(label, probability) -> float:
     return float(-np.log(given).mean())
 
 
+def direction_loss(label, probability) -> float:
+    """`log_loss` of up against down where one of them came: log 2 = 0.6931 for a forecast that knows no direction. DataError where none."""
+    truth, chance = _checked(label, probability)
+    came = truth[:, 1] == 0
+    if not came.any():
+        raise DataError("direction_loss: expected labels of -1 or 1 among them, found only 0; score more rows")
+    down, up = np.clip(chance[came][:, [0, 2]].T, np.finfo(float).eps, 1.0)
+    return float(-np.log(np.where(truth[came, 2] == 1, up, down) / (up + down)).mean())
+
+
 def _share(part, whole):
     return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
 

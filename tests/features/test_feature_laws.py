@@ -8,7 +8,7 @@ import pytest
 
 from quantalpha import schema
 from quantalpha.errors import UsageError
-from quantalpha.features import FAMILIES, build
+from quantalpha.features import FAMILIES, base, build
 
 CLOCKS = ("calendar", "funding_clock")  # they read the time alone
 PRICES = ["open", "high", "low", "close", "mark", "mid", "microprice", "spread", "BTCUSDT.close"]
@@ -29,6 +29,13 @@ def test_latest_equals_compute_bit_for_bit(bars, family, arguments):
     full = features.compute(bars).to_numpy()
     for end in range(features.lookback, len(bars) + 1, 41):
         np.testing.assert_array_equal(features.latest(bars.iloc[end - features.lookback : end]), full[end - 1])
+
+
+def test_blocks_of_any_size_give_the_same_bits(bars, family, arguments, monkeypatch):
+    features = build({family: [arguments]})
+    whole = features.compute(bars)
+    monkeypatch.setattr(base, "BLOCK", 97)
+    pd.testing.assert_frame_equal(features.compute(bars), whole, check_exact=True)
 
 
 def test_a_feature_sees_no_more_rows_than_it_declares(bars, family, arguments):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from quantalpha.errors import DataError
-from quantalpha.validation import class_scores, log_loss
+from quantalpha.validation import class_scores, direction_loss, log_loss
 
 LABEL = [1, 1, -1, 0]
 CHANCE = [[0.1, 0.2, 0.7], [0.5, 0.2, 0.3], [0.6, 0.3, 0.1], [0.5, 0.25, 0.25]]  # forecasts up, down, down, down
@@ -36,3 +36,11 @@ def test_limits():
 def test_what_is_no_forecast_is_refused(label, chance):
     with pytest.raises(DataError, match="classification:"):
         log_loss(label, chance)
+
+
+def test_direction_is_judged_where_the_price_went_somewhere_and_whatever_was_said_of_standing_still():
+    chance = np.array([[0.6, 0.2, 0.2], [0.1, 0.8, 0.1], [0.1, 0.6, 0.3]])
+    assert direction_loss([-1, 0, 1], chance) == pytest.approx(-np.log([0.75, 0.75]).mean())
+    assert direction_loss([-1, 1], [[0.0, 1.0, 0.0]] * 2) == pytest.approx(np.log(2))  # it says nothing of direction
+    with pytest.raises(DataError, match="found only 0"):
+        direction_loss([0, 0], chance[:2])
