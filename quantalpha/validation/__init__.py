@@ -17,7 +17,14 @@ from quantalpha.validation.metrics import (
     sortino_ratio,
     win_rate,
 )
+from quantalpha.validation.overfitting import Overfitting, probability_of_backtest_overfitting
 from quantalpha.validation.redundancy import alike, rank_correlation
+from quantalpha.validation.sharpe import (
+    deflated_sharpe_ratio,
+    expected_maximum_sharpe,
+    minimum_track_record_length,
+    probabilistic_sharpe_ratio,
+)
 from quantalpha.validation.splits import Fold, combinatorial_purged, walk_forward
 from quantalpha.validation.trials import Trials, Try
 from quantalpha.validation.warm_up import WarmUpReport, check_warm_up
@@ -25,6 +32,7 @@ from quantalpha.validation.warm_up import WarmUpReport, check_warm_up
 __all__ = [
     "Fold",
     "LeakReport",
+    "Overfitting",
     "Trials",
     "Try",
     "WarmUpReport",
@@ -39,13 +47,18 @@ __all__ = [
     "check_warm_up",
     "class_scores",
     "combinatorial_purged",
+    "deflated_sharpe_ratio",
     "direction_loss",
     "drawdown",
+    "expected_maximum_sharpe",
     "jitter",
     "log_loss",
     "magnitude_warp",
     "max_drawdown",
+    "minimum_track_record_length",
     "period_drift",
+    "probabilistic_sharpe_ratio",
+    "probability_of_backtest_overfitting",
     "profit_factor",
     "rank_correlation",
     "sharpe_ratio",
