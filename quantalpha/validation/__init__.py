@@ -25,6 +25,7 @@ from quantalpha.validation.sharpe import (
     minimum_track_record_length,
     probabilistic_sharpe_ratio,
 )
+from quantalpha.validation.snooping import Snooping, superior_tries
 from quantalpha.validation.splits import Fold, combinatorial_purged, walk_forward
 from quantalpha.validation.trials import Trials, Try
 from quantalpha.validation.warm_up import WarmUpReport, check_warm_up
@@ -33,6 +34,7 @@ __all__ = [
     "Fold",
     "LeakReport",
     "Overfitting",
+    "Snooping",
     "Trials",
     "Try",
     "WarmUpReport",
@@ -63,6 +65,7 @@ __all__ = [
     "rank_correlation",
     "sharpe_ratio",
     "sortino_ratio",
+    "superior_tries",
     "time_warp",
     "training_windows",
     "walk_forward",
