@@ -5,6 +5,7 @@ from quantalpha.validation.causality import check_causal
 from quantalpha.validation.causality_evidence import LeakReport
 from quantalpha.validation.causality_fit import check_fit, check_walk_forward
 from quantalpha.validation.classification import class_scores, direction_loss, log_loss
+from quantalpha.validation.clusters import EffectiveTrials, effective_trials
 from quantalpha.validation.drift import period_drift
 from quantalpha.validation.metrics import (
     annual_volatility,
@@ -31,6 +32,7 @@ from quantalpha.validation.trials import Trials, Try
 from quantalpha.validation.warm_up import WarmUpReport, check_warm_up
 
 __all__ = [
+    "EffectiveTrials",
     "Fold",
     "LeakReport",
     "Overfitting",
@@ -52,6 +54,7 @@ __all__ = [
     "deflated_sharpe_ratio",
     "direction_loss",
     "drawdown",
+    "effective_trials",
     "expected_maximum_sharpe",
     "jitter",
     "log_loss",
