@@ -6,7 +6,9 @@ from quantalpha.validation.causality_evidence import LeakReport
 from quantalpha.validation.causality_fit import check_fit, check_walk_forward
 from quantalpha.validation.classification import class_scores, direction_loss, log_loss
 from quantalpha.validation.clusters import EffectiveTrials, effective_trials
+from quantalpha.validation.confidence import confidence_bands
 from quantalpha.validation.drift import period_drift
+from quantalpha.validation.evidence import Evidence, evidence
 from quantalpha.validation.metrics import (
     annual_volatility,
     cagr,
@@ -33,6 +35,7 @@ from quantalpha.validation.warm_up import WarmUpReport, check_warm_up
 
 __all__ = [
     "EffectiveTrials",
+    "Evidence",
     "Fold",
     "LeakReport",
     "Overfitting",
@@ -51,10 +54,12 @@ __all__ = [
     "check_warm_up",
     "class_scores",
     "combinatorial_purged",
+    "confidence_bands",
     "deflated_sharpe_ratio",
     "direction_loss",
     "drawdown",
     "effective_trials",
+    "evidence",
     "expected_maximum_sharpe",
     "jitter",
     "log_loss",

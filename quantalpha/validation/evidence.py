@@ -1,0 +1,76 @@
+"""All that the returns of the tries say about the one that was chosen, in one record."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from quantalpha.errors import UsageError, did_you_mean
+from quantalpha.validation.clusters import effective_trials
+from quantalpha.validation.distribution import shape
+from quantalpha.validation.matrix import return_matrix
+from quantalpha.validation.metrics import NAN, sharpe_ratio
+from quantalpha.validation.overfitting import probability_of_backtest_overfitting
+from quantalpha.validation.sharpe import expected_maximum_sharpe, minimum_track_record_length, probabilistic_sharpe_ratio
+from quantalpha.validation.snooping import superior_tries
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Plain numbers; Sharpe ratios per period; NaN where undefined, which passes no comparison."""
+
+    sharpe: float  # of the chosen try
+    n_obs: int  # periods
+    skew: float
+    kurtosis: float  # 3 for a normal distribution
+    n_tries: int  # as many as were given
+    effective_trials: int  # independent ones among them
+    trials_std: float  # standard deviation of the independent ones' Sharpe ratios, at least what luck alone gives
+    expected_maximum: float  # Sharpe ratio that the best of them shows by luck
+    psr: float  # probability that the true Sharpe ratio is above 0
+    dsr: float  # above `expected_maximum`
+    pbo: float  # probability of backtest overfitting; NaN for a single try
+    degradation: float  # slope of the best's Sharpe ratio out of sample on that in sample
+    probability_of_loss: float  # of the best in sample, out of sample
+    spa: float  # p-value of "no try is any good" (Hansen's consistent one)
+    p_value: float  # of the chosen try, adjusted for all of them (Romano & Wolf)
+    minimum_track_record: float  # periods until `dsr` reaches the confidence asked for, if all stays as it is; may be infinite
+    still_needed: float  # periods of these that are missing, whole
+
+
+def evidence(returns, best, *, confidence: float = 0.95, blocks: int = 16, seed: int = 0) -> Evidence:
+    """Of try `best` among the tries of returns [rows, tries], simple and per period: all that were made, the bad ones too.
+
+    best: a column's name, or its number where returns is an array. seed: of the bootstrap. Tries of which nothing is known but their
+    number are not in here; count them in `deflated_sharpe_ratio`.
+    """
+    table = return_matrix(returns)
+    if best not in table.columns:
+        raise UsageError(f"evidence: {best!r} is not among the {table.shape[1]} tries; {did_you_mean(best, table.columns)}")
+    chosen, trials, n_obs = table[best].to_numpy(), effective_trials(table), len(table)
+    moments = {"skew": shape(chosen).skewness, "kurtosis": shape(chosen).kurtosis}
+    sharpe = sharpe_ratio(chosen, periods_per_year=1.0)
+    # Independent tries that are worth nothing differ by the error of their estimates; a few of them may look closer by chance.
+    trials_std = max(trials.sharpe_std, 1.0 / math.sqrt(n_obs - 1))
+    benchmark = expected_maximum_sharpe(trials.count, trials_std)
+    needed = minimum_track_record_length(sharpe, benchmark=benchmark, confidence=confidence, **moments)
+    snooping = superior_tries(table, seed=seed)
+    split = probability_of_backtest_overfitting(table, blocks=blocks) if table.shape[1] > 1 else None
+    return Evidence(
+        sharpe=sharpe,
+        n_obs=n_obs,
+        **moments,
+        n_tries=table.shape[1],
+        effective_trials=trials.count,
+        trials_std=trials_std,
+        expected_maximum=benchmark,
+        psr=probabilistic_sharpe_ratio(sharpe, n_obs=n_obs, **moments),
+        dsr=probabilistic_sharpe_ratio(sharpe, n_obs=n_obs, benchmark=benchmark, **moments),
+        pbo=split.pbo if split else NAN,
+        degradation=split.slope if split else NAN,
+        probability_of_loss=split.probability_of_loss if split else NAN,
+        spa=snooping.spa_consistent,
+        p_value=float(snooping.tries.loc[best, "p_value"]),
+        minimum_track_record=needed,
+        still_needed=float(np.maximum(np.ceil(needed - n_obs), 0.0)),
+    )

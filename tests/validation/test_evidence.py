@@ -1,0 +1,86 @@
+"""One record of all that speaks for and against the chosen try."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from quantalpha.errors import DataError, UsageError
+from quantalpha.validation import deflated_sharpe_ratio, effective_trials, evidence, probability_of_backtest_overfitting, superior_tries
+
+
+def noise(rows=400, tries=12, seed=0):
+    names = [f"try {k}" for k in range(tries)]
+    return pd.DataFrame(np.random.default_rng(seed).normal(0.0, 0.01, (rows, tries)), columns=names)
+
+
+def best(returns):
+    return (returns.mean() / returns.std()).idxmax()
+
+
+def test_the_record_says_what_its_parts_say():
+    returns = noise()
+    found, split = evidence(returns, "try 3"), probability_of_backtest_overfitting(returns)
+    assert (found.pbo, found.degradation, found.probability_of_loss) == (split.pbo, split.slope, split.probability_of_loss)
+    assert found.effective_trials == effective_trials(returns).count and found.n_tries == 12 and found.n_obs == 400
+    assert found.p_value == superior_tries(returns).tries.loc["try 3", "p_value"] and found.spa == superior_tries(returns).spa_consistent
+    known = {"n_obs": 400, "skew": found.skew, "kurtosis": found.kurtosis}
+    again = deflated_sharpe_ratio(found.sharpe, **known, n_trials=found.effective_trials, trials_std=found.trials_std)
+    assert found.dsr == again < found.psr
+    assert all(isinstance(value, (int, float)) for value in dataclasses.asdict(found).values())
+
+
+def test_the_best_of_luck_passes_rarely_and_skill_passes():
+    luck = [evidence(table, best(table), blocks=4) for table in (noise(seed=seed) for seed in range(40))]
+    assert np.mean([one.dsr > 0.95 for one in luck]) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 40)
+    assert np.mean([one.psr > 0.95 for one in luck]) > 0.3  # which is why it is deflated
+    skill = noise()
+    skill["try 5"] += 0.003
+    found = evidence(skill, "try 5")
+    assert found.dsr > 0.99 and found.pbo < 0.05 and found.p_value < 0.01 and found.still_needed == 0.0
+
+
+def test_the_track_record_that_is_missing():
+    returns = noise()
+    returns["try 5"] += 0.0017 - returns["try 5"].mean()
+    found = evidence(returns, "try 5")
+    assert found.dsr < 0.95 and found.n_obs < found.minimum_track_record < math.inf
+    assert found.still_needed == math.ceil(found.minimum_track_record - 400)
+    enough = deflated_sharpe_ratio(
+        found.sharpe,
+        n_obs=400 + int(found.still_needed),
+        skew=found.skew,
+        kurtosis=found.kurtosis,
+        n_trials=found.effective_trials,
+        trials_std=found.trials_std,
+    )
+    assert enough >= 0.95
+    assert evidence(-returns - 0.01, "try 5").still_needed == math.inf
+
+
+def test_copies_of_a_try_deflate_nothing():
+    returns = noise(tries=3)
+    crowd = pd.concat([returns.add_suffix(f", again {k}") for k in range(10)], axis=1)
+    one, other = evidence(returns, "try 1"), evidence(crowd, "try 1, again 0")
+    assert (one.effective_trials, one.dsr) == (other.effective_trials, pytest.approx(other.dsr, rel=1e-9)) and other.n_tries == 30
+
+
+def test_a_single_try_cannot_be_overfitted_and_passes_no_test_of_it():
+    found = evidence(noise()[["try 0"]], "try 0")
+    assert found.effective_trials == 1 and found.dsr == found.psr and math.isnan(found.pbo) and not found.pbo < 0.5
+
+
+def test_a_try_that_never_moved_has_no_evidence():
+    found = evidence(noise().assign(flat=0.0), "flat")
+    assert all(math.isnan(value) for value in (found.sharpe, found.psr, found.dsr, found.minimum_track_record, found.still_needed))
+    assert found.p_value == 1.0
+
+
+def test_arrays_name_tries_by_number_and_wrong_names_are_refused():
+    assert evidence(noise().to_numpy(), 3) == evidence(noise(), "try 3")
+    with pytest.raises(UsageError, match="did you mean 'try 3'"):
+        evidence(noise(), "tri 3")
+    with pytest.raises(DataError, match="row 0"):
+        evidence(noise().shift(), "try 3")
