@@ -31,7 +31,8 @@ class EffectiveTrials:
 def effective_trials(returns) -> EffectiveTrials:
     """Clusters of the tries of returns [rows, tries], simple and per period; distance sqrt((1 - correlation) / 2).
 
-    A correlation that chance may show among as many unrelated tries makes no cluster: in doubt there are more tries.
+    A correlation that chance may show among as many unrelated tries makes no cluster: in doubt there are more tries. The count is one of
+    ideas: that the best within a cluster was chosen besides, `evidence` knows from resampling.
     """
     values = return_matrix(returns).to_numpy()
     moves = moving(values)

@@ -26,7 +26,7 @@ class Evidence:
     n_tries: int  # as many as were given
     effective_trials: int  # independent ones among them
     trials_std: float  # standard deviation of the independent ones' Sharpe ratios, at least what luck alone gives
-    expected_maximum: float  # Sharpe ratio that the best of them shows by luck
+    expected_maximum: float  # Sharpe ratio that the best shows by luck: of the independent ones, or of all resampled, whichever is more
     psr: float  # probability that the true Sharpe ratio is above 0
     dsr: float  # above `expected_maximum`
     pbo: float  # probability of backtest overfitting; NaN for a single try
@@ -50,11 +50,12 @@ def evidence(returns, best, *, confidence: float = 0.95, blocks: int = 16, seed:
     chosen, trials, n_obs = table[best].to_numpy(), effective_trials(table), len(table)
     moments = {"skew": shape(chosen).skewness, "kurtosis": shape(chosen).kurtosis}
     sharpe = sharpe_ratio(chosen, periods_per_year=1.0)
+    snooping = superior_tries(table, seed=seed)
     # Independent tries that are worth nothing differ by the error of their estimates; a few of them may look closer by chance.
     trials_std = max(trials.sharpe_std, 1.0 / math.sqrt(n_obs - 1))
-    benchmark = expected_maximum_sharpe(trials.count, trials_std)
+    # Clusters forget that the best of a cluster was chosen as well; resampling knows how alike the tries are, but not how they differ.
+    benchmark = max(expected_maximum_sharpe(trials.count, trials_std), snooping.expected_maximum / math.sqrt(n_obs))
     needed = minimum_track_record_length(sharpe, benchmark=benchmark, confidence=confidence, **moments)
-    snooping = superior_tries(table, seed=seed)
     split = probability_of_backtest_overfitting(table, blocks=blocks) if table.shape[1] > 1 else None
     return Evidence(
         sharpe=sharpe,

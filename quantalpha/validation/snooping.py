@@ -27,6 +27,7 @@ class Snooping:
     spa_lower: float  # Hansen: the largest t statistic; tries worse than 0 are taken to be no better than they look: too easily rejected
     spa_consistent: float  # only the clearly worse ones are
     spa_upper: float  # all are taken to be as good as 0: too hard to reject where many are bad
+    expected_maximum: float  # t statistic that the best of tries as alike as these shows by luck
     tries: pd.DataFrame  # index tries; columns mean, t_statistic, p_value (adjusted for all the tries), superior
     block: float  # mean length of a block, rows
 
@@ -53,6 +54,7 @@ def superior_tries(returns, *, level: float = 0.05, paths: int = 1000, block: fl
         spa_lower=_superior(statistic, luck + np.minimum(statistic, 0.0)),
         spa_consistent=_superior(statistic, luck + np.where(clearly_worse, statistic, 0.0)),
         spa_upper=_superior(statistic, luck),
+        expected_maximum=float(luck.max(axis=1).mean()),
         tries=tries.assign(superior=tries["p_value"] <= level),
         block=block,
     )

@@ -8,7 +8,14 @@ import pandas as pd
 import pytest
 
 from quantalpha.errors import DataError, UsageError
-from quantalpha.validation import deflated_sharpe_ratio, effective_trials, evidence, probability_of_backtest_overfitting, superior_tries
+from quantalpha.validation import (
+    deflated_sharpe_ratio,
+    effective_trials,
+    evidence,
+    probabilistic_sharpe_ratio,
+    probability_of_backtest_overfitting,
+    superior_tries,
+)
 
 
 def noise(rows=400, tries=12, seed=0):
@@ -27,8 +34,10 @@ def test_the_record_says_what_its_parts_say():
     assert found.effective_trials == effective_trials(returns).count and found.n_tries == 12 and found.n_obs == 400
     assert found.p_value == superior_tries(returns).tries.loc["try 3", "p_value"] and found.spa == superior_tries(returns).spa_consistent
     known = {"n_obs": 400, "skew": found.skew, "kurtosis": found.kurtosis}
-    again = deflated_sharpe_ratio(found.sharpe, **known, n_trials=found.effective_trials, trials_std=found.trials_std)
+    again = probabilistic_sharpe_ratio(found.sharpe, **known, benchmark=found.expected_maximum)
     assert found.dsr == again < found.psr
+    clusters = deflated_sharpe_ratio(found.sharpe, **known, n_trials=found.effective_trials, trials_std=found.trials_std)
+    assert found.dsr <= clusters
     assert all(isinstance(value, (int, float)) for value in dataclasses.asdict(found).values())
 
 
@@ -48,16 +57,22 @@ def test_the_track_record_that_is_missing():
     found = evidence(returns, "try 5")
     assert found.dsr < 0.95 and found.n_obs < found.minimum_track_record < math.inf
     assert found.still_needed == math.ceil(found.minimum_track_record - 400)
-    enough = deflated_sharpe_ratio(
-        found.sharpe,
-        n_obs=400 + int(found.still_needed),
-        skew=found.skew,
-        kurtosis=found.kurtosis,
-        n_trials=found.effective_trials,
-        trials_std=found.trials_std,
-    )
+    known = {"skew": found.skew, "kurtosis": found.kurtosis, "benchmark": found.expected_maximum}
+    enough = probabilistic_sharpe_ratio(found.sharpe, n_obs=400 + int(found.still_needed), **known)
     assert enough >= 0.95
     assert evidence(-returns - 0.01, "try 5").still_needed == math.inf
+
+
+@pytest.mark.parametrize("likeness", [0.6, 0.9])
+def test_the_best_of_one_cluster_was_chosen_too(likeness):
+    """60 tries of one idea: one cluster, and still many chances; without them half of the best would look sure."""
+    found = []
+    for seed in range(25):
+        rng = np.random.default_rng(seed)
+        returns = np.sqrt(likeness) * rng.normal(size=(300, 1)) + np.sqrt(1 - likeness) * rng.normal(size=(300, 60))
+        found.append(evidence(returns, int(best(pd.DataFrame(returns))), blocks=2))
+    assert all(one.effective_trials == 1 for one in found)
+    assert np.mean([one.dsr > 0.95 for one in found]) <= 0.05 and np.mean([one.dsr for one in found]) == pytest.approx(0.5, abs=0.2)
 
 
 def test_copies_of_a_try_deflate_nothing():
