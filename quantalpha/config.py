@@ -57,6 +57,13 @@ def _number(value):
     return float(value) if isinstance(value, str) and re.fullmatch(r"\d+(\.\d*)?[eE][-+]?\d+", value) else value
 
 
+def _test_block(value):
+    """The size of a test block, or the calendar period it is."""
+    if value in timeframe.PERIODS or isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    raise ValueError(f"a number of bars greater than 0, or {', '.join(timeframe.PERIODS[:-1])} or {timeframe.PERIODS[-1]}")
+
+
 def _address(value: str) -> str:
     """scheme://host:port and nothing else: a path would be dropped, a password would be stored with every run."""
     match = re.fullmatch(r"(https?|wss?|tcp|tls)://([^/\s@]+)/?", value)
@@ -154,7 +161,7 @@ class Labels(Section):
 class Splits(Section):
     scheme: Literal["sliding", "expanding"]
     train: Count
-    test: Count
+    test: Annotated[int | str, BeforeValidator(_test_block)]
     embargo: Annotated[int, Field(ge=0)]
 
 

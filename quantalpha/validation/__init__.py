@@ -18,7 +18,7 @@ from quantalpha.validation.metrics import (
     win_rate,
 )
 from quantalpha.validation.redundancy import alike, rank_correlation
-from quantalpha.validation.splits import Fold, combinatorial_purged, walk_forward
+from quantalpha.validation.splits import Fold, combinatorial_paths, combinatorial_purged, group_blocks, walk_forward
 from quantalpha.validation.trials import Trials, Try
 from quantalpha.validation.warm_up import WarmUpReport, check_warm_up
 
@@ -38,9 +38,11 @@ __all__ = [
     "check_walk_forward",
     "check_warm_up",
     "class_scores",
+    "combinatorial_paths",
     "combinatorial_purged",
     "direction_loss",
     "drawdown",
+    "group_blocks",
     "jitter",
     "log_loss",
     "magnitude_warp",
