@@ -16,6 +16,8 @@ import typer
 from quantalpha import config
 from quantalpha.errors import DataError, QuantalphaError, ReconcileError, UsageError
 
+HEADLINE = ("sharpe_ratio", "total_return", "max_drawdown", "n_trades")  # of the metrics
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -24,10 +26,13 @@ app = typer.Typer(
 )
 pipeline_app = typer.Typer(no_args_is_help=True, help="Run the notebooks of a pipeline; unchanged stages are skipped.")
 app.add_typer(pipeline_app, name="pipeline")
+holdout_app = typer.Typer(no_args_is_help=True, help="The sealed last bars: score the champion on them, and see how often that was done.")
+app.add_typer(holdout_app, name="holdout")
 
 Profile = Annotated[str, typer.Option(help="Overlay of params.yaml: demo, default or gpu.")]
 Overrides = Annotated[list[str], typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Set one parameter; repeat for more.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Model = Annotated[str | None, typer.Option(help="Registered model; default: the first of data.symbols with alias paper.")]
 Name = Annotated[str, typer.Argument(help="A file in pipelines/, without .yaml.")]
 
 
@@ -81,6 +86,10 @@ def table(title: str, rows: list[dict]):
     for row in rows:
         grid.add_row(*(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()))
     return grid
+
+
+def times(count: int) -> str:
+    return {0: "never", 1: "once"}.get(count, f"{count} times")
 
 
 @pipeline_app.command("run")
@@ -203,15 +212,49 @@ def promote(
             show_session(_session("paper", found.bundle, params), as_json)
 
 
+@holdout_app.command("open")
+def holdout_open(
+    reason: Annotated[str, typer.Option(help="Why now; written down with your name and the result.")],
+    model: Model = None, profile: Profile = "default", overrides: Overrides = (), as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Score the promoted model on the bars from holdout.start on, against its baselines; every opening is written down."""
+    from quantalpha import promotion
+    from quantalpha.promotion.holdout import open_holdout
+
+    params = config.load(profile, overrides)
+    refuse_sealed(overrides)
+    opened = open_holdout(promotion.champion(model, params), params, reason)
+    rows = [{"": name} | metrics for name, metrics in ({"champion": opened["metrics"]} | opened["baselines"]).items()]
+    title = f"{opened['symbol']}, {opened['bars']} sealed bars from {opened['first'][:16]}: opened {times(opened['opened'])}"
+    show(opened, as_json, table(title, [{name: row[name] for name in ("", *HEADLINE)} for row in rows]))
+
+
+@holdout_app.command("status")
+def holdout_status(profile: Profile = "default", overrides: Overrides = (), as_json: AsJson = False) -> None:
+    """Show where the hold-out begins, and every time it was opened: by whom, why, and what came of it."""
+    from quantalpha.promotion.holdout import openings
+
+    start, made = config.load(profile, overrides).holdout.start, openings()
+    sealed = "nothing is sealed (holdout.start is null)" if start is None else f"sealed from {start:%Y-%m-%d %H:%M} UTC on"
+    lines = [f"{sealed}; opened {times(len(made))}"]
+    for one in made:
+        sharpe, span = one["metrics"]["sharpe_ratio"], f"{one['symbol']} {one['first'][:16]} to {one['last'][:16]}"
+        told = "undefined" if sharpe is None else f"{sharpe:.2f}"
+        lines.append(f"{one['time'][:16]}  {one['who']}, {span}, time {one['opened']}, Sharpe {told}: {one['reason']}")
+    show({"start": start, "openings": made}, as_json, "\n".join(lines))
+
+
 @app.command()
 def run(
     mode: Annotated[str, typer.Option(help="paper: live bars; replay: recorded bars.")] = "paper",
-    model: Annotated[str | None, typer.Option(help="Registered model; default: the first of data.symbols with alias paper.")] = None,
+    model: Model = None,
     bars: Annotated[Path | None, typer.Option(help="replay: parquet of clean bars.")] = None,
     session: Annotated[str | None, typer.Option(help="Name of the session; default: time and bundle.")] = None,
     profile: Profile = "default", overrides: Overrides = (), as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Trade the promoted bundle on paper until interrupted, or replay recorded bars through the same engine."""
+    from quantalpha import promotion
+
     if mode not in ("paper", "replay"):
         raise UsageError(f"--mode: expected paper or replay, found {mode!r}")
     if (bars is None) == (mode == "replay"):
@@ -219,7 +262,7 @@ def run(
     params = config.load(profile, overrides)
     refuse_sealed(overrides)
     recorded = None if bars is None else _recorded(bars)
-    show_session(_session(mode, _promoted(model, params), params, recorded=recorded, name=session, quiet=as_json), as_json)
+    show_session(_session(mode, promotion.champion(model, params), params, recorded=recorded, name=session, quiet=as_json), as_json)
 
 
 @app.command()
@@ -288,15 +331,3 @@ def show_session(summary, as_json: bool) -> None:
     if summary.in_sample:
         told = f"{summary.in_sample} of {summary.decisions} decisions lie on bars the model may have learnt from"
         print(f"warning: {told}: the money they made is no evidence", file=sys.stderr)
-
-
-def _promoted(model: str | None, params: config.Params):
-    """The verified bundle behind alias paper of `model`, or of the first of data.symbols that has one."""
-    from quantalpha import bundle, promotion, tracking
-
-    markets = [(venue, symbol, params.data.timeframe) for venue in (params.venue.kept_as, config.IMPORT) for symbol in params.data.symbols]
-    names = [model] if model is not None else [promotion.registered_name(*market) for market in markets]
-    folders = [folder for folder in (tracking.find_alias(name, "paper") for name in names) if folder is not None]
-    if not folders:
-        raise UsageError(f"run: no bundle has alias paper among {', '.join(names)}; promote a run first: `quantalpha promote latest`")
-    return bundle.load(folders[0], folders[0].name)

@@ -57,6 +57,13 @@ def _number(value):
     return float(value) if isinstance(value, str) and re.fullmatch(r"\d+(\.\d*)?[eE][-+]?\d+", value) else value
 
 
+def _test_block(value):
+    """The size of a test block, or the calendar period it is."""
+    if value in timeframe.PERIODS or isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    raise ValueError(f"a number of bars greater than 0, or {', '.join(timeframe.PERIODS[:-1])} or {timeframe.PERIODS[-1]}")
+
+
 def _address(value: str) -> str:
     """scheme://host:port and nothing else: a path would be dropped, a password would be stored with every run."""
     match = re.fullmatch(r"(https?|wss?|tcp|tls)://([^/\s@]+)/?", value)
@@ -118,6 +125,14 @@ class Data(Section):
         return self
 
 
+class Holdout(Section):
+    start: Instant | None
+
+    def before(self, end: datetime | None) -> datetime | None:
+        """Where research ends that would end at `end` (None: open)."""
+        return min((time for time in (self.start, end) if time is not None), default=None)
+
+
 class Clean(Section):
     duplicates: Literal["first", "last", "fail"]
     impossible: Literal["drop", "fail"]
@@ -154,7 +169,7 @@ class Labels(Section):
 class Splits(Section):
     scheme: Literal["sliding", "expanding"]
     train: Count
-    test: Count
+    test: Annotated[int | str, BeforeValidator(_test_block)]
     embargo: Annotated[int, Field(ge=0)]
 
 
@@ -256,6 +271,7 @@ class Runner(Section):
 class Params(Section):
     venue: Venue
     data: Data
+    holdout: Holdout
     clean: Clean
     context: Context
     features: dict[str, Catalogue | dict[str, Catalogue]]  # by family; of a higher timeframe, by timeframe and family
@@ -276,6 +292,15 @@ class Params(Section):
     def _affordable(self):
         if self.policy.leverage > self.account.leverage:
             raise ValueError(f"policy.leverage {self.policy.leverage:g} must not exceed account.leverage {self.account.leverage:g}")
+        return self
+
+    @model_validator(mode="after")
+    def _something_is_before_the_holdout(self):
+        start, bar = self.holdout.start, self.data.timeframe
+        if start is not None and start <= self.data.start:
+            raise ValueError(f"holdout.start {start:%Y-%m-%d %H:%M} must lie after data.start {self.data.start:%Y-%m-%d %H:%M}")
+        if start is not None and int(start.timestamp() * 1000) % timeframe.milliseconds(bar):
+            raise ValueError(f"holdout.start {start:%Y-%m-%d %H:%M} must be where a bar of {bar} opens")
         return self
 
     @model_validator(mode="after")

@@ -5,6 +5,7 @@ import re
 from quantalpha.errors import UsageError
 
 UNITS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
+PERIODS = ("day", "week", "month", "quarter", "year")  # of the calendar, UTC; a week begins on Monday
 YEAR_MS = 365 * UNITS["d"]  # a market that never closes
 
 

@@ -14,8 +14,9 @@ from workspace import Workspace, free_port, words
 from quantalpha import cli, errors
 
 SECRET = "hunter2-4b8e61"
-COMMANDS = ["pipeline", "import", "exchange", "ui", "promote", "run", "reconcile", "demo"]
+COMMANDS = ["pipeline", "import", "exchange", "ui", "promote", "holdout", "run", "reconcile", "demo"]
 STEPS = ["run", "status", "schedule"]
+OPENINGS = ["open", "status"]
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +37,10 @@ def test_help_lists_every_command(workspace):
     assert all(re.search(rf"^ *{name} ", steps, re.MULTILINE) for name in STEPS), steps
     group = typer.main.get_command(cli.app)
     assert sorted(group.commands) == sorted(COMMANDS) and sorted(group.commands["pipeline"].commands) == sorted(STEPS)
+    assert sorted(group.commands["holdout"].commands) == sorted(OPENINGS)
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, *(f"pipeline {step}" for step in STEPS)])
+@pytest.mark.parametrize("command", [*COMMANDS, *(f"pipeline {step}" for step in STEPS), *(f"holdout {step}" for step in OPENINGS)])
 def test_every_command_explains_itself_and_each_of_its_options(workspace, command):
     answer = workspace.call(*command.split(), "--help")
     assert answer.code == 0 and answer.err == ""

@@ -35,11 +35,15 @@ class Rows:
         self.judged = complete[first:] & np.isfinite(self.y)
         self.usable = self.judged & self.labels["end_time"].notna().to_numpy() & (self.weight > 0)
 
+    @property
+    def end_time(self) -> pd.Series:
+        """Decision time -> label end, for the splits. A row without one spans its decision alone: forecast, but not trained on (`fit`)."""
+        end_time = self.labels["end_time"]
+        return end_time.where(end_time.notna(), self.index.to_series())
+
     def folds(self, splits: config.Splits) -> Iterator:
-        """Folds of row positions. A label without an end is taken to end after all bars: never trained on, but forecast."""
-        after = self.index[-1] + pd.Timedelta(milliseconds=1)
-        end_time = self.labels["end_time"].where(self.labels["end_time"].notna(), after)
-        return walk_forward(end_time, train=splits.train, test=splits.test, embargo=splits.embargo, scheme=splits.scheme)
+        """Folds of row positions, forward in time."""
+        return walk_forward(self.end_time, **splits.model_dump())
 
     def settled(self) -> np.ndarray:
         """Rows that no later bar gives a label: it is finished, or further back than the longest path, so there was no event."""

@@ -62,7 +62,9 @@ def walk_forward_forecasts(
     rows = Rows(features, labels, decay)
     blocks, folds = [], []
     for fold in rows.folds(splits):
-        block, scores = _forecast(rows, fold, len(folds), fit)
+        number = len(folds)
+        model, train = rows.fit(fold.train, fit, f"walk-forward: fold {number}")
+        block, scores = forecast_block(rows, model, train, fold.test, number)
         blocks.append(block)
         folds.append(scores)
     return WalkForward(pd.concat(blocks), folds)
@@ -93,20 +95,22 @@ def span(bars: pd.DataFrame, index: pd.DatetimeIndex) -> pd.DataFrame:
     return bars.loc[index[0] : index[-1]]
 
 
-def _forecast(rows: Rows, fold, number: int, fit: Fit) -> tuple[pd.DataFrame, dict]:
-    """One test block and what it scored."""
-    model, train = rows.fit(fold.train, fit, f"walk-forward: fold {number}")
-    probabilities = model.predict(rows.x[fold.test])
-    block = pd.DataFrame(probabilities, index=rows.index[fold.test], columns=list(PROBABILITIES)).assign(fold=number)
-    times = {"train_start": train[0], "train_end": train[-1], "test_start": fold.test[0], "test_end": fold.test[-1]}
-    scores = {"fold": number} | {name: rows.index[row].isoformat() for name, row in times.items()}
-    scores |= {"n_train": len(train), "n_test": len(fold.test)}
-    return block, scores | _scores(rows, fold.test, probabilities)
+def forecast_block(rows: Rows, model: Model, train: np.ndarray, test: np.ndarray, fold: int) -> tuple[pd.DataFrame, dict]:
+    """Forecasts of the rows `test` by a model fitted on the rows `train`, and one of the dicts of `WalkForward.folds`."""
+    probabilities = model.predict(rows.x[test])
+    block = pd.DataFrame(probabilities, index=rows.index[test], columns=list(PROBABILITIES)).assign(fold=fold)
+    times = {"train_start": train[0], "train_end": train[-1], "test_start": test[0], "test_end": test[-1]}
+    scores = {"fold": fold} | {name: rows.index[row].isoformat() for name, row in times.items()}
+    scores |= {"n_train": len(train), "n_test": len(test)}
+    return block, scores | forecast_scores(rows.labels.iloc[test], probabilities)
 
 
-def _scores(rows: Rows, test: np.ndarray, probabilities: np.ndarray) -> dict[str, float | None]:
-    """Of finished labels: accuracy of the likeliest class, log loss, rank correlation of edge and return; None if undefined."""
-    label, ret = rows.y[test], rows.labels["ret"].to_numpy(float)[test]
+def forecast_scores(labels: pd.DataFrame, probabilities: np.ndarray) -> dict[str, float | None]:
+    """Of finished labels: accuracy of the likeliest class, log loss, rank correlation of edge and return; None if undefined.
+
+    labels: columns label and ret, n rows; probabilities: float64[n, 3] of CLASSES.
+    """
+    label, ret = labels["label"].to_numpy(float), labels["ret"].to_numpy(float)
     judged = np.isfinite(label) & np.isfinite(probabilities).all(axis=1)
     if not judged.any():
         return dict.fromkeys(("accuracy", "log_loss", "information_coefficient"))

@@ -18,7 +18,7 @@ def enrich(bars: pd.DataFrame, leaders: Iterable[Path], onchain: Iterable[Path],
     """`bars` and the columns `BTCUSDT.close` of `context.leaders` and `onchain_NAME` of `context.onchain`.
 
     leaders: the leaders' manifests of the raw lake, SYMBOL.manifest.json; their bars are cleaned as all others. onchain: parquet files of
-    daily series by `timestamp`, their columns kept by name. settings: sections venue, data, clean, context.
+    daily series by `timestamp`, their columns kept by name. settings: sections venue, data, holdout, clean, context.
     """
     found = join_leaders(bars, dict(_leader(path, lake, settings) for path in leaders))
     for path in onchain:
@@ -28,7 +28,8 @@ def enrich(bars: pd.DataFrame, leaders: Iterable[Path], onchain: Iterable[Path],
 
 def _leader(manifest: Path, lake: Lake, settings: config.Params) -> tuple[str, pd.DataFrame]:
     symbol, listing = manifest.name.removesuffix(".manifest.json"), json.loads(manifest.read_text())
-    raw, _, _ = lake.read_listed(listing, settings.venue.kept_as, symbol, settings.data.start, settings.data.end)
+    span = settings.data.start, settings.holdout.before(settings.data.end)
+    raw, _, _ = lake.read_listed(listing, settings.venue.kept_as, symbol, *span)
     return symbol, clean_bars(raw, None, None, settings.clean, settings.data.timeframe)[0]
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from quantalpha import schema, timeframe
+from quantalpha import config, schema, timeframe
 from quantalpha.errors import DataError
 from quantalpha.files import locked, write_atomic
 
@@ -74,10 +74,13 @@ class Month:
 
 
 class Lake:
-    """Months under `root` (data/raw). Every read checks the file against its passport."""
+    """Months under `root` (data/raw). Every read checks the file against its passport.
 
-    def __init__(self, root: Path):
-        self.root = Path(root)
+    holdout: where the sealed rows begin, None: there are none. An open end of a read is the hold-out; to ask for more is a DataError.
+    """
+
+    def __init__(self, root: Path, holdout: datetime | None = None):
+        self.root, self.holdout = Path(root), holdout
 
     def path(self, venue: str, symbol: str, kind: str, month: str) -> Path:
         return self.root / venue / symbol / kind / f"{month}.parquet"
@@ -88,6 +91,7 @@ class Lake:
 
     def month(self, venue: str, symbol: str, kind: str, month: str) -> Month | None:
         """One verified month, or None where there is none."""
+        self._check_sealed(month_bounds(month)[1])
         path = self.path(venue, symbol, kind, month)
         return _load(path) if path.exists() else None
 
@@ -109,7 +113,7 @@ class Lake:
     def find(self, venue: str, symbol: str, kind: str, start=None, end=None) -> pd.DataFrame | None:
         """As `read`, but None where there are no rows."""
         names = self.stored(venue, symbol, kind)
-        low, high = _span(names, start, end) if names else (0, 0)
+        low, high = self._span(names, start, end) if names else (0, 0)
         wanted = set(months(low, high))
         parts = [_load(self.path(venue, symbol, kind, name)).rows for name in names if name in wanted]
         if not parts:
@@ -131,10 +135,27 @@ class Lake:
 
     def _listing(self, venue, symbol, kind, start, end) -> list[dict]:
         names = self.stored(venue, symbol, kind)
-        wanted = set(months(*_span(names, start, end))) if names else set()
-        held = {name: self.month(venue, symbol, kind, name) for name in names if name in wanted}
+        wanted = set(months(*self._span(names, start, end))) if names else set()
+        held = {name: _load(self.path(venue, symbol, kind, name)) for name in names if name in wanted}
         file = "{}/{}/{}/{}.parquet".format
         return [{"file": file(venue, symbol, kind, name), "rows": len(m.rows), "sha256": m.sha256} for name, m in held.items()]
+
+    def _span(self, names: list[str], start, end) -> tuple[int, int]:
+        """[start, end) in milliseconds, an open end being that of the stored months or the hold-out."""
+        low = month_bounds(names[0])[0] if start is None else _ms(start)
+        high = month_bounds(names[-1])[1] if end is None else _ms(end)
+        if end is None and self.holdout is not None:
+            high = min(high, _ms(self.holdout))
+        self._check_sealed(max(low + 1, high))
+        return low, high
+
+    def _check_sealed(self, end: int) -> None:
+        """DataError if rows before `end` (ms) lie in the hold-out."""
+        if self.holdout is not None and end > _ms(self.holdout):
+            raise DataError(
+                f"{self.root.name}: the rows from {_iso(_ms(self.holdout))} on are sealed (holdout.start), asked for were those up to "
+                f"{_iso(end)}; end before, or have the champion scored on them: `quantalpha holdout open --reason WHY`"
+            )
 
     def write(
         self, venue: str, symbol: str, kind: str, rows: pd.DataFrame, *, source: str, complete_before: int, replace: bool = False
@@ -195,6 +216,11 @@ class Lake:
         return gone
 
 
+def research_lake(settings: config.Params) -> Lake:
+    """The workspace's raw lake as research reads it: up to the hold-out. settings: at least the section holdout."""
+    return Lake(config.path("data/raw"), settings.holdout.start)
+
+
 def gaps(index: pd.DatetimeIndex, step: int | None) -> list[dict]:
     """[{start, bars}] of the bars absent between the first and the last; `start` is the first absent open time."""
     if step is None or len(index) < 2:
@@ -211,13 +237,6 @@ def _iso(ms: int) -> str:
 def _ms(instant) -> int:
     stamp = pd.Timestamp(instant)
     return int((stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp).timestamp() * 1000)
-
-
-def _span(names: list[str], start, end) -> tuple[int, int]:
-    """[start, end) in milliseconds, an open end being that of the stored months."""
-    low = month_bounds(names[0])[0] if start is None else _ms(start)
-    high = month_bounds(names[-1])[1] if end is None else _ms(end)
-    return low, high
 
 
 def _check_order(rows: pd.DataFrame, where: Path) -> None:

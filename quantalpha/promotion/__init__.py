@@ -1,11 +1,15 @@
-"""From research to money: candidates, the gate they must pass, and the session that must agree with its backtest."""
+"""From research to money: candidates, the gate they must pass, and the session that must agree with its backtest.
+
+`holdout` reads the lake, which no candidate depends on, so it is imported by its own name.
+"""
 
 from quantalpha.promotion.candidate import Candidate, Trained, backtest_candidate, load_candidate, origin, write_candidate
 from quantalpha.promotion.gate import GateLine, GateReport, evaluate, promote
 from quantalpha.promotion.reconcile import Recorded, Report, reconcile, research_result
-from quantalpha.promotion.tracked import Promotion, candidates, promote_run, registered_name
+from quantalpha.promotion.tracked import Promotion, candidates, champion, promote_run, registered_name
 
 __all__ = [
-    "Candidate", "GateLine", "GateReport", "Promotion", "Recorded", "Report", "Trained", "backtest_candidate", "candidates", "evaluate",
-    "load_candidate", "origin", "promote", "promote_run", "reconcile", "registered_name", "research_result", "write_candidate",
+    "Candidate", "GateLine", "GateReport", "Promotion", "Recorded", "Report", "Trained", "backtest_candidate", "candidates", "champion",
+    "evaluate", "load_candidate", "origin", "promote", "promote_run", "reconcile", "registered_name",
+    "research_result", "write_candidate",
 ]  # fmt: skip

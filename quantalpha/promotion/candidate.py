@@ -94,8 +94,8 @@ def write_candidate(folder: Path, trained: Trained, bars: pd.DataFrame, result: 
     folder.mkdir(parents=True, exist_ok=True)
     features = build(trained.origin.sections["features"], trained.origin.timeframe)
     values = {
-        METRICS: _plain(result.metrics()),
-        BASELINES: {name: _plain(row) for name, row in table.to_dict("index").items()},
+        METRICS: plain(result.metrics()),
+        BASELINES: {name: plain(row) for name, row in table.to_dict("index").items()},
         CHECK: bundle.golden(features, trained.model, bars),
     }
     for name, value in values.items():
@@ -139,6 +139,6 @@ def _verify(folder: Path, files: dict[str, str]) -> None:
             raise DataError(f"{folder.name}: {name} was altered since the pipeline wrote it; run the pipeline again")
 
 
-def _plain(metrics: dict[str, float]) -> dict[str, float | None]:
+def plain(metrics: dict[str, float]) -> dict[str, float | None]:
     """Floats for JSON, None where undefined."""
     return {name: float(value) if math.isfinite(value) else None for name, value in metrics.items()}

@@ -143,7 +143,9 @@ def model_saw_no_test(candidate: Candidate, bars: pd.DataFrame) -> GateLine:
     """
     features, training = candidate.features, _training(candidate, bars)
     splits = training["splits"]
-    ended = max(splits.test, _labels(candidate).horizon)  # a label that the end of the bars cuts off no longer lightens those beside it
+    ended = max(
+        0 if isinstance(splits.test, str) else splits.test, _labels(candidate).horizon
+    )  # a label that the end of the bars cuts off no longer lightens those beside it
     complete = np.flatnonzero(np.isfinite(features.compute(bars).to_numpy(float)).all(axis=1))
     begin = complete[complete <= max(len(bars) - splits.train - splits.embargo - ended, complete[0])][-1]
 

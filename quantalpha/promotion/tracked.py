@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from quantalpha import config, tracking
+from quantalpha import bundle, config, tracking
 from quantalpha.bundle import Bundle
 from quantalpha.errors import DataError, UsageError
 from quantalpha.promotion.candidate import load_candidate
@@ -31,6 +31,16 @@ class Promotion:
 def registered_name(venue: str, symbol: str, timeframe: str) -> str:
     """The model registry's name for whatever trades this market: 'binanceusdm-BTCUSDT-1h'."""
     return f"{venue}-{symbol}-{timeframe}"
+
+
+def champion(model: str | None, params: config.Params) -> Bundle:
+    """The verified bundle behind alias paper of the registered `model`, or (None) of the first of data.symbols that has one; UsageError."""
+    markets = [(venue, symbol, params.data.timeframe) for venue in (params.venue.kept_as, config.IMPORT) for symbol in params.data.symbols]
+    names = [model] if model is not None else [registered_name(*market) for market in markets]
+    folders = [folder for folder in (tracking.find_alias(name, "paper") for name in names) if folder is not None]
+    if not folders:
+        raise UsageError(f"no bundle has alias paper among {', '.join(names)}; promote a run first: `quantalpha promote latest`")
+    return bundle.load(folders[0], folders[0].name)
 
 
 def candidates(wanted: str) -> list[RunInfo]:

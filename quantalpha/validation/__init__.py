@@ -29,7 +29,7 @@ from quantalpha.validation.sharpe import (
     probabilistic_sharpe_ratio,
 )
 from quantalpha.validation.snooping import Snooping, superior_tries
-from quantalpha.validation.splits import Fold, combinatorial_purged, walk_forward
+from quantalpha.validation.splits import Fold, combinatorial_paths, combinatorial_purged, group_blocks, walk_forward
 from quantalpha.validation.trials import Trials, Try
 from quantalpha.validation.warm_up import WarmUpReport, check_warm_up
 
@@ -53,6 +53,7 @@ __all__ = [
     "check_walk_forward",
     "check_warm_up",
     "class_scores",
+    "combinatorial_paths",
     "combinatorial_purged",
     "confidence_bands",
     "deflated_sharpe_ratio",
@@ -61,6 +62,7 @@ __all__ = [
     "effective_trials",
     "evidence",
     "expected_maximum_sharpe",
+    "group_blocks",
     "jitter",
     "log_loss",
     "magnitude_warp",

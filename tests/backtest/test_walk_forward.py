@@ -162,7 +162,7 @@ def test_bars_without_an_event_are_forecast_and_never_trained_on():
     walk, seen = witnessed(bars, labels=sparse(bars))
     assert walk.forecasts.index.equals(bars.index[400:1200]) and walk.edge.notna().all()
     assert len(seen) == 8 and all((rows % 7 == 0).all() and 50 < len(rows) <= 58 for rows, _, _ in seen)
-    with pytest.raises(DataError, match="0 training and 100 test rows"):
+    with pytest.raises(DataError, match="fold 0 has no usable training row"):
         witnessed(bars, labels=labelled(bars).where(pd.Series(np.arange(len(bars)) > 500, bars.index)))
     with pytest.raises(DataError, match="fold 0 has no usable training row; lengthen splits.train, or lower labels.events"):
         witnessed(bars, labels=labelled(bars).assign(weight=0.0))

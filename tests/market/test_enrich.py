@@ -65,3 +65,11 @@ def test_what_cannot_be_trusted_is_refused(coins, settings, kept, tmp_path):
     manifest.write_text(json.dumps(listing))
     with pytest.raises(DataError, match="not what its manifest lists"):
         enrich(coins["ETHUSDT"], [manifest], [], lake, settings)
+
+
+def test_a_leader_ends_before_the_holdout(coins, settings, kept):
+    lake, manifest, _ = kept
+    sealed = settings.model_copy(update={"holdout": config.Holdout(start="2021-02-01")})
+    manifest.write_text(json.dumps(lake.manifest(VENUE, "BTCUSDT", ["1h"], settings.data.start, sealed.holdout.start)))
+    found = enrich(coins["ETHUSDT"].loc[:"2021-02-14"], [manifest], [], Lake(lake.root, sealed.holdout.start), sealed)
+    assert found["BTCUSDT.close"].last_valid_index() == pd.Timestamp("2021-01-31 23:00", tz="UTC")

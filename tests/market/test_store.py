@@ -204,3 +204,37 @@ for end in range(1 + int(sys.argv[2]), 25):
     assert [(writer.communicate()[1], writer.returncode) for writer in writers] == [("", 0), ("", 0)]
     rows = Lake(tmp_path).read(*KEY)
     assert len(rows) == 24 and rows.index.is_monotonic_increasing and rows.index.is_unique
+
+
+def test_research_reads_up_to_the_holdout_and_no_further(tmp_path):
+    whole, sealed = Lake(tmp_path), pd.Timestamp("2024-02-10T00:00Z")
+    write(whole, hours(JANUARY[0], 60 * 24), FEBRUARY[1])
+    lake = Lake(tmp_path, sealed)
+    pd.testing.assert_frame_equal(lake.read(*KEY), whole.read(*KEY, None, sealed))
+    pd.testing.assert_frame_equal(lake.read_all(*KEY, pd.Timestamp("2024-02-01T00:00Z"))[0], whole.read(*KEY, "2024-02-01", sealed))
+    assert lake.manifest(*KEY[:2], ["1h"]) == whole.manifest(*KEY[:2], ["1h"], None, sealed)
+    later = sealed + pd.Timedelta("1h")
+    for read in (
+        lambda: lake.read(*KEY, None, later),
+        lambda: lake.read(*KEY, sealed),
+        lambda: lake.read(*KEY, later),
+        lambda: lake.find(*KEY, sealed, later),
+        lambda: lake.read_all(*KEY, None, later),
+        lambda: lake.manifest(*KEY[:2], ["1h"], None, later),
+        lambda: lake.read_listed(lake.manifest(*KEY[:2], ["1h"]), *KEY[:2], None, later),
+        lambda: lake.month(*KEY, "2024-02"),
+    ):
+        with pytest.raises(DataError, match=r"from 2024-02-10T00:00:00Z on are sealed .*quantalpha holdout open"):
+            read()
+    assert len(lake.month(*KEY, "2024-01").rows) == 744
+
+
+def test_a_month_that_lies_behind_the_holdout_is_in_no_manifest(tmp_path):
+    """What is fetched later makes no stage of research stale."""
+    whole, lake = Lake(tmp_path), Lake(tmp_path, pd.Timestamp("2024-02-01T00:00Z"))
+    write(whole, hours(JANUARY[0], 744), JANUARY[1])
+    before = lake.manifest(*KEY[:2], ["1h"])
+    write(whole, hours(FEBRUARY[0], 100))
+    assert lake.manifest(*KEY[:2], ["1h"]) == before and lake.read(*KEY).index[-1] < pd.Timestamp("2024-02-01T00:00Z")
+    with pytest.raises(DataError, match="sealed"):
+        Lake(tmp_path, pd.Timestamp("2023-12-01T00:00Z")).read(*KEY)
