@@ -41,7 +41,15 @@ def fractional_difference(x: np.ndarray, d: float, *, tolerance: float) -> np.nd
     d = 0 leaves x alone, d = 1 is x[i] - x[i-1]. The sum is taken directly: by FFT its cost would not grow with the width, but each block
     would share its rounding error, so that a later bar, if it is huge, shows in the rows before it.
     """
-    return weighted_sum(np.array(x, dtype=float), fractional_weights(d, tolerance))
+    return weighted_sum(_series("fractional_difference", x), fractional_weights(d, tolerance))
+
+
+def _series(name: str, x) -> np.ndarray:
+    """float64[n], a copy."""
+    x = np.array(x, dtype=float)
+    if x.ndim != 1:
+        raise UsageError(f"{name}: expected one series, float64[n], found {x.ndim} dimensions; take one column")
+    return x
 
 
 def find_minimum_d(x: np.ndarray, *, tolerance: float, significance: float = 0.05, lags: int = 1) -> float:
@@ -51,9 +59,13 @@ def find_minimum_d(x: np.ndarray, *, tolerance: float, significance: float = 0.0
     passes and the order a hundredth below it does not. That it is the smallest of all holds where the p-value falls as d grows, as it
     nearly always does; it is not a theorem. DataError where not even d = 1 passes, or too few rows are left.
     """
-    x = np.array(x, dtype=float)
+    x = _series("find_minimum_d", x)
     if not np.isfinite(x).all():
         raise DataError(f"find_minimum_d: row {np.flatnonzero(~np.isfinite(x))[0]} is not a number; drop or mend it first")
+    if isinstance(lags, bool) or not isinstance(lags, (int, np.integer)) or lags < 0 or not 0 < significance < 1:
+        raise UsageError(
+            f"find_minimum_d: expected lags >= 0 (a whole number) and 0 < significance < 1, found {lags!r} and {significance!r}"
+        )
 
     def passes(step: int) -> bool:
         width = len(fractional_weights(step / STEPS, tolerance))
@@ -95,21 +107,19 @@ def dickey_fuller(x: np.ndarray, lags: int = 1) -> float:
 
 
 def fractional_difference_feature(order: float, tolerance: float) -> Feature:
-    """Fractional difference of the log price: 0.01 is about 1 % of price. Order in (0, 1], tolerance below it.
+    """`fractional_difference` of the log close, a number of log price: order 0 is the log price itself, order 1 the log return.
 
-    The infinite weights add up to zero. What is cut off is laid on the oldest price, so that they still do: the level of the price, and
-    so its unit, drops out. Summed by parts this is the sum of W_k * log_return[i-k] over k = 0 .. width-2, where W_k = w_0 + ... + w_k is
-    the share of a return still remembered after k bars. Order 1 is the log return; the less the order, the nearer to the log return over
-    the whole width. Looks back `width` rows, as many as `fractional_weights` gives.
+    Order in (0, 1], tolerance at most it. Looks back `width` rows, as many as `fractional_weights` gives. Their sum is not quite 0, and
+    that share of the level stays: it is the memory that is kept, and the reason why the order must be high enough for the column to be
+    stationary (`find_minimum_d`). Quoting the price in another unit adds that share of the unit's logarithm to every row.
     """
     order = check_number(FAMILY, "an order", order, 0.0, 1.0)
-    tolerance = check_number(FAMILY, "a tolerance", tolerance, 1e-7, order)
-    remembered = np.cumsum(fractional_weights(order, tolerance))[:-1]
+    weights = fractional_weights(order, check_number(FAMILY, "a tolerance", tolerance, 1e-7, order))
 
     def compute(bars):
-        return weighted_sum(bars["log_return"], remembered)
+        return weighted_sum(bars["log_close"], weights)
 
-    return Feature(f"{FAMILY}_{order:g}_{tolerance:g}", len(remembered) + 1, ("log_return",), compute)
+    return Feature(f"{FAMILY}_{order:g}_{tolerance:g}", len(weights), ("log_close",), compute)
 
 
 def fit_order(bars: pd.DataFrame, tolerance: float = TOLERANCE) -> tuple[float, float]:

@@ -9,7 +9,9 @@ import pytest
 from quantalpha import schema
 from quantalpha.errors import UsageError
 from quantalpha.features import FAMILIES, base, build
+from quantalpha.features.fracdiff import fractional_weights
 
+LEVEL = "fractional_difference"  # keeps a share of the price itself
 CLOCKS = ("calendar", "funding_clock")  # they read the time alone
 PRICES = ["open", "high", "low", "close", "mark", "mid", "microprice", "spread", "BTCUSDT.close"]
 AMOUNTS = ["volume", "taker_buy_volume", "depth", "order_flow_imbalance"]
@@ -98,14 +100,16 @@ def test_nothing_moves_nothing_trades_gives_neutral_numbers(family, arguments):
     times = schema.from_epoch_ms(np.arange(features.lookback + 5) * 3_600_000)
     still = pd.DataFrame(0.1, index=times, columns=[name for name in features.columns if name != "timestamp"])
     still = still.assign(**dict.fromkeys({*AMOUNTS, "funding_rate", "book_imbalance"} & {*still.columns}, 0.0))
-    assert (features.latest(still) == {"rsi": 50.0, "money_flow": 0.5}.get(family, 0.0)).all()
+    if family != LEVEL:
+        assert (features.latest(still) == {"rsi": 50.0, "money_flow": 0.5}.get(family, 0.0)).all()
 
 
 def test_a_feature_has_no_scale(bars, family, arguments):
     features, cheap = build({family: [arguments]}), bars.copy()
     cheap[PRICES] *= 2.0**-30  # a power of two: not even rounding differs
     cheap[AMOUNTS] *= 2.0**20
-    pd.testing.assert_frame_equal(features.compute(cheap), features.compute(bars), rtol=1e-12, atol=1e-11)
+    level = fractional_weights(*arguments).sum() if family == LEVEL else 0.0  # of this one a share stays, so the unit's logarithm too
+    pd.testing.assert_frame_equal(features.compute(cheap) + level * 30 * np.log(2), features.compute(bars), rtol=1e-12, atol=1e-11)
 
 
 MIRRORED = {  # family: sign of each part when the price is turned upside down, 1 / price

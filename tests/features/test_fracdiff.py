@@ -1,6 +1,7 @@
 """Fractional differencing against its oracles: fracdiff-modern, statsmodels, and the loop of Lopez de Prado's book."""
 
 import json
+from functools import partial
 from math import gamma
 from pathlib import Path
 
@@ -107,16 +108,29 @@ def test_minimum_d_refuses_what_it_cannot_judge():
         fractional_weights(-0.1, 1e-3)
     with pytest.raises(UsageError, match="tolerance in"):
         fractional_weights(0.4, 0.0)
+    for wrong in ({"lags": -1}, {"lags": 1.5}, {"significance": 5}):
+        with pytest.raises(UsageError, match="expected lags >= 0"):
+            find_minimum_d(WALK, tolerance=1e-2, **wrong)
+    for function in (find_minimum_d, partial(fractional_difference, d=0.4)):
+        with pytest.raises(UsageError, match="one series"):
+            function(np.ones((300, 2)), tolerance=1e-2)
 
 
 @pytest.mark.parametrize(("order", "tolerance"), [(0.4, 1e-3), (0.15, 1e-2), (1.0, 1e-2)])
-def test_the_feature_lays_the_cut_tail_on_the_oldest_price(bars, order, tolerance):
-    price = np.log(bars["close"].to_numpy())
-    short, weights = plain(price, order, tolerance)
-    oldest = np.concatenate((np.full(len(weights) - 1, np.nan), price[: len(price) - len(weights) + 1]))
+def test_the_feature_is_the_fractional_difference_of_the_log_close(bars, order, tolerance):
+    expected, weights = plain(np.log(bars["close"].to_numpy()), order, tolerance)
     features = build({"fractional_difference": [(order, tolerance)]})
     assert features.lookback == len(weights) and features.names == (f"fractional_difference_{order:g}_{tolerance:g}",)
-    np.testing.assert_allclose(features.compute(bars).iloc[:, 0], short - weights.sum() * oldest, rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(features.compute(bars).iloc[:, 0], expected, rtol=1e-9, atol=1e-11)
+
+
+def test_the_order_fitted_is_the_least_that_makes_the_feature_stationary(bars):
+    order, tolerance = fit_order(bars, tolerance=1e-3)
+
+    def p_value(order):
+        return dickey_fuller(build({"fractional_difference": [(order, tolerance)]}).compute(bars).iloc[:, 0].dropna().to_numpy())
+
+    assert p_value(order) < 0.05 <= p_value(order - 0.01)
 
 
 def test_order_one_is_the_log_return(bars):
