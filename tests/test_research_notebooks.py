@@ -1,4 +1,4 @@
-"""The research notebooks run from top to bottom: on a small made-up panel in the suite, on the recorded one by hand."""
+"""The notebooks that stand alone run from top to bottom: quickstart, and research on a small made-up panel."""
 
 import json
 from pathlib import Path
@@ -10,13 +10,13 @@ import pytest
 from quantalpha.errors import UsageError
 from quantalpha.validation import trials
 
-RESEARCH = Path(__file__).parents[1] / "notebooks" / "research"
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 
 
 def run(name: str, **parameters) -> dict:
     """The cells' code in one namespace, `parameters` set after the cell that is tagged so; what it leaves there."""
     space = {}
-    for cell in json.loads((RESEARCH / name).read_text())["cells"]:
+    for cell in json.loads((NOTEBOOKS / name).read_text())["cells"]:
         if cell["cell_type"] == "code":
             exec("".join(cell["source"]), space)
             space |= parameters if "parameters" in cell["metadata"].get("tags", []) else {}
@@ -42,15 +42,22 @@ def panel(tmp_path, monkeypatch):
     return path
 
 
+def test_the_quickstart_draws_and_proves_what_it_says():
+    left = run("00_quickstart.ipynb")
+    assert len(left["table"]) == len(left["bars"]) and left["cross"].metrics()["total_return"] < 0  # as its text says
+    with pytest.raises(UsageError, match="pass validation.rank_correlation"):
+        left["plots"].feature_correlation(left["table"])
+
+
 def test_trend_on_many_markets(panel, tmp_path):
-    left = run("trend_on_33_markets.ipynb", file=str(panel), train=4_000, test=400, budget=4)
+    left = run("research/trend_on_33_markets.ipynb", file=str(panel), train=4_000, test=400, budget=4)
     assert len(left["walk"].folds) == 2 and len(left["walk"].result.fills) > 0
     assert (tmp_path / "trials.db").is_file()  # every set it tried was counted
     assert left["walk"].result.account.initial_cash == 100_000.0
 
 
 def test_meta_labelling_finds_out_when_the_rule_works():
-    left = run("meta_labelling.ipynb", edge=0.05, length=12_000, train=6_000, test=2_000)
+    left = run("research/meta_labelling.ipynb", edge=0.05, length=12_000, train=6_000, test=2_000)
     summary = left["summary"]
     assert len(left["walk"].folds) == 2 and (summary["bets"] > 50).all()
     assert summary.loc["taken", "precision"] > summary.loc["all", "precision"]
@@ -58,4 +65,4 @@ def test_meta_labelling_finds_out_when_the_rule_works():
 
 def test_without_its_file_a_notebook_says_what_it_wants(tmp_path):
     with pytest.raises(UsageError, match="panel: no file .*absent.parquet; name a parquet file of bars with the columns symbol, timestamp"):
-        run("trend_on_33_markets.ipynb", file=str(tmp_path / "absent.parquet"))
+        run("research/trend_on_33_markets.ipynb", file=str(tmp_path / "absent.parquet"))

@@ -1,4 +1,8 @@
-"""Features, labels and weights of the same bars, cut into folds: what every model is trained on."""
+"""Features, labels and weights of the same bars, cut into folds: what every model is trained on.
+
+Of the last `horizon` rows before a border only labels that have ended are known, and a barrier ends them sooner than time does: the newest
+training rows hold fewer of those that ended by time. What was known then is just that; it is no leak.
+"""
 
 from collections.abc import Callable, Iterator
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from quantalpha.errors import UsageError
 from quantalpha.plots.style import BLUE, CYCLE, GREY, INK, ORANGE, SKY, WIDTH, bare, figure, format_axis, styled, thin
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ def feature_correlation(
     correlation: pd.DataFrame, groups: Iterable[Sequence[str]] = (), *, title: str = "Rank correlation of features, neighbours alike"
 ) -> "Figure":
     """Heat map of `validation.rank_correlation`; each group of names that stand together (`validation.alike`) is framed."""
+    if not correlation.index.equals(correlation.columns):
+        raise UsageError("feature_correlation: expected columns against columns; pass validation.rank_correlation(features)")
     count = len(correlation)
     size = min(1.4 * WIDTH, (0.42 if count <= 20 else 0.19) * count + 3.0)
     fig, axes = figure(1, height=0.85 * size, width=size)

@@ -7,6 +7,7 @@ from quantalpha.validation.causality_fit import check_fit, check_walk_forward
 from quantalpha.validation.classification import class_scores, direction_loss, log_loss
 from quantalpha.validation.clusters import EffectiveTrials, effective_trials
 from quantalpha.validation.confidence import confidence_bands
+from quantalpha.validation.coverage import check_coverage
 from quantalpha.validation.drift import period_drift
 from quantalpha.validation.evidence import Evidence, evidence
 from quantalpha.validation.metrics import (
@@ -49,6 +50,7 @@ __all__ = [
     "cagr",
     "calmar_ratio",
     "check_causal",
+    "check_coverage",
     "check_fit",
     "check_walk_forward",
     "check_warm_up",

@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 
 from quantalpha.errors import DataError
-
-LEAST = 30  # rows of a period without which its distribution says nothing
+from quantalpha.validation.coverage import LEAST
 
 
 def period_drift(features: pd.DataFrame, train: int, period: str = "QS") -> pd.DataFrame:
