@@ -25,8 +25,9 @@ from quantalpha.errors import DataError, UsageError, did_you_mean
 from quantalpha.files import locked
 
 FILE = "mlruns/trials.db"
-FORMAT = 1  # the database's user_version
+FORMAT = 2  # the database's user_version; 1 had no returns
 WAIT = 60.0  # seconds for other writers
+DAY = 86_400_000  # milliseconds
 IDENTITY = ("data", "strategy", "code", "terms", "params")  # what makes two tries the same one
 JSON = ("params", "scores", "context")
 SCHEMA = """
@@ -35,6 +36,11 @@ CREATE TABLE tries (
     terms TEXT NOT NULL, params TEXT NOT NULL, scores TEXT NOT NULL, context TEXT NOT NULL) WITHOUT ROWID;
 CREATE TRIGGER no_update BEFORE UPDATE ON tries BEGIN SELECT RAISE(ABORT, 'the ledger of tries is append-only'); END;
 CREATE TRIGGER no_delete BEFORE DELETE ON tries BEGIN SELECT RAISE(ABORT, 'the ledger of tries is append-only'); END;
+"""
+RETURNS = """
+CREATE TABLE returns (key TEXT PRIMARY KEY REFERENCES tries (key), first INTEGER NOT NULL, days BLOB NOT NULL) WITHOUT ROWID;
+CREATE TRIGGER no_other_returns BEFORE UPDATE ON returns BEGIN SELECT RAISE(ABORT, 'the ledger of tries is append-only'); END;
+CREATE TRIGGER no_lost_returns BEFORE DELETE ON returns BEGIN SELECT RAISE(ABORT, 'the ledger of tries is append-only'); END;
 """
 
 
@@ -50,6 +56,7 @@ class Try:
     terms: str = ""  # what else a score hangs on (account, costs, stops), in words or as a hash
     study: str = ""  # what it was made for; stays that of the first time
     context: Mapping = field(default_factory=dict)  # where in the study: fold, role, notebook; no part of the key
+    returns: pd.Series | None = None  # simple return of each UTC day, by which tries are compared; no part of the key
 
     @cached_property
     def key(self) -> str:
@@ -57,7 +64,7 @@ class Try:
         return hashlib.sha256(_json([getattr(self, name) for name in IDENTITY]).encode()).hexdigest()
 
 
-COLUMNS = tuple(column.name for column in fields(Try))
+COLUMNS = tuple(column.name for column in fields(Try) if column.name != "returns")
 
 
 class Trials:
@@ -69,11 +76,14 @@ class Trials:
 
     def record(self, tries: Try | Iterable[Try]) -> int:
         """Stores tries in one transaction; returns how many were new. A try already there is left as it is."""
-        now, tries = time.time_ns() // 1_000_000, [tries] if isinstance(tries, Try) else tries
+        now, tries = time.time_ns() // 1_000_000, [tries] if isinstance(tries, Try) else list(tries)
         rows = [[one.key, now, *(_cell(one, name) for name in COLUMNS)] for one in tries]
+        days = [[one.key, *_blob(one.returns)] for one in tries if one.returns is not None]
         insert = f"INSERT INTO tries (key, time, {', '.join(COLUMNS)}) VALUES (?, ?{', ?' * len(COLUMNS)}) ON CONFLICT (key) DO NOTHING"
         with self._transaction() as connection:
-            return connection.executemany(insert, rows).rowcount
+            new = connection.executemany(insert, rows).rowcount
+            connection.executemany("INSERT INTO returns (key, first, days) VALUES (?, ?, ?) ON CONFLICT (key) DO NOTHING", days)
+        return new
 
     def count(self, **equal: str) -> int:
         """How many tries there are, of those whose study, strategy, data, code or terms are as named: `count(strategy="ma_cross")`."""
@@ -89,14 +99,25 @@ class Trials:
         scores = pd.DataFrame(texts.pop("scores"), index=table.index).astype(float)
         return table.assign(time=schema.from_epoch_ms(table["time"]), **texts).join(scores)
 
-    def _select(self, what: str, equal: Mapping[str, str]) -> list[tuple]:
+    def returns(self, days: pd.DatetimeIndex, **equal: str) -> pd.DataFrame:
+        """DataFrame[days, key] of simple daily returns: of the tries chosen as in `count`, those that have one on each of `days` (UTC
+        midnights, one after another), in order of time."""
+        first, last = (schema.epoch_ms(days[[0, -1]]) // DAY).tolist()
+        rows = self._select("tries.key, first, days", equal, "JOIN returns USING (key)")
+        found = {key: (first - began, np.frombuffer(blob)) for key, began, blob in rows}
+        length = last - first + 1
+        return pd.DataFrame({key: x[at : at + length] for key, (at, x) in found.items() if 0 <= at <= len(x) - length}, index=days)
+
+    def _select(self, what: str, equal: Mapping[str, str], joined: str = "") -> list[tuple]:
         known = [name for name in COLUMNS if name not in JSON]
         for name in equal:
             if name not in known:
                 raise UsageError(f"trials: tries are not chosen by {name!r}; {did_you_mean(name, known)}")
         where = " AND ".join(f"{name} = ?" for name in equal) or "1"
         with self._transaction() as connection:
-            return connection.execute(f"SELECT {what} FROM tries WHERE {where} ORDER BY time, key", list(equal.values())).fetchall()
+            return connection.execute(
+                f"SELECT {what} FROM tries {joined} WHERE {where} ORDER BY time, key", list(equal.values())
+            ).fetchall()
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -113,11 +134,13 @@ class Trials:
             raise DataError(f"{self.path.parent.name}/{self.path.name}: the ledger of tries cannot be used: {error}") from None
 
     def _check(self, connection: sqlite3.Connection) -> None:
-        """That the file is a ledger; an empty one becomes one, once."""
-        if _format(connection) == 0:
+        """That the file is a ledger; an empty one becomes one, and an older one is extended, once."""
+        if _format(connection) < FORMAT:
             with locked(self.path.parent):
                 if _format(connection) == 0 and not connection.execute("SELECT * FROM sqlite_master").fetchone():
-                    connection.executescript(f"PRAGMA journal_mode=WAL; BEGIN; {SCHEMA} PRAGMA user_version={FORMAT}; COMMIT;")
+                    connection.executescript(f"PRAGMA journal_mode=WAL; BEGIN; {SCHEMA} PRAGMA user_version=1; COMMIT;")
+                if _format(connection) == 1:
+                    connection.executescript(f"BEGIN; {RETURNS} PRAGMA user_version={FORMAT}; COMMIT;")
         if _format(connection) != FORMAT:
             raise DataError(
                 f"{self.path.name}: expected a ledger of tries of format {FORMAT}, found {_format(connection)}; name another file"
@@ -170,6 +193,19 @@ def code_hash(function: Callable) -> str:
 def _cell(one: Try, name: str):
     value = getattr(one, name)
     return _json(value) if name in JSON else value
+
+
+def _blob(returns: pd.Series) -> tuple[int, bytes]:
+    """(first day since 1970, float64 bytes of every day from then on; 0 where nothing happened)."""
+    days = schema.epoch_ms(pd.DatetimeIndex(returns.index))
+    if not len(days) or (days % DAY).any() or (np.diff(days) <= 0).any() or not np.isfinite(returns.to_numpy(float)).all():
+        raise UsageError(
+            "trials: expected the returns of a try by UTC day, in order, all of them numbers; use backtest.periods.daily_returns"
+        )
+    places = (days - days[0]) // DAY
+    values = np.zeros(places[-1] + 1)
+    values[places] = returns.to_numpy(float)
+    return int(days[0] // DAY), values.tobytes()
 
 
 def _json(value) -> str:

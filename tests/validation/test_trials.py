@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from functools import partial
 
 import numpy as np
@@ -18,7 +19,7 @@ from quantalpha.errors import DataError, UsageError
 from quantalpha.strategy import buy_and_hold, ma_cross
 from quantalpha.strategy.panel import panel
 from quantalpha.strategy.trend import trend
-from quantalpha.validation.trials import Trials, Try, code_hash, data_hash, name_of
+from quantalpha.validation.trials import SCHEMA, Trials, Try, code_hash, data_hash, name_of
 
 
 @pytest.fixture
@@ -94,7 +95,7 @@ def test_a_file_that_is_no_ledger_is_refused_and_left_alone(tmp_path):
         with sqlite3.connect(path) as connection:
             connection.execute(command)
         connection.close()
-    for path, message in ((text, "text.db: the ledger of tries cannot be used"), (other, "found 0"), (newer, "format 1, found 99")):
+    for path, message in ((text, "text.db: the ledger of tries cannot be used"), (other, "found 0"), (newer, "format 2, found 99")):
         content = path.read_bytes()
         with pytest.raises(DataError, match=message):
             Trials(path).record(a_try())
@@ -209,3 +210,51 @@ def test_code_without_a_source_is_refused():
     exec("def rule(bars): return None", space)
     with pytest.raises(UsageError, match="source of .* cannot be read"):
         code_hash(space["rule"])
+
+
+def daily(first, n, seed=0):
+    index = pd.date_range(first, periods=n, freq="D", tz="UTC")
+    return pd.Series(np.random.default_rng(seed).normal(0, 0.01, n), index)
+
+
+def test_returns_come_back_for_the_tries_that_span_the_days(trials):
+    whole, late, gap = (
+        daily("2024-01-01", 60),
+        daily("2024-02-01", 60, 1),
+        daily("2024-01-01", 70, 2).drop(pd.Timestamp("2024-02-10", tz="UTC")),
+    )
+    made = [a_try(number, returns=returns) for number, returns in enumerate([whole, late, gap])]
+    trials.record([*made, a_try(9)])
+    days = pd.date_range("2024-02-01", "2024-02-20", tz="UTC")
+    found = trials.returns(days)
+    assert set(found) == {one.key for one in made} and found.index.equals(days)
+    for one in made:
+        pd.testing.assert_series_equal(
+            found[one.key], one.returns.reindex(days, fill_value=0.0), check_names=False, check_freq=False, check_exact=True
+        )
+    assert set(trials.returns(pd.date_range("2024-01-01", "2024-02-20", tz="UTC"))) == {made[0].key, made[2].key}
+    assert trials.returns(days, strategy="other").shape == (20, 0)
+    assert trials.record(made) == 0 and trials.returns(days).shape == (20, 3)
+
+
+def test_returns_may_follow_a_try_and_are_never_changed(trials):
+    days = daily("2024-01-01", 3).index
+    trials.record(a_try())
+    trials.record(a_try(returns=daily("2024-01-01", 3)))
+    trials.record(a_try(returns=daily("2024-01-01", 3, seed=5)))
+    np.testing.assert_array_equal(trials.returns(days).iloc[:, 0], daily("2024-01-01", 3))
+    for wrong in (daily("2024-01-01", 3).iloc[::-1], daily("2024-01-01", 0), daily("2024-01-01 05:00", 3), daily("2024-01-01", 3) * np.nan):
+        with pytest.raises(UsageError, match="by UTC day"):
+            trials.record(a_try(1, returns=wrong))
+    with closing(sqlite3.connect(trials.path)) as connection, pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        connection.execute("DELETE FROM returns")
+
+
+def test_a_ledger_without_returns_is_extended_and_keeps_its_tries(trials):
+    trials.path.parent.mkdir()
+    with closing(sqlite3.connect(trials.path)) as connection:
+        connection.executescript(f"PRAGMA journal_mode=WAL; BEGIN; {SCHEMA} PRAGMA user_version=1; COMMIT;")
+        connection.execute("INSERT INTO tries VALUES ('k', 1, '', 's', 'd', 'c', '', '{}', '{}', '{}')")
+        connection.commit()
+    trials.record(a_try(returns=daily("2024-01-01", 3)))
+    assert trials.count() == 2 and trials.returns(daily("2024-01-01", 3).index).shape == (3, 1)
