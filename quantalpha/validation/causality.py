@@ -88,8 +88,8 @@ class Trial:
         if len(bars) < 3:
             raise DataError(f"{where}: expected at least 3 bars, found {len(bars)}")
         self.compute, self.bars, self.known_at, self.where = compute, bars, known_at, where
-        self.untried: list[str] = []
         self.notes: list[str] = []
+        self.untried: list[str] = []
         self.full = self.run(bars)
         check_values(self.full, where)
         self.evidence = Evidence(self.full, bars.index)
@@ -133,7 +133,7 @@ class Trial:
         try:
             now = self.run(replaced(self.bars, np.arange(len(self.bars)), rng))
         except Exception as error:
-            self.untried.append(f"whether it reads anything beside the bars was not tried: compute fails on other bars: {error}")
+            self.untried.append(f"whether it reads anything beside the bars: compute fails on other ones: {error}")
             return
         values = self.full.values
         varies = np.array([np.unique(column[~np.isnan(column)]).size > 1 for column in values.T])
@@ -144,7 +144,7 @@ class Trial:
     def report(self, rng) -> LeakReport:
         for cut in self.evidence.unclear()[:SETTLED]:  # does the size of what follows matter, or only that it is there?
             self.replace(cut, rng, times=False)
-        return self.evidence.report(self.untried, self.notes)
+        return self.evidence.report(self.notes, self.untried)
 
     def _judge(self, kind: str, cut: int, other: pd.DataFrame) -> bool:
         """Rows known by the cut, here or there, may not differ. Code that needs more bars than these shows nothing, but must say so."""
@@ -205,13 +205,13 @@ class Trial:
     def compare(self, values: np.ndarray | None, other: pd.DataFrame) -> None:
         """What a fresh process made of other bars, against this one, which has seen the true ones before."""
         if values is None:
-            self.untried.append("whether state is kept between calls was not tried: no fresh process, or no answer from it")
+            self.untried.append("whether state is kept between calls: no fresh process, or no answer from it")
             return
         now = self.run(other)
         if now.values.shape == values.shape == self.full.values.shape:
             self.evidence.add("state", None, Evidence(now._replace(values=values), self.bars.index).difference(now))
         else:
-            self.untried.append("whether state is kept between calls was not tried: the number of columns changes with the bars")
+            self.untried.append("whether state is kept between calls: the number of columns changes with the bars")
 
 
 def _spliced(bars: pd.DataFrame, other: pd.DataFrame, cut: int) -> pd.DataFrame:

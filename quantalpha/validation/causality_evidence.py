@@ -69,13 +69,17 @@ TOLD = ("random", "state", "columns", "fit", "later", "answers", "model")  # the
 class LeakReport:
     """`columns` has one row per column: name, leaks (bool), first_cut (open time of the first altered bar in the earliest proof, else NaT),
     max_diff (largest change of a row that may not change; inf where a number came or went), reach (rows before the cut up to the first that
-    changed, in the widest proof), cause (a key of CAUSES, or ""). `complete`: all could be tried; where not, clean is no proof.
-    `notes`: what could not be tried, and what to look at."""
+    changed, in the widest proof), cause (a key of CAUSES, or ""). `untried`: what could not be tried; if anything, the report is not
+    `complete` and clean is no proof. `notes`: what to look at."""
 
     clean: bool
     columns: pd.DataFrame
     notes: tuple[str, ...] = ()
-    complete: bool = True
+    untried: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        return not self.untried
 
     def __str__(self) -> str:
         guilty = self.columns[self.columns.leaks]
@@ -85,7 +89,7 @@ class LeakReport:
         else:
             lines = [f"{len(guilty)} of {len(self.columns)} columns look ahead or do not repeat:", *map(_told, guilty.itertuples())]
             lines += [f"how to mend: {cause}: {CAUSES[cause][1]}" for cause in dict.fromkeys(guilty.cause)]
-        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+        return "\n".join([*lines, *(f"not tried: {fault}" for fault in self.untried), *(f"note: {note}" for note in self.notes)])
 
 
 def _told(row) -> str:
@@ -213,12 +217,11 @@ class Evidence:
         ]
         return sorted({cut for found in cuts for cut in found[:3]})
 
-    def report(self, untried: Sequence[str] = (), notes: Sequence[str] = ()) -> LeakReport:
-        """untried: what could not be tried; notes: anything else to look at."""
+    def report(self, notes: Sequence[str] = (), untried: Sequence[str] = ()) -> LeakReport:
         rows = [self._row(name, proofs, self.full.values[:, k]) for k, (name, proofs) in enumerate(zip(self.full.names, self.proofs))]
         table = pd.DataFrame(rows, columns=["name", "leaks", "first_cut", "max_diff", "reach", "cause"])
         table["first_cut"] = pd.Series(table["first_cut"].tolist(), dtype=self.index.dtype if len(table.first_cut.dropna()) else None)
-        return LeakReport(not table.leaks.any(), table, (*untried, *notes), complete=not untried)
+        return LeakReport(not table.leaks.any(), table, tuple(notes), tuple(untried))
 
     def _row(self, name, proofs: list[_Proof], values: np.ndarray) -> tuple:
         if not proofs:

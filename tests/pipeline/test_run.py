@@ -159,6 +159,17 @@ def test_a_stage_with_a_clock_follows_the_bars_only_while_the_data_has_no_end(ch
     assert executed(run("data.end=2024-01-01")) == []
 
 
+@pytest.mark.parametrize("ask", [run, reasons])
+def test_status_refuses_what_run_refuses(chain, ask):
+    (chain.root / "pipelines/chain.yaml").write_text(chain.read("pipelines/chain.yaml").replace("params: [", "params: [features, "))
+    chain.notebook("join", JOIN[0], *JOIN[1:])
+    with pytest.raises(UsageError, match=r"features.*'rsii'.*did you mean 'rsi'"):
+        ask("features.rsii=[14]")
+    (chain.root / "data/raw/BTCUSDT.txt").unlink()
+    with pytest.raises(UsageError, match="input data/raw/BTCUSDT.txt does not exist and no stage writes it"):
+        ask()
+
+
 def test_everything_is_checked_before_anything_runs(chain):
     chain.notebook("join", JOIN[0].replace("each", "eahc"), *JOIN[1:])
     with pytest.raises(UsageError, match="no 'each', which stage join passes; did you mean 'eahc'"):

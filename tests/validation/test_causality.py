@@ -150,7 +150,7 @@ def test_state_kept_between_calls_has_a_message_of_its_own(bars):
 def test_an_answer_that_never_comes_from_the_fresh_process_is_noted(bars, monkeypatch):
     monkeypatch.delattr("os.fork")
     report = check_causal(lambda b: b[["close"]], bars)
-    assert report.clean and not report.complete and "note: whether state is kept" in str(report)
+    assert report.clean and not report.complete and "not tried: whether state is kept" in str(report)
     assert str(report).startswith("not proved, some of it could not be tried: none of 1 columns changed")
 
 
@@ -165,7 +165,7 @@ def test_a_scaler_that_keeps_its_state_is_not_called_proved_without_a_fresh_proc
         return b[["close"]] / kept.setdefault("mean", b.close.mean())
 
     report = check_causal(scaled, bars)
-    assert not (report.clean and report.complete) and "whether state is kept between calls was not tried" in report.notes[0]
+    assert not (report.clean and report.complete) and "whether state is kept between calls" in report.untried[0]
 
 
 def test_what_no_value_of_the_bars_changes_is_noted(bars):
@@ -187,7 +187,7 @@ def test_code_that_needs_many_bars_is_tried_where_it_can_be(bars):
 
     report = check_causal(hungry, bars)
     assert report.clean and not report.complete
-    assert "compute fails on few bars, here" in report.notes[0] and "60 bars are needed" in report.notes[0]
+    assert "compute fails on few bars, here" in report.untried[0] and "60 bars are needed" in report.untried[0]
     with pytest.raises(DataError, match="compute fails on .* bars, of which the first .* are the true ones: all 200"):
         check_causal(lambda b: b[["close"]] if len(b) == 200 else _fail("all 200"), bars)
 
