@@ -5,6 +5,7 @@ import os
 import shutil
 
 import pytest
+import yaml
 
 import quantalpha
 from quantalpha import errors, pipeline, tracking
@@ -161,8 +162,9 @@ def test_a_stage_with_a_clock_follows_the_bars_only_while_the_data_has_no_end(ch
 
 @pytest.mark.parametrize("ask", [run, reasons])
 def test_status_refuses_what_run_refuses(chain, ask):
-    (chain.root / "pipelines/chain.yaml").write_text(chain.read("pipelines/chain.yaml").replace("params: [", "params: [features, "))
-    chain.notebook("join", JOIN[0], *JOIN[1:])
+    table = yaml.safe_load(chain.read("pipelines/chain.yaml"))
+    table["stages"]["join"]["params"].append("features")
+    chain.write("pipelines/chain.yaml", yaml.safe_dump(table))
     with pytest.raises(UsageError, match=r"features.*'rsii'.*did you mean 'rsi'"):
         ask("features.rsii=[14]")
     (chain.root / "data/raw/BTCUSDT.txt").unlink()
