@@ -198,7 +198,7 @@ def promote(
         raise UsageError(f"--to: expected paper, found {to!r}; a gate for other aliases does not exist yet")
     params = config.load(profile, overrides)
     refuse_sealed(overrides)
-    found = promotion.promote_run(promotion.candidates(run)[0], to, params.gate)
+    found = promotion.promote_run(promotion.candidates(run)[0], to, params)
     result = {"run_id": found.run.run_id, "run": found.run.name, "bundle": found.bundle and found.bundle.id, "version": found.version}
     result |= found.report.to_dict()
     with judged(result, as_json, f"{found.run.name}\n{found.report}"):

@@ -109,7 +109,7 @@ def _judge(run_id: str, params: config.Params) -> list:
     best = {}
     for run in promotion.candidates(run_id):
         best.setdefault(run.tags["symbol"], run)
-    return [promotion.promote_run(run, "paper", params.gate) for run in best.values()]
+    return [promotion.promote_run(run, "paper", params) for run in best.values()]
 
 
 def _trade(attempts: list, params: config.Params, overrides: list[str], quiet: bool) -> tuple:

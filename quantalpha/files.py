@@ -4,9 +4,10 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from quantalpha.errors import DataError
 
@@ -53,6 +54,17 @@ def sha256(path: Path) -> str:
     """Hash of a file's bytes, hex."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def tree_sha256(folder: Path, of: Callable[[Path], str] = sha256) -> str:
+    """Hash of a folder's names and contents (hidden files apart), hex. of: the hash of one file."""
+    files = [file for file in Path(folder).rglob("*") if file.is_file() and file.name[0] != "."]
+    return digest_of({file.relative_to(folder).as_posix(): of(file) for file in files})
+
+
+def digest_of(value: Any) -> str:
+    """sha256 of a JSON value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def read_json(path: Path, *keys: str) -> dict:

@@ -10,8 +10,9 @@ from typing import Any
 
 from quantalpha import timeframe
 from quantalpha.config import Params, mask
+from quantalpha.files import digest_of
 from quantalpha.pipeline import sources
-from quantalpha.pipeline.digests import Digests, digest_of
+from quantalpha.pipeline.digests import Digests
 from quantalpha.pipeline.graph import Stage
 from quantalpha.pipeline.notebook import Notebook
 

@@ -1,12 +1,9 @@
 """sha256 of files and folders, each file read once."""
 
-import hashlib
-import json
 import time
 from pathlib import Path
-from typing import Any
 
-from quantalpha.files import sha256
+from quantalpha.files import sha256, tree_sha256
 
 SETTLED_NS = 2_000_000_000  # a file touched this recently may change again within one tick of its clock: do not remember it
 
@@ -32,15 +29,9 @@ class Digests:
     def path(self, path: Path) -> str | None:
         """sha256 of a file, or of a folder's names and contents (hidden files apart); None where there is nothing."""
         if path.is_dir():
-            files = [file for file in path.rglob("*") if file.is_file() and file.name[0] != "."]
-            return digest_of({file.relative_to(path).as_posix(): self.file(file) for file in files})
+            return tree_sha256(path, self.file)
         return self.file(path) if path.is_file() else None
 
     def content(self) -> dict:
         """What is worth keeping for the next run."""
         return {path: entry for path, entry in self._known.items() if Path(path).exists()}
-
-
-def digest_of(value: Any) -> str:
-    """sha256 of a JSON value."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -12,9 +12,9 @@ from pathlib import Path
 from quantalpha import errors
 from quantalpha.config import mask
 from quantalpha.errors import QuantalphaError, StageFailed
+from quantalpha.files import digest_of
 from quantalpha.pipeline import graph, progress, sources
 from quantalpha.pipeline.cache import Parts
-from quantalpha.pipeline.digests import digest_of
 from quantalpha.pipeline.execute import Done, Fault, Job, executor, submit
 from quantalpha.pipeline.graph import Stage
 from quantalpha.pipeline.plan import Plan

@@ -43,10 +43,12 @@ def load(name: str, profile: str = "default", overrides=(), only: str | list[str
     for stage in stages:
         notebook.check_parameters(stage, notebooks[stage.notebook])
     folder = Folder(root, name)
-    return Plan(name, profile, root, params, stages, notebooks, folder, Digests(folder.read_json("hashes.json", {})))
+    plan = Plan(name, profile, root, params, stages, notebooks, folder, Digests(folder.read_json("hashes.json", {})))
+    _check_inputs(plan)
+    return plan
 
 
-def check_inputs(plan: Plan) -> None:
+def _check_inputs(plan: Plan) -> None:
     """Every input that no stage writes is there, and every feature is known; raises UsageError naming the first that is not."""
     if any("features" in stage.sections for stage in plan.stages):
         from quantalpha.features import registry

@@ -49,7 +49,6 @@ def run(
     """
     started = time.time()
     plan = plans.load(name, profile, overrides, only)
-    plans.check_inputs(plan)
     named = [only] if isinstance(only, str) else only
     forced = {stage.id for stage in plan.stages if force and (named is None or {stage.id, stage.name} & set(named))}
     with plan.folder.lock():

@@ -4,7 +4,8 @@
 """
 
 from quantalpha.promotion.candidate import Candidate, Trained, backtest_candidate, load_candidate, origin, write_candidate
-from quantalpha.promotion.gate import GateLine, GateReport, evaluate, promote
+from quantalpha.promotion.gate import evaluate, promote
+from quantalpha.promotion.gate_report import GateLine, GateReport
 from quantalpha.promotion.reconcile import Recorded, Report, reconcile, research_result
 from quantalpha.promotion.tracked import Promotion, candidates, champion, promote_run, registered_name
 

@@ -30,6 +30,7 @@ from quantalpha.perp import bracket_schedule
 FORMAT = 1
 CARD = "candidate.json"
 METRICS, BASELINES, CHECK = "performance_metrics.json", "baselines.json", "check.json"
+ASKED = "features_asked"  # section: the features as params.yaml asks for them, with "auto"
 RECORDED = (*bundle.SECTIONS, "splits", "models")
 IDENTITY = ("symbol", "timeframe", "venue", "sections", "data", "until", "lock_sha256", "code_version")
 
@@ -61,14 +62,14 @@ class Candidate:
 
 
 def origin(symbol: str, params, features: dict, data: dict, until: pd.Timestamp) -> Origin:
-    """Identity of a training run. `params`: config.Params or a stage's sections (venue, data, RECORDED); `features`: its resolved spec,
-    without "auto"; `data`: input passports; `until`: open time of the last research bar."""
+    """Identity of a training run. `params`: config.Params or a stage's sections (venue, data, RECORDED), features as they were asked for;
+    `features`: their resolved spec, without "auto"; `data`: input passports; `until`: open time of the last research bar."""
     sections = {name: getattr(params, name).model_dump(mode="json") for name in RECORDED if name != "features"}
     lock = config.root() / "requirements.lock"
     if not lock.is_file():
         raise DataError(f"{lock.name} is missing in {lock.parent.name}; a candidate must name the exact libraries it was made with")
     place = (symbol, params.data.timeframe, params.venue.kept_as)
-    return Origin(*place, {"features": features} | sections, data, until.isoformat(), sha256(lock), code_version())
+    return Origin(*place, {"features": features, ASKED: params.features} | sections, data, until.isoformat(), sha256(lock), code_version())
 
 
 def code_version() -> str:

@@ -10,8 +10,10 @@ import pandas as pd
 from quantalpha import bundle, config, tracking
 from quantalpha.bundle import Bundle
 from quantalpha.errors import DataError, UsageError
+from quantalpha.files import tree_sha256
 from quantalpha.promotion.candidate import load_candidate
-from quantalpha.promotion.gate import GateReport, promote
+from quantalpha.promotion.gate import promote
+from quantalpha.promotion.gate_report import GateReport
 from quantalpha.tracking import RunInfo
 
 STAGE, OUTPUT = "walk_forward", "candidate"
@@ -75,18 +77,33 @@ def _judgeable(pipeline: str) -> list[RunInfo]:
     return sorted(found, key=lambda stage: stage.metrics[SHARPE], reverse=True)
 
 
-def promote_run(run: RunInfo, alias: str, gate: config.Gate) -> Promotion:
-    """Judge the candidate of a walk-forward run; if it passes, seal it under data/bundles and point `alias` at it.
+def promote_run(run: RunInfo, alias: str, params: config.Params) -> Promotion:
+    """Judge the candidate of a walk-forward run by the gate and the hold-out of `params`; if it passes, seal it under data/bundles and
+    point `alias` at it.
 
-    Raises DataError where the bars it was made from are gone or have changed: then the pipeline must run again.
+    Raises DataError where the candidate is not what the run left, or the bars it was made from are gone or have changed: then the pipeline
+    must run again.
     """
     folder = tracking.artifact_folder(run.run_id) / OUTPUT
-    report, sealed = promote(folder, candidate_bars(folder), config.path("data/bundles"), gate)
+    check_unaltered(run, folder)
+    report, sealed = promote(folder, candidate_bars(folder), config.path("data/bundles"), params.gate, params.holdout.start)
     tracking.log_report(run.run_id, "gate.json", report.to_dict(), {"gate": "passed" if report.passed else "refused"})
     if sealed is None:
         return Promotion(run, report, None, None)
     name = registered_name(sealed.venue, sealed.symbol, sealed.timeframe)
     return Promotion(run, report, sealed, tracking.register(name, sealed.folder, run.run_id, alias))
+
+
+def check_unaltered(run: RunInfo, folder: Path) -> None:
+    """DataError unless the candidate has the hash that the run recorded of it, and names the market the run was made for."""
+    if tree_sha256(folder) not in (value for key, value in run.tags.items() if key.startswith("sha256.")):
+        raise DataError(f"run {run.name}: its candidate was altered since the pipeline recorded it; run the pipeline again")
+    origin, venue = load_candidate(folder).trained.origin, run.params.get("venue.source")
+    venue = run.params.get("venue.name") if venue in (None, "None") else venue
+    made_for = (run.tags.get("symbol"), run.params.get("data.timeframe"), venue)
+    if made_for != (origin.symbol, origin.timeframe, origin.venue):
+        named, expected = f"{origin.symbol} {origin.timeframe} on {origin.venue}", "{} {} on {}".format(*made_for)
+        raise DataError(f"run {run.name}: made for {expected}, but its candidate is named {named}; run the pipeline again")
 
 
 def candidate_bars(folder: Path) -> pd.DataFrame:

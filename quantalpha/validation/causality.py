@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable
+from numbers import Integral
 
 import numpy as np
 import pandas as pd
 
 from quantalpha.errors import DataError, UsageError
 from quantalpha.validation.causality_cuts import borders, events, moved, odd_rows, replaced
-from quantalpha.validation.causality_evidence import Evidence, LeakReport, Table, as_table, check_values
+from quantalpha.validation.causality_evidence import Evidence, LeakReport, Table, as_table, check_given, check_values
 from quantalpha.validation.causality_fresh import fresh_process
 
 ENOUGH = 12  # proofs of every column: the cause is clear, and nothing is left to find
@@ -17,6 +18,7 @@ SETTLED = 20  # runs spent on telling causes apart
 TRIES = 3  # suspects of a column that are tried before it is believed
 PATIENCE = 30.0  # seconds to wait for a fresh process, besides ten times what this one took
 FAILS = "compute fails on few bars"
+MUTE = "the values of the bars do not matter to {names}: fine for a clock; else it reads what cannot be hidden, such as a global table"
 
 Compute = Callable[[pd.DataFrame], pd.DataFrame]
 
@@ -48,10 +50,14 @@ def check_causal(compute: Compute, bars: pd.DataFrame, *, cuts: int = 20, seed: 
     that leaks everywhere is done after 20.
 
     Only `bars` can be hidden: a second table must be joined to it first, or be cut by `compute` at `bars.index[-1]`, and a column already
-    in `bars` is taken as known at its row.
+    in `bars` is taken as known at its row. A note names columns that no value of the bars changes: they may read such a table.
+
+    `report.complete` is False where something could not be tried (no fresh process, code that fails on few bars): that is no proof. Raises
+    UsageError for arguments or results of the wrong kind, DataError for bars out of order or too few for the columns.
     """
-    if cuts < 1:
-        raise UsageError(f"check_causal: cuts must be at least 1, found {cuts}")
+    if not isinstance(cuts, Integral) or cuts < 1:
+        raise UsageError(f"check_causal: cuts must be a whole number of at least 1, found {cuts!r}")
+    check_given(compute, bars, "check_causal")
     rng = np.random.default_rng(seed)
     trial = _with_memory(compute, bars, known_at, rng)
     for cut in trial.places(cuts, rng):
@@ -61,6 +67,7 @@ def check_causal(compute: Compute, bars: pd.DataFrame, *, cuts: int = 20, seed: 
             break
     else:
         trial.comb(cuts, rng)
+    trial.replace_all(np.random.default_rng(seed))
     return trial.report(rng)
 
 
@@ -82,6 +89,7 @@ class Trial:
             raise DataError(f"{where}: expected at least 3 bars, found {len(bars)}")
         self.compute, self.bars, self.known_at, self.where = compute, bars, known_at, where
         self.notes: list[str] = []
+        self.untried: list[str] = []
         self.full = self.run(bars)
         check_values(self.full, where)
         self.evidence = Evidence(self.full, bars.index)
@@ -120,10 +128,23 @@ class Trial:
                 self._pull(np.arange(offset, len(self.bars), gap), memory, tries, rng)
         self._odd(np.flatnonzero(~short & self.evidence.open), runs, rng)
 
+    def replace_all(self, rng) -> None:
+        """Note columns that vary, but not with the values of any bar."""
+        try:
+            now = self.run(replaced(self.bars, np.arange(len(self.bars)), rng))
+        except Exception as error:
+            self.untried.append(f"whether it reads anything beside the bars: compute fails on other ones: {error}")
+            return
+        values = self.full.values
+        varies = np.array([np.unique(column[~np.isnan(column)]).size > 1 for column in values.T])
+        mute = varies & self.evidence.open & ~self.evidence.difference(now).any(axis=0)
+        if mute.any():
+            self.notes.append(MUTE.format(names=", ".join(str(self.full.names[k]) for k in np.flatnonzero(mute))))
+
     def report(self, rng) -> LeakReport:
         for cut in self.evidence.unclear()[:SETTLED]:  # does the size of what follows matter, or only that it is there?
             self.replace(cut, rng, times=False)
-        return self.evidence.report(self.notes)
+        return self.evidence.report(self.notes, self.untried)
 
     def _judge(self, kind: str, cut: int, other: pd.DataFrame) -> bool:
         """Rows known by the cut, here or there, may not differ. Code that needs more bars than these shows nothing, but must say so."""
@@ -134,7 +155,7 @@ class Trial:
                 raise DataError(
                     f"{self.where}: compute fails on {len(other)} bars, of which the first {cut} are the true ones: {error}"
                 ) from error
-            self.notes = [note for note in self.notes if not note.startswith(FAILS)] + [f"{FAILS}, here {len(other)}: {error}"]
+            self.untried = [note for note in self.untried if not note.startswith(FAILS)] + [f"{FAILS}, here {len(other)}: {error}"]
             return False
         known = (self.full.known[:cut] <= cut) | (now.known[:cut] <= cut)
         if len(other) == cut:
@@ -184,11 +205,13 @@ class Trial:
     def compare(self, values: np.ndarray | None, other: pd.DataFrame) -> None:
         """What a fresh process made of other bars, against this one, which has seen the true ones before."""
         if values is None:
-            self.notes.append("whether state is kept between calls was not tried: no fresh process, or no answer from it")
+            self.untried.append("whether state is kept between calls: no fresh process, or no answer from it")
             return
         now = self.run(other)
-        if now.values.shape == values.shape:
+        if now.values.shape == values.shape == self.full.values.shape:
             self.evidence.add("state", None, Evidence(now._replace(values=values), self.bars.index).difference(now))
+        else:
+            self.untried.append("whether state is kept between calls: the number of columns changes with the bars")
 
 
 def _spliced(bars: pd.DataFrame, other: pd.DataFrame, cut: int) -> pd.DataFrame:

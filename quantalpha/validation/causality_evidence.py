@@ -69,25 +69,33 @@ TOLD = ("random", "state", "columns", "fit", "later", "answers", "model")  # the
 class LeakReport:
     """`columns` has one row per column: name, leaks (bool), first_cut (open time of the first altered bar in the earliest proof, else NaT),
     max_diff (largest change of a row that may not change; inf where a number came or went), reach (rows before the cut up to the first that
-    changed, in the widest proof), cause (a key of CAUSES, or ""). `notes`: what could not be tried."""
+    changed, in the widest proof), cause (a key of CAUSES, or ""). `untried`: what could not be tried; if anything, the report is not
+    `complete` and clean is no proof. `notes`: what to look at."""
 
     clean: bool
     columns: pd.DataFrame
     notes: tuple[str, ...] = ()
+    untried: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        return not self.untried
 
     def __str__(self) -> str:
         guilty = self.columns[self.columns.leaks]
         if self.clean:
-            lines = [f"causal: none of {len(self.columns)} columns changed when later bars were hidden or replaced"]
+            proved = "causal" if self.complete else "not proved, some of it could not be tried"
+            lines = [f"{proved}: none of {len(self.columns)} columns changed when later bars were hidden or replaced"]
         else:
             lines = [f"{len(guilty)} of {len(self.columns)} columns look ahead or do not repeat:", *map(_told, guilty.itertuples())]
             lines += [f"how to mend: {cause}: {CAUSES[cause][1]}" for cause in dict.fromkeys(guilty.cause)]
-        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+        return "\n".join([*lines, *(f"not tried: {fault}" for fault in self.untried), *(f"note: {note}" for note in self.notes)])
 
 
 def _told(row) -> str:
     where = "" if pd.isna(row.first_cut) else f"rows before {row.first_cut} "
-    return f"  {row.name}: {where}changed by up to {row.max_diff:.3g}; {row.cause}: {CAUSES[row.cause][0].format(reach=row.reach)}"
+    change = f"changed by up to {row.max_diff:.3g}" if np.isfinite(row.max_diff) else "changed from a number to none (NaN, inf) or back"
+    return f"  {row.name}: {where}{change}; {row.cause}: {CAUSES[row.cause][0].format(reach=row.reach)}"
 
 
 class Table(NamedTuple):
@@ -102,9 +110,10 @@ def as_table(result: pd.DataFrame, index: pd.Index, known_at: str | None = None,
     """Rows left out are NaN, times milliseconds, categories their codes. known_at: the column with the open time of the last bar used."""
     if not isinstance(result, pd.DataFrame):
         raise UsageError(f"{where}: compute must return a DataFrame, found {type(result).__name__}")
+    if not len(result.columns):
+        raise UsageError(f"{where}: compute must return at least one column, found none")
     if not result.index.equals(index):
-        if not result.index.is_unique:
-            raise UsageError(f"{where}: compute must return each row once, found {result.index[result.index.duplicated()][0]} twice")
+        _check_rows(result.index, index, where)
         result = result.reindex(index)
     values = np.empty(result.shape)
     for position, name in enumerate(result.columns):
@@ -116,6 +125,14 @@ def as_table(result: pd.DataFrame, index: pd.Index, known_at: str | None = None,
         last = pd.DatetimeIndex(result[known_at])
         known = np.where(last.isna(), len(index) + 1, index.searchsorted(last, side="right"))
     return Table(list(result.columns), values, known)
+
+
+def _check_rows(found: pd.Index, index: pd.Index, where: str) -> None:
+    if not found.is_unique:
+        raise UsageError(f"{where}: compute must return each row once, found {found[found.duplicated()][0]} twice")
+    if len(found) and not found.isin(index).any():
+        told = f"found a {type(found).__name__} of {found.dtype} from {found[0]} to {found[-1]}, none of it among the bars"
+        raise UsageError(f"{where}: compute must return rows on the index of the bars; {told}; keep the index, or set it: index=bars.index")
 
 
 def _number(column: pd.Series, name, where: str) -> np.ndarray:
@@ -200,11 +217,11 @@ class Evidence:
         ]
         return sorted({cut for found in cuts for cut in found[:3]})
 
-    def report(self, notes: Sequence[str] = ()) -> LeakReport:
+    def report(self, notes: Sequence[str] = (), untried: Sequence[str] = ()) -> LeakReport:
         rows = [self._row(name, proofs, self.full.values[:, k]) for k, (name, proofs) in enumerate(zip(self.full.names, self.proofs))]
         table = pd.DataFrame(rows, columns=["name", "leaks", "first_cut", "max_diff", "reach", "cause"])
         table["first_cut"] = pd.Series(table["first_cut"].tolist(), dtype=self.index.dtype if len(table.first_cut.dropna()) else None)
-        return LeakReport(not table.leaks.any(), table, tuple(notes))
+        return LeakReport(not table.leaks.any(), table, tuple(notes), tuple(untried))
 
     def _row(self, name, proofs: list[_Proof], values: np.ndarray) -> tuple:
         if not proofs:
@@ -243,6 +260,20 @@ class Evidence:
         place = {name: k for k, name in enumerate(now.names)}
         missing = np.full(len(now.values), np.nan)
         return np.column_stack([now.values[:, place[name]] if name in place else missing for name in self.full.names])
+
+
+def check_given(compute, bars, where: str) -> None:
+    """UsageError unless these are a function and a table; DataError unless the rows of the table are in strictly increasing order."""
+    if not callable(compute) or not isinstance(bars, pd.DataFrame):
+        found = f"{type(compute).__name__} and {type(bars).__name__}"
+        raise UsageError(f"{where}: expected a function of the bars, then a DataFrame of bars, found {found}")
+    index = bars.index
+    if index.hasnans or not (index.is_monotonic_increasing and index.is_unique):
+        wrong = index.isna() | np.r_[False, ~(index[1:] > index[:-1])]
+        row = int(wrong.argmax())
+        raise DataError(
+            f"{where}: bars must be in strictly increasing time order; row {row} at {index[row]} is not; sort them, each time once"
+        )
 
 
 def check_values(table: Table, where: str = "check_causal") -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 from quantalpha.errors import DataError, UsageError
 from quantalpha.validation.causality import Compute, Trial
 from quantalpha.validation.causality_cuts import replaced
-from quantalpha.validation.causality_evidence import Evidence, LeakReport, as_table, check_values
+from quantalpha.validation.causality_evidence import Evidence, LeakReport, as_table, check_given, check_values
 from quantalpha.validation.splits import Fold
 
 Forecast = Callable[[pd.DataFrame, Fold], pd.DataFrame]
@@ -53,6 +53,7 @@ def check_walk_forward(forecast: Compute, bars: pd.DataFrame, *, folds: int = 4,
     before must stay. Costs three runs a fold, and two more, each of which trains every fold; one fold is enough where all are trained
     alike. Trees do not mind a mere scale: a scaler fitted on all rows shows where the model does, or in `check_causal` of the features.
     """
+    check_given(forecast, bars, "check_walk_forward")
     trial = Trial(forecast, bars, where="check_walk_forward")
     names = trial.full.names
     if fold not in names:

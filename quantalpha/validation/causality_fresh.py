@@ -55,4 +55,7 @@ def _array(file) -> np.ndarray | None:
     if file.seek(0, os.SEEK_END) == 0:
         return None
     file.seek(0)
-    return np.load(file)
+    try:
+        return np.load(file)
+    except (ValueError, EOFError):  # it was killed while it wrote
+        return None

@@ -1,5 +1,7 @@
 """Leaks seen in the field, planted: nearly every one must be caught, and sound code must pass. See leaks.py and clean.py."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -103,7 +105,11 @@ def accused(bars):
     catalogue = registered()
     assert {name for name in FAMILIES if any(feature.name.startswith(name) for feature in catalogue.features)} == set(FAMILIES)
     sets = [(catalogue.compute, corpus.supplied(bars, catalogue.columns)), (look_alikes, bars), (Incremental(), bars)]
-    table = pd.concat([check_causal(compute, given, cuts=2).columns for compute, given in sets])
+    reports = [check_causal(compute, given, cuts=2) for compute, given in sets]
+    assert all(report.complete for report in reports), [report.untried for report in reports]
+    clocks = re.findall(r"([a-z_]+)_\d+_(?:sin|cos|left)", reports[0].notes[0])
+    assert set(clocks) == {"calendar", "funding_clock"} and len(clocks) == reports[0].notes[0].count(", ")
+    table = pd.concat([report.columns for report in reports])
     return table[table.leaks], len(table)
 
 

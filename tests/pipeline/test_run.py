@@ -5,6 +5,7 @@ import os
 import shutil
 
 import pytest
+import yaml
 
 import quantalpha
 from quantalpha import errors, pipeline, tracking
@@ -157,6 +158,18 @@ def test_a_stage_with_a_clock_follows_the_bars_only_while_the_data_has_no_end(ch
     run("data.end=2024-01-01")
     now += 999_999
     assert executed(run("data.end=2024-01-01")) == []
+
+
+@pytest.mark.parametrize("ask", [run, reasons])
+def test_status_refuses_what_run_refuses(chain, ask):
+    table = yaml.safe_load(chain.read("pipelines/chain.yaml"))
+    table["stages"]["join"]["params"].append("features")
+    chain.write("pipelines/chain.yaml", yaml.safe_dump(table))
+    with pytest.raises(UsageError, match=r"features.*'rsii'.*did you mean 'rsi'"):
+        ask("features.rsii=[14]")
+    (chain.root / "data/raw/BTCUSDT.txt").unlink()
+    with pytest.raises(UsageError, match="input data/raw/BTCUSDT.txt does not exist and no stage writes it"):
+        ask()
 
 
 def test_everything_is_checked_before_anything_runs(chain):

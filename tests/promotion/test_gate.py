@@ -14,12 +14,23 @@ from quantalpha import bundle, config
 from quantalpha.backtest.walk_forward import WalkForward, final_model, walk_forward_forecasts
 from quantalpha.bundle import Origin
 from quantalpha.errors import DataError, GateRefused
-from quantalpha.features import FAMILIES, Feature, build
+from quantalpha.features import FAMILIES, Feature, build, resolve
 from quantalpha.files import sha256
 from quantalpha.labels import label, triple_barrier
 from quantalpha.models import create, fitter
-from quantalpha.promotion import GateReport, Trained, backtest_candidate, evaluate, gate, load_candidate, origin, promote, write_candidate
-from quantalpha.promotion.gate import GateLine, net_result, trades
+from quantalpha.promotion import (
+    GateReport,
+    Trained,
+    backtest_candidate,
+    evaluate,
+    gate_proofs,
+    load_candidate,
+    origin,
+    promote,
+    write_candidate,
+)
+from quantalpha.promotion.gate import net_result, trades
+from quantalpha.promotion.gate_report import GateLine
 from quantalpha.validation import splits
 
 TREES = {"trees": 20, "learning_rate": 0.1, "leaves": 7, "min_rows_per_leaf": 20, "row_fraction": 0.7, "column_fraction": 1.0, "l2": 1.0}
@@ -51,8 +62,12 @@ SECTIONS = {
     "splits": {"scheme": "sliding", "train": 900, "test": 300, "embargo": 4},
     "models": {"names": ["lightgbm", "xgboost"], "seed": 7, "lightgbm": TREES, "xgboost": TREES},
 }
+DATA = {"bars": {"path": "data/clean/BTCUSDT.parquet", "sha256": "ab" * 32}}
 GATE = config.Gate(min_trades=30, min_cost=0.0004, random_seeds=20, causality_cuts=4)
 LINES = [
+    "market_named",
+    "holdout_sealed",
+    "auto_from_training",
     "features_causal",
     "lookbacks_sufficient",
     "labels_known",
@@ -83,7 +98,8 @@ def tape(momentum, n=1900, seed=4):
 def candidate(folder, bars, kind="lightgbm", make=label, **changed):
     """What the pipeline does from features to candidate; `make` makes its labels."""
     sections = SECTIONS | changed
-    named = Origin("BTCUSDT", "1h", "binanceusdm", sections, {"bars": "ab" * 32}, bars.index[-1].isoformat(), "cd" * 32, "0.1.0+test")
+    sections = {"features_asked": sections["features"]} | sections
+    named = Origin("BTCUSDT", "1h", "binanceusdm", sections, DATA, bars.index[-1].isoformat(), "cd" * 32, "0.1.0+test")
     features, labels = build(sections["features"]).compute(bars), make(bars, config.Labels(**sections["labels"]))
     fit = fitter(kind, config.Models(**sections["models"]))
     given, decay = (features, labels, config.Splits(**sections["splits"]), fit), sections["labels"]["decay"]
@@ -120,7 +136,7 @@ def test_a_planted_edge_passes_every_line_and_becomes_a_bundle(good, edge_bars, 
     again = bundle.load(tmp_path / sealed.id)
     x = good.features.compute(edge_bars).to_numpy()
     assert np.array_equal(again.model.predict(x), good.trained.model.predict(x), equal_nan=True)
-    assert again.manifest["data"] == {"bars": "ab" * 32} and again.manifest["code_version"] == "0.1.0+test"
+    assert again.manifest["data"] == DATA and again.manifest["code_version"] == "0.1.0+test"
 
 
 def test_the_same_candidate_gives_the_same_bundle(good, edge_bars, tmp_path):
@@ -142,7 +158,7 @@ def test_noise_is_refused_for_its_result_and_leaves_no_bundle(tmp_path):
     assert [x.name for x in report.lines if not x.passed] == ["net_result"]
     with pytest.raises(GateRefused, match=r"net_result: .*Sharpe -?\d+\.\d\d does not beat .*random_p95 -?\d+\.\d\d") as refused:
         report.refuse()
-    assert str(refused.value).startswith("BTCUSDT-lightgbm: refused by 1 of 11 gate lines: ")
+    assert str(refused.value).startswith("BTCUSDT-lightgbm: refused by 1 of 14 gate lines: ")
 
 
 def peek(window):
@@ -181,7 +197,7 @@ def test_labels_that_use_bars_after_their_end_are_refused_by_name(tmp_path, monk
     bars, labels = tape(0.6), SECTIONS["labels"] | {"kind": kind}
     found = candidate(tmp_path / "late", bars, labels=labels, make=wrong)
     assert line(evaluate(found, bars, GATE), "labels_known").passed  # the package's own labels
-    monkeypatch.setattr(gate, "label", wrong)
+    monkeypatch.setattr(gate_proofs, "label", wrong)
     report = evaluate(found, bars, GATE)
     judged = line(report, "labels_known")
     assert not judged.passed and judged.value >= 1 and judged.threshold == 0
@@ -231,7 +247,7 @@ def test_training_that_lets_the_test_in_is_refused_though_all_of_it_comes_out_ag
     report = evaluate(candidate(tmp_path / "inside", bars, splits=SECTIONS["splits"] | {"embargo": 0}), bars, GATE)
     assert [x.name for x in report.lines if not x.passed] == ["model_saw_no_test"]
     judged = line(report, "model_saw_no_test")
-    assert judged.value >= 1 and "p_up change with bars after the forecast: training saw its test rows" in judged.reason
+    assert judged.value >= 1 and "p_up (model)" in judged.reason and "training saw its test rows" in judged.reason
 
 
 def test_training_without_a_purge_is_refused(tmp_path, monkeypatch):
@@ -430,6 +446,72 @@ def test_an_impossible_card_is_refused(copy, edit, message):
         load_candidate(copy)
 
 
+@pytest.mark.parametrize(
+    ("claim", "reason"),
+    [
+        ({"symbol": "DOGEUSDT"}, "named as DOGEUSDT 1h on binanceusdm, but its bars are those of data/clean/BTCUSDT.parquet; run"),
+        ({"timeframe": "1m"}, "named as BTCUSDT 1m on binanceusdm, but its bars are 60 minutes apart; run"),
+        ({"timeframe": "4h"}, "but its bars are 60 minutes apart; a bar opens at 2024-01-01 01:00:00+00:00; run"),
+    ],
+    ids=str,
+)
+def test_a_candidate_of_another_market_is_refused(copy, edge_bars, tmp_path, claim, reason):
+    card = json.loads((copy / "candidate.json").read_text())
+    (copy / "candidate.json").write_text(json.dumps(card | claim))
+    report, sealed = promote(copy, edge_bars, tmp_path / "bundles", GATE)
+    assert sealed is None
+    judged = line(report, "market_named")
+    assert not judged.passed and reason in judged.reason
+
+
+def test_bars_that_open_between_the_steps_are_not_of_the_timeframe(good, edge_bars):
+    until = (edge_bars.index[-1] + pd.Timedelta("7min")).isoformat()
+    moved = replace(good, trained=replace(good.trained, origin=replace(good.trained.origin, until=until)))
+    late = edge_bars.set_axis(edge_bars.index + pd.Timedelta("7min"))
+    assert "a bar opens at 2024-01-01 00:07" in gate_proofs.market_named(moved, late).reason
+
+
+def test_what_has_seen_the_holdout_is_refused(good, edge_bars, tmp_path):
+    last = edge_bars.index[-1]
+    report, sealed = promote(good.folder, edge_bars, tmp_path / "bundles", GATE, last - pd.Timedelta("2h"))
+    assert sealed is None and [x.name for x in report.lines if not x.passed] == ["holdout_sealed"]
+    judged = line(report, "holdout_sealed")
+    assert judged.value == 3 and f"made from bars up to {last}, 3 of them from holdout.start" in judged.reason
+    assert line(evaluate(good, edge_bars, GATE, last + pd.Timedelta("1h")), "holdout_sealed").passed
+    assert "no hold-out is set" in line(evaluate(good, edge_bars, GATE), "holdout_sealed").reason
+
+
+def test_auto_fitted_on_more_than_the_training_bars_is_refused(tmp_path):
+    """The memory of the first training window is not that of all bars: who fitted on these has seen the test."""
+    bars, asked = tape(0.6), {"returns": [1, 4], "fractional_difference": [["auto", 1e-2]]}
+    bars.loc[bars.index[900:], ["open", "high", "low", "close"]] = bars.iloc[900:, :4] ** 2 / 100
+    honest, hindsight = resolve(asked, bars.iloc[:900]), resolve(asked, bars)
+    assert honest != hindsight
+    sound = candidate(tmp_path / "sound", bars, features=honest, features_asked=asked)
+    judged = line(evaluate(sound, bars, GATE), "auto_from_training")
+    assert judged.passed, judged.reason
+    peeked = candidate(tmp_path / "peeked", bars, features=hindsight, features_asked=asked)
+    judged = line(evaluate(peeked, bars, GATE), "auto_from_training")
+    assert not judged.passed and judged.value == 1 and "fractional_difference: [[" in judged.reason
+    sections = {key: value for key, value in sound.trained.origin.sections.items() if key != "features_asked"}
+    silent = replace(sound, trained=replace(sound.trained, origin=replace(sound.trained.origin, sections=sections)))
+    assert not line(evaluate(silent, bars, GATE), "auto_from_training").passed
+
+
+def test_what_could_not_be_tried_is_not_called_proved(good, edge_bars, monkeypatch):
+    monkeypatch.delattr("os.fork")
+    report = evaluate(good, edge_bars, GATE)
+    for name in ("features_causal", "labels_known"):
+        judged = line(report, name)
+        assert not judged.passed and "not proved, could not be tried: whether state is kept between calls" in judged.reason
+
+
+def test_features_that_need_more_bars_than_there_are_fail_their_lines(good, edge_bars):
+    few = replace(good, features=build({"returns": [5000]}))
+    failed = {x.name for x in evaluate(few, edge_bars, GATE).lines if not x.passed}
+    assert failed >= {"features_causal", "lookbacks_sufficient", "live_equals_batch", "model_saw_no_test"}
+
+
 def test_plots_may_lie_beside_a_candidate(copy):
     (copy / "equity_curve.png").write_bytes(b"\x89PNG")
     assert load_candidate(copy).name.startswith("BTCUSDT-")
@@ -513,5 +595,5 @@ def test_the_origin_records_what_a_run_was_made_of(tmp_path, monkeypatch):
     (tmp_path / "requirements.lock").write_text("numpy==2.4.6\n")
     named = origin("ETHUSDT", stage, fitted, {"bars": "1f"}, pd.Timestamp("2024-01-31", tz="UTC"))
     assert (named.symbol, named.timeframe, named.venue) == ("ETHUSDT", "1h", "bybit")
-    assert named.sections == SECTIONS and json.dumps(named.sections)
+    assert named.sections == SECTIONS | {"features_asked": {"returns": ["auto"]}} and json.dumps(named.sections)
     assert named.code_version.startswith("0.1.0+") and len(named.lock_sha256) == 64

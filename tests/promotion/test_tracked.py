@@ -1,12 +1,17 @@
 """Which logged runs a word such as `latest` stands for. The record of runs is a list here; see test_tracking.py for the real one."""
 
 import itertools
+import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from quantalpha import tracking
-from quantalpha.errors import UsageError
-from quantalpha.promotion.tracked import candidates
+from quantalpha.errors import DataError, UsageError
+from quantalpha.files import tree_sha256
+from quantalpha.promotion import tracked
+from quantalpha.promotion.tracked import candidates, check_unaltered
 from quantalpha.tracking import RunInfo
 
 
@@ -109,3 +114,36 @@ def test_a_named_run_without_a_finished_stage_is_refused(store, wanted):
     store.pipeline(1.0, child="FAILED")
     with pytest.raises(UsageError, match="holds no finished walk_forward stage"):
         candidates(wanted)
+
+
+@pytest.fixture
+def recorded(tmp_path, monkeypatch):
+    """A candidate's folder and the run that recorded its hash; the card stands for all of it."""
+    (tmp_path / "candidate.json").write_text(json.dumps({"symbol": "BTCUSDT", "timeframe": "1h", "venue": "bybit"}))
+
+    def load(folder):
+        named = SimpleNamespace(**json.loads((folder / "candidate.json").read_text()))
+        return SimpleNamespace(trained=SimpleNamespace(origin=named))
+
+    monkeypatch.setattr(tracked, "load_candidate", load)
+    tags = {"symbol": "BTCUSDT", "sha256.data/candidates/BTCUSDT-lightgbm": tree_sha256(tmp_path)}
+    params = {"data.timeframe": "1h", "venue.name": "bybit", "venue.source": "None"}
+    return RunInfo("id1", "walk_forward-BTCUSDT-lightgbm", "FINISHED", 0.0, tags, params, {}), tmp_path
+
+
+def test_a_candidate_is_what_its_run_recorded(recorded):
+    run, folder = recorded
+    check_unaltered(run, folder)
+    check_unaltered(replace(run, params=run.params | {"venue.name": "binanceusdm", "venue.source": "bybit"}), folder)
+
+
+@pytest.mark.parametrize("claim", [{"symbol": "DOGEUSDT"}, {"timeframe": "1m"}, {"venue": "binanceusdm"}], ids=str)
+def test_a_card_edited_after_the_run_is_refused(recorded, claim):
+    run, folder = recorded
+    card = json.loads((folder / "candidate.json").read_text())
+    (folder / "candidate.json").write_text(json.dumps(card | claim))
+    with pytest.raises(DataError, match="walk_forward-BTCUSDT-lightgbm: its candidate was altered since the pipeline recorded it"):
+        check_unaltered(run, folder)
+    rehashed = replace(run, tags=run.tags | {"sha256.data/candidates/BTCUSDT-lightgbm": tree_sha256(folder)})
+    with pytest.raises(DataError, match="made for BTCUSDT 1h on bybit, but its candidate is named "):
+        check_unaltered(rehashed, folder)

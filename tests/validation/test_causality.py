@@ -1,5 +1,8 @@
 """What the proof reports, and what it refuses to judge."""
 
+import os
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +13,7 @@ from quantalpha.errors import DataError, UsageError
 from quantalpha.features import build
 from quantalpha.labels import triple_barrier
 from quantalpha.models import fitter
-from quantalpha.validation import LeakReport, check_causal, check_fit, check_walk_forward, combinatorial_purged, walk_forward
+from quantalpha.validation import LeakReport, causality, check_causal, check_fit, check_walk_forward, combinatorial_purged, walk_forward
 
 
 @pytest.fixture
@@ -22,7 +25,7 @@ def bars():
 
 def test_a_clean_report(bars):
     report = check_causal(lambda b: b[["close"]].rolling(5).mean(), bars)
-    assert report.clean and isinstance(report, LeakReport)
+    assert report.clean and report.complete and report.notes == () and isinstance(report, LeakReport)
     assert list(report.columns) == ["name", "leaks", "first_cut", "max_diff", "reach", "cause"]
     assert report.columns.iloc[0].tolist() == ["close", False, pd.NaT, 0.0, 0, ""] or report.columns.first_cut.isna().all()
     assert str(report) == "causal: none of 1 columns changed when later bars were hidden or replaced"
@@ -34,6 +37,7 @@ def test_a_leak_names_column_proof_and_remedy(bars):
     assert not past.leaks and past.max_diff == 0 and past.first_cut is pd.NaT
     assert future.leaks and future.max_diff == np.inf
     text = str(report)
+    assert "changed from a number to none (NaN, inf) or back; ahead:" in text and "inf;" not in text
     assert "1 of 2 columns look ahead" in text and f"future: rows before {future.first_cut}" in text and "shift(-n)" in text
 
 
@@ -82,8 +86,35 @@ def test_what_cannot_be_judged_is_refused(bars):
         check_causal(lambda b: pd.DataFrame({"x": b.close.rolling(500).mean()}), bars)
     with pytest.raises(DataError, match="at least 3 bars, found 2"):
         check_causal(lambda b: b, bars.iloc[:2])
-    with pytest.raises(UsageError, match="cuts must be at least 1"):
-        check_causal(lambda b: b, bars, cuts=0)
+    for cuts in (0, "a", 2.5, None):
+        with pytest.raises(UsageError, match=f"cuts must be a whole number of at least 1, found {cuts!r}"):
+            check_causal(lambda b: b, bars, cuts=cuts)
+    with pytest.raises(UsageError, match="expected a function of the bars, then a DataFrame of bars, found function and NoneType"):
+        check_causal(lambda b: b, None)
+    with pytest.raises(UsageError, match="found DataFrame and function"):
+        check_causal(bars, lambda b: b)
+    with pytest.raises(UsageError, match="found NoneType and DataFrame"):
+        check_walk_forward(None, bars)
+    with pytest.raises(UsageError, match="at least one column, found none"):
+        check_causal(lambda b: b[[]], bars)
+    with pytest.raises(UsageError, match="on the index of the bars; found a RangeIndex of int64 from 0 to 199, none of it among the bars"):
+        check_causal(lambda b: b[["close"]].reset_index(drop=True), bars)
+
+
+@pytest.mark.parametrize(
+    ("order", "row"),
+    [([0, 1, 2, 2, *range(3, 200)], 3), ([*range(100), 150, *range(100, 200)], 101), ([*range(100, 200), *range(100)], 100)],
+    ids=["twice", "out of place", "halves"],
+)
+def test_bars_out_of_order_are_refused(bars, order, row):
+    for check in (check_causal, check_walk_forward):
+        with pytest.raises(DataError, match=f"{check.__name__}: bars must be in strictly increasing time order; row {row} at 1970-01-"):
+            check(lambda b: b[["close"]], bars.iloc[order])
+
+
+def test_bars_without_a_time_are_refused(bars):
+    with pytest.raises(DataError, match="strictly increasing time order; row 7 at NaT is not"):
+        check_causal(lambda b: b[["close"]], bars.set_axis(bars.index.where(np.arange(200) != 7)))
 
 
 def test_a_number_that_becomes_infinite_is_a_leak(bars):
@@ -119,7 +150,33 @@ def test_state_kept_between_calls_has_a_message_of_its_own(bars):
 def test_an_answer_that_never_comes_from_the_fresh_process_is_noted(bars, monkeypatch):
     monkeypatch.delattr("os.fork")
     report = check_causal(lambda b: b[["close"]], bars)
-    assert report.clean and "note: whether state is kept" in str(report)
+    assert report.clean and not report.complete and "not tried: whether state is kept" in str(report)
+    assert str(report).startswith("not proved, some of it could not be tried: none of 1 columns changed")
+
+
+@pytest.mark.parametrize("end", [lambda: os.kill(os.getpid(), 9), lambda: time.sleep(60)], ids=["dead", "too slow"])
+def test_a_scaler_that_keeps_its_state_is_not_called_proved_without_a_fresh_process(bars, monkeypatch, end):
+    here, kept = os.getpid(), {}
+    monkeypatch.setattr(causality, "PATIENCE", 0.2)
+
+    def scaled(b):
+        if os.getpid() != here:
+            end()
+        return b[["close"]] / kept.setdefault("mean", b.close.mean())
+
+    report = check_causal(scaled, bars)
+    assert not (report.clean and report.complete) and "whether state is kept between calls" in report.untried[0]
+
+
+def test_what_no_value_of_the_bars_changes_is_noted(bars):
+    whole = bars.close.shift(-1)
+
+    def compute(b):
+        return pd.DataFrame({"hour": b.index.hour, "copied": whole.reindex(b.index), "close": b.close, "one": 1.0}, index=b.index)
+
+    report = check_causal(compute, bars)
+    assert report.clean and report.complete
+    assert len(report.notes) == 1 and "the values of the bars do not matter to hour, copied: fine for a clock" in report.notes[0]
 
 
 def test_code_that_needs_many_bars_is_tried_where_it_can_be(bars):
@@ -129,7 +186,8 @@ def test_code_that_needs_many_bars_is_tried_where_it_can_be(bars):
         return b[["close"]].rolling(5).mean()
 
     report = check_causal(hungry, bars)
-    assert report.clean and "compute fails on few bars, here" in report.notes[0] and "60 bars are needed" in report.notes[0]
+    assert report.clean and not report.complete
+    assert "compute fails on few bars, here" in report.untried[0] and "60 bars are needed" in report.untried[0]
     with pytest.raises(DataError, match="compute fails on .* bars, of which the first .* are the true ones: all 200"):
         check_causal(lambda b: b[["close"]] if len(b) == 200 else _fail("all 200"), bars)
 
