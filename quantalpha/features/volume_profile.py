@@ -49,8 +49,8 @@ def volume_profile_feature(window: int, bins: int) -> Feature:
     position         -1 at the lower edge, +1 at the upper one, beyond them outside
 
     0.01: the close is 1 % above. The value area holds 70 % of the volume: grown from the point of control by the cell above or the one
-    below, whichever holds more (the upper one where both hold the same). All are 0 where nothing moved or traded, and NaN where a bar of the
-    window is unsound: a missing or infinite number, high below low, volume below 0.
+    below, whichever holds more (the upper one where both hold the same). All are 0 where nothing moved or traded, and NaN where a bar of
+    the window is unsound: a missing or infinite number, high below low, volume below 0.
     """
     window, bins = check_window(FAMILY, window, 2), _check_bins(bins)
 
