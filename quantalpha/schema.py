@@ -38,11 +38,21 @@ def check_index(bars: pd.DataFrame, where: str = "bars") -> None:
     missing = [name for name in REQUIRED if name not in bars]
     if missing:
         raise DataError(f"{where}: missing column(s) {', '.join(missing)}; found {', '.join(map(str, bars.columns))}")
+    check_columns(bars, where)
+    check_order(bars.index, where)
+
+
+def check_columns(bars: pd.DataFrame, where: str = "bars") -> None:
+    """DataError where a name means two columns."""
     if not bars.columns.is_unique:
         raise DataError(f"{where}: column {bars.columns[bars.columns.duplicated()][0]!r} is there twice")
-    if not (bars.index.is_monotonic_increasing and bars.index.is_unique):
-        row = int(np.flatnonzero(np.diff(bars.index.asi8) <= 0)[0]) + 1
-        raise DataError(f"{where}: bars must be in strictly increasing time order; row {row} at {bars.index[row]} is not")
+
+
+def check_order(index: pd.DatetimeIndex, where: str = "bars") -> None:
+    """DataError unless every time is later than the one before it."""
+    if not (index.is_monotonic_increasing and index.is_unique):
+        row = int(np.flatnonzero(np.diff(index.asi8) <= 0)[0]) + 1
+        raise DataError(f"{where}: bars must be in strictly increasing time order; row {row} at {index[row]} is not")
 
 
 def impossible(bars: pd.DataFrame) -> np.ndarray:

@@ -4,6 +4,7 @@ import re
 
 from quantalpha.errors import UsageError
 
+PATTERN = r"([1-9]\d*)([mhd])"
 UNITS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
 PERIODS = ("day", "week", "month", "quarter", "year")  # of the calendar, UTC; a week begins on Monday
 YEAR_MS = 365 * UNITS["d"]  # a market that never closes
@@ -11,10 +12,14 @@ YEAR_MS = 365 * UNITS["d"]  # a market that never closes
 
 def milliseconds(timeframe: str) -> int:
     """Length of a bar: '1h' -> 3_600_000."""
-    match = re.fullmatch(r"([1-9]\d*)([mhd])", str(timeframe))
+    match = re.fullmatch(PATTERN, str(timeframe))
     if match is None:
         raise UsageError(f"timeframe: expected a number and m, h or d such as '15m', found {timeframe!r}")
     return int(match[1]) * UNITS[match[2]]
+
+
+def is_timeframe(name: str) -> bool:
+    return re.fullmatch(PATTERN, str(name)) is not None
 
 
 def bars_per_year(timeframe: str) -> float:

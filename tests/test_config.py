@@ -39,6 +39,9 @@ def test_defaults_and_profiles_load_and_are_frozen():
         ("context.leaders=[SOLUSDT]", ["context.leaders must be among data.symbols, found SOLUSDT"]),
         ("context.onchain=[../BTC]", ["context.onchain", "'../BTC'"]),
         ("context.onchain_lag=soon", ["context.onchain_lag", "'soon'"]),
+        ("context.onchain_lag=23h", ["context.onchain_lag: expected at least 1d", "found '23h'"]),
+        ("context.onchain=[BTC, BTC]", ["context.onchain: expected names that differ, found ['BTC', 'BTC']"]),
+        ("context.leaders=[BTCUSDT, BTCUSDT]", ["context.leaders: expected names that differ"]),
         ("models.names=[lightgmb]", ["models.names", "'lightgbm'", "'lightgmb'"]),
         ("models.lightgbm.tree=5", ["models.lightgbm.tree", "did you mean 'trees'"]),
         ("policy.exit=0.9", ["policy", "exit 0.9", "enter"]),
@@ -59,6 +62,17 @@ def test_every_mistake_is_one_clear_line(override, words):
     assert "\n" not in message and "Value error" not in message
     for word in words:
         assert word in message
+
+
+@pytest.mark.parametrize("found", ["14", "null", "[null]", "[.inf]", "[[.nan]]", "[2021-01-01]", "[true]", "[[[14]]]", "[{rsi: 14}]"])
+def test_what_is_no_list_of_features_is_refused_in_the_words_of_the_file(found):
+    for key, override in (("rsi", f"features.rsi={found}"), ("4h.rsi", f"features.4h={{rsi: {found}}}")):
+        with pytest.raises(UsageError) as caught:
+            config.load("demo", [override])
+        assert f"features.{key}: expected a list of windows such as [14], or of [parameters], found " in str(caught.value)
+        assert not any(word in str(caught.value) for word in ("union", "function", "\n"))
+    with pytest.raises(UsageError, match="features.4h.8h: expected a list of windows"):
+        config.load("demo", ["features.4h={8h: {rsi: [14]}}"])
 
 
 def test_two_tapes_never_share_a_folder_of_the_lake():

@@ -20,15 +20,27 @@ def permutation_importance(
 ) -> pd.DataFrame:
     """Rise of the loss of the finished test labels when the columns of a group trade rows, over purged walk-forward folds.
 
+        from quantalpha import config, features, labels, models
+        from quantalpha.backtest.importance import permutation_importance
+        from quantalpha.backtest.rows import Rows
+        params = config.load()
+        table = features.build(params.features, params.data.timeframe).compute(bars)
+        rows, fit = Rows(table, labels.label(bars, params.labels)), models.fitter("lightgbm", params.models)
+        print(permutation_importance(rows, params.splits, fit, groups={"momentum": ["returns_4", "returns_24"], "rsi": ["rsi_14"]}))
+
     groups: {name: columns} shuffled together, so that columns which say the same cannot stand in for each other; None: each for itself.
     loss: of labels [n] and probabilities [n, 3]: `log_loss` (nats), or `direction_loss` for which way alone.
     DataFrame[rise, error, folds, p_value, survives] by falling rise: mean over the folds, its standard error, the share of folds it is
     above 0 in, the p-value of a t-test that the mean is not above 0, and whether it holds at 5 % among all groups (Holm 1979).
 
     Breiman, "Random forests" (2001), section 10; Lopez de Prado, "Advances in Financial Machine Learning" (2018), section 8.4, for folds
-    that are purged. UsageError: an unknown column, or fewer than three folds.
+    that are purged. UsageError: an unknown column, a group without one, or fewer than three folds.
     """
-    named = groups or {name: [name] for name in rows.names}
+    if not isinstance(rows, Rows):
+        raise UsageError(f"permutation_importance: expected Rows(features, labels), found {type(rows).__name__}; make them of your tables")
+    named = {name: [name] for name in rows.names} if groups is None else groups
+    if not isinstance(named, Mapping) or not named or any(isinstance(columns, str) or not len(columns) for columns in named.values()):
+        raise UsageError(f"permutation_importance: expected groups such as {{'rsi': ['rsi_14']}}, each of some columns, found {groups!r}")
     if unknown := sorted({column for columns in named.values() for column in columns} - set(rows.names)):
         raise UsageError(f"permutation_importance: no column {unknown[0]!r}; found {', '.join(rows.names)}")
     places = [[rows.names.index(column) for column in columns] for columns in named.values()]

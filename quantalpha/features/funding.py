@@ -4,10 +4,12 @@ Rates are fractions of the notional, + where longs pay shorts. A bar's rate is w
 """
 
 from quantalpha.errors import UsageError
-from quantalpha.features.base import Arrays, Feature, check_window
+from quantalpha.features.base import Arrays, Feature, check_order, check_window
 from quantalpha.features.derived import TIME
 from quantalpha.features.windows import lagged, mean, total
 from quantalpha.timeframe import YEAR_MS
+
+PRICES = ("mark", "index_price", "mid", "microprice")  # columns of the bars that are one at the close
 
 
 def funding(window: int) -> Feature:
@@ -36,10 +38,7 @@ def funding_carry(window: int) -> Feature:
 
 def funding_change(short: int, long: int) -> Feature:
     """`funding_carry` over `short` bars less that over `long`: 0.05 means that longs pay 5 % a year more than before. Short < long."""
-    check_window("funding_change", short)
-    check_window("funding_change", long)
-    if short >= long:
-        raise UsageError(f"features.funding_change: expected a short window below the long one, found {short} and {long}")
+    check_order("funding_change", ("short", "long"), (short, long))
 
     def compute(bars):
         return _carry(bars, short) - _carry(bars, long)
@@ -54,8 +53,10 @@ def basis(reference: str, window: int) -> Feature:
     market's 'BTCUSDC.close'.
     """
     check_window("basis", window)
-    if not isinstance(reference, str) or not reference or reference == "close":
-        raise UsageError(f"features.basis: expected a price column such as mark or index_price, found {reference!r}")
+    if not isinstance(reference, str) or reference not in PRICES and not reference.endswith(".close"):
+        raise UsageError(
+            f"features.basis: expected a price column, {', '.join(PRICES)} or a leader such as BTCUSDC.close, found {reference!r}"
+        )
 
     def compute(bars):
         return mean((bars["close"] - bars[reference]) / bars[reference], window)

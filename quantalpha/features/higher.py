@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from quantalpha import schema
 from quantalpha import timeframe as clock
-from quantalpha.errors import UsageError
+from quantalpha.errors import DataError, UsageError
 from quantalpha.features.base import Feature, FeatureSet
 from quantalpha.features.derived import TIME
 
@@ -23,6 +24,9 @@ def higher(timeframe: str, inner: FeatureSet, base: str) -> Feature:
         raise UsageError(f"features.{timeframe}: expected a multiple of the bars' own timeframe {base}")
 
     def compute(bars):
+        if (strange := bars[TIME] // step * step != bars[TIME]).any():  # of shorter bars the last would be taken for one that has closed
+            found = schema.from_epoch_ms(bars[TIME][strange][:1])[0]
+            raise DataError(f"features.{timeframe}: expected bars of {base}, found one at {found}; build with the bars' own timeframe")
         number = bars[TIME] // length  # of the higher bar
         starts = np.flatnonzero(np.diff(number, prepend=number[:1] - 1))
         merged = {name: _merged(name, bars[name], starts) for name in inner.columns} | {TIME: number[starts] * length}

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from quantalpha.features.base import Feature, check_window
+from quantalpha.features.base import Feature, check_order, check_window
 from quantalpha.features.windows import highest, lagged, lowest
 
 
@@ -13,8 +13,7 @@ def ichimoku(conversion: int, base: int, span: int) -> Feature:
     `base` bars ago, between span A = (middle(conversion) + middle(base)) / 2 and span B = middle(span) of that bar: cloud is close / its
     nearer edge - 1, above 0 over it, below 0 under it, 0 within; thickness = (A - B) / close, above 0 where the quicker span is the higher.
     """
-    check_window("ichimoku", conversion)
-    check_window("ichimoku", base, conversion + 1)
+    check_order("ichimoku", ("conversion", "base"), (conversion, base))
     check_window("ichimoku", span, base)
 
     def compute(bars):

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from quantalpha.errors import UsageError, did_you_mean
+from quantalpha import timeframe as clock
+from quantalpha.errors import DataError, UsageError, did_you_mean
 from quantalpha.features.adx import adx
 from quantalpha.features.bands import bollinger, bollinger_width, keltner
 from quantalpha.features.base import Feature, FeatureSet
@@ -104,7 +105,7 @@ def resolve(spec: Spec, bars: pd.DataFrame) -> dict:
 
     `bars` must be the TRAINING bars alone: what is chosen on all of them has seen the test. DataError: too few of them.
     """
-    return _without_auto(spec, lambda family, others: FITS[family](bars, *others))
+    return _without_auto(spec, partial(_fitted, bars))
 
 
 def check(spec: Spec, timeframe: str) -> None:
@@ -124,11 +125,27 @@ def by_family(spec: Spec, timeframe: str) -> dict[str, list[str]]:
 def _features(spec: Spec, timeframe: str | None) -> Iterator[Feature]:
     for family, listed in spec.items():
         if isinstance(listed, Mapping):
-            if timeframe is None:
-                raise UsageError(f"features.{family}: the timeframe of the bars themselves is needed; pass it to build")
-            yield higher(family, FeatureSet(_features(listed, family)), timeframe)
+            yield higher(family, _inner(family, listed), _base(family, timeframe))
         else:
             yield from (make(family, *_arguments(given)) for given in listed)
+
+
+def _inner(timeframe: str, spec: Spec) -> FeatureSet:
+    """The features of a higher timeframe."""
+    if timeframe in FAMILIES or not clock.is_timeframe(timeframe):
+        raise UsageError(
+            f"features.{timeframe}: only a timeframe holds families, as in 4h: {{rsi: [14]}}; a family is a list, as in rsi: [14]"
+        )
+    try:
+        return FeatureSet(_features(spec, timeframe))
+    except UsageError as error:
+        raise UsageError(str(error).replace("features", f"features.{timeframe}", 1)) from None
+
+
+def _base(timeframe: str, base: str | None) -> str:
+    if base is None:
+        raise UsageError(f"features.{timeframe}: the timeframe of the bars themselves is needed; pass it to build")
+    return base
 
 
 def _without_auto(spec: Spec, fit: Callable[[str, tuple], Iterable]) -> dict:
@@ -145,8 +162,18 @@ def _filled(family: str, arguments: tuple, fit: Callable[[str, tuple], Iterable]
     first, *others = arguments
     if family not in FITS or first != AUTO or AUTO in others:
         raise UsageError(f"features.{family}: auto is for the first parameter of {' or '.join(FITS)}, found {list(arguments)}")
+    _check_number(family, arguments)
     make(family, STAND_INS[family], *others)
     return list(fit(family, others))
+
+
+def _fitted(bars: pd.DataFrame, family: str, others: tuple) -> Iterable:
+    try:
+        return FITS[family](bars, *others)
+    except DataError as error:
+        raise DataError(
+            f"features.{family}: auto cannot be fitted: {error} (splits.train), or write what you choose instead of auto"
+        ) from None
 
 
 def _not_fitted(timeframe: str, family: str, others: tuple):
@@ -159,14 +186,20 @@ def _arguments(given) -> tuple:
 
 def make(family: str, *arguments) -> Feature:
     """One feature; UsageError naming what is unknown or wrong."""
+    if family not in FAMILIES and clock.is_timeframe(family):
+        raise UsageError(f"features.{family}: a timeframe holds families; write {family}: {{rsi: [14]}}")
     if family not in FAMILIES:
         raise UsageError(f"features: unknown family {family!r}; {did_you_mean(family, FAMILIES)}")
     if AUTO in arguments:
         raise UsageError(f"features.{family}: {list(arguments)} is not fitted yet; build resolve(spec, training_bars) instead")
+    _check_number(family, arguments)
+    return FAMILIES[family](*arguments)
+
+
+def _check_number(family: str, arguments: tuple) -> None:
     wanted = inspect.signature(FAMILIES[family])
     try:
         wanted.bind(*arguments)
     except TypeError:
         named = ", ".join(wanted.parameters)
         raise UsageError(f"features.{family}: expected [{named}] for each feature, found {list(arguments)}") from None
-    return FAMILIES[family](*arguments)

@@ -1,7 +1,7 @@
 """Where the price stands against its own averages, and which way they point."""
 
 from quantalpha.features.averages import ema, ema_gap, ema_rows
-from quantalpha.features.base import Feature, check_window
+from quantalpha.features.base import Feature, check_order, check_window
 from quantalpha.features.talib import windowed
 from quantalpha.features.windows import moments, spread
 
@@ -34,8 +34,7 @@ def ema_distance(window: int) -> Feature:
 
 def ma_cross(fast: int, slow: int) -> Feature:
     """SMA(close, fast) / SMA(close, slow) - 1: above 0 the latest prices are the higher ones. 1 <= fast < slow."""
-    check_window("ma_cross", fast)
-    check_window("ma_cross", slow, fast + 1)
+    check_order("ma_cross", ("fast", "slow"), (fast, slow))
 
     def compute(bars):
         return moments(bars["close"], fast)[0] / moments(bars["close"], slow)[0] - 1
@@ -50,8 +49,7 @@ def macd(fast: int, slow: int, signal: int) -> Feature:
     6 (n + 1) rows: the line is off TA-Lib's by at most 6.2e-6 of the gaps between price and EMA then, the signal by that and 6.2e-6 of its
     own distance from the line then.
     """
-    check_window("macd", fast, 2)
-    check_window("macd", slow, fast + 1)
+    check_order("macd", ("fast", "slow"), (fast, slow), 2)
     check_window("macd", signal, 2)
 
     def compute(bars):

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from quantalpha.features.base import Feature, check_window
+from quantalpha.features.base import Feature, check_order, check_window
 from quantalpha.features.windows import lagged, mean, moments, ratio
 
 
@@ -20,8 +20,7 @@ def volatility(window: int) -> Feature:
 
 def volatility_ratio(short: int, long: int) -> Feature:
     """volatility(short) / volatility(long) - 1: 0.5 is 50 % livelier than usual, -1 dead, 0 when nothing moved. 2 <= short < long."""
-    check_window("volatility_ratio", short, 2)
-    check_window("volatility_ratio", long, short + 1)
+    check_order("volatility_ratio", ("short", "long"), (short, long), 2)
 
     def compute(bars):
         recent, usual = (_sample_variance(bars["log_return"], window) for window in (short, long))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from quantalpha.features.base import Feature, check_window
+from quantalpha.features.base import Feature, check_order, check_window
 from quantalpha.features.windows import lagged, mean, ratio, total
 
 
@@ -66,8 +66,7 @@ def amihud(short: int, long: int) -> Feature:
 
     From -1 to long / short - 1; 0 if nothing moved. A bar without trade counts as 0. 1 <= short < long.
     """
-    check_window("amihud", short)
-    check_window("amihud", long, short + 1)
+    check_order("amihud", ("short", "long"), (short, long))
 
     def compute(bars):
         impact = ratio(np.abs(bars["log_return"]), bars["traded_value"], empty=0.0)

@@ -20,6 +20,7 @@ from quantalpha.features.windows import highest, lowest, ratio
 
 FAMILY = "volume_profile"
 VALUE_AREA = 0.7  # share of the volume in the value area, by custom
+TINY = np.finfo(float).tiny  # no cell is narrower: cells in a unit of price would be more than a number can count
 UNITS = 30  # bits a bar's volume is counted in: windows of 2^22 bars stay exact
 
 
@@ -34,8 +35,8 @@ def volume_profile(bars: pd.DataFrame, *, bins: int = 48) -> pd.DataFrame:
     if not len(bars) or np.isnan([high, low, volume]).any():
         raise DataError(f"{FAMILY}: expected bars without missing prices or volumes, found {len(bars)} bars; drop the missing rows first")
     bottom, top, scale = low.min(), high.max(), _scale(volume.max())
-    cells = np.empty(bins)
-    _fill(cells, high, low, volume, 0, len(bars), bottom, bins / (top - bottom) if top > bottom else 0.0, scale)
+    cells, per_price = np.empty(bins), bins / (top - bottom) if top - bottom > bins * TINY else 0.0
+    _fill(cells, high, low, volume, 0, len(bars), bottom, per_price, scale)
     return pd.DataFrame({"price": bottom + (np.arange(bins) + 0.5) * ((top - bottom) / bins), "volume": cells / scale})
 
 
@@ -48,7 +49,8 @@ def volume_profile_feature(window: int, bins: int) -> Feature:
     position         -1 at the lower edge, +1 at the upper one, beyond them outside
 
     0.01: the close is 1 % above. The value area holds 70 % of the volume: grown from the point of control by the cell above or the one
-    below, whichever holds more (the upper one where both hold the same). All are 0 where nothing moved or traded.
+    below, whichever holds more (the upper one where both hold the same). All are 0 where nothing moved or traded, and NaN where a bar of
+    the window is unsound: a missing or infinite number, high below low, volume below 0.
     """
     window, bins = check_window(FAMILY, window, 2), _check_bins(bins)
 
@@ -72,15 +74,15 @@ def _check_bins(bins: int) -> int:
 
 @njit(cache=True)
 def _scale(largest):
-    """Units in a volume of one: a power of two, the same for all volumes up to the next one."""
-    return math.ldexp(1.0, UNITS - math.frexp(largest)[1])
+    """Units in a volume of one: a power of two, the same for all volumes up to the next one; finite, so that what is next to 0 is 0."""
+    return math.ldexp(1.0, UNITS - max(math.frexp(largest)[1], -900))
 
 
 @njit(cache=True)
 def _spread(cells, low, high, bottom, per_price, units):
     """Lays `units` (negative: takes them back) evenly over the cells from low to high, whole units in each; returns their sum."""
     start, end = (low - bottom) * per_price, (high - bottom) * per_price
-    first, last = min(int(start), len(cells) - 1), min(int(end), len(cells) - 1)
+    first, last = max(min(int(start), len(cells) - 1), 0), max(min(int(end), len(cells) - 1), 0)  # compiled code checks no bound
     if first == last:
         cells[first] += units
         return units
@@ -111,7 +113,7 @@ def _value_area(cells, total):
         if cells[cell] > cells[control]:
             control = cell
     lowest_cell, highest_cell, inside = control, control, cells[control]
-    while inside < VALUE_AREA * total:
+    while inside < VALUE_AREA * total and highest_cell - lowest_cell < len(cells) - 1:
         above = cells[highest_cell + 1] if highest_cell + 1 < len(cells) else -1.0
         below = cells[lowest_cell - 1] if lowest_cell > 0 else -1.0
         if above >= below:
@@ -130,13 +132,16 @@ def _levels(high, low, volume, top, bottom, largest, bins, window, neutral):
     """
     rows = len(high)
     control, upper, lower = np.full(rows, np.nan), np.full(rows, np.nan), np.full(rows, np.nan)
-    cells, total, scale, held = np.zeros(bins), 0.0, 0.0, False
-    for row in range(window - 1, rows):
-        reach = top[row] - bottom[row]
-        if not (reach > 0.0 and largest[row] > 0.0):
+    cells, total, scale, held, unsound = np.zeros(bins), 0.0, 0.0, False, -1
+    for row in range(rows):
+        if not (-np.inf < low[row] <= high[row] < np.inf and 0.0 <= volume[row] < np.inf):
+            unsound = row
+        if row < window - 1 or unsound > row - window:
             held = False
-            if reach == reach and largest[row] == largest[row]:
-                control[row] = upper[row] = lower[row] = neutral[row]
+            continue
+        reach = top[row] - bottom[row]
+        if not (reach > bins * TINY and largest[row] > 0.0):
+            held, control[row], upper[row], lower[row] = False, neutral[row], neutral[row], neutral[row]
             continue
         now, per_price = _scale(largest[row]), bins / reach
         if held and now == scale and top[row] == top[row - 1] and bottom[row] == bottom[row - 1]:

@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 from numba import njit
 
-from quantalpha.errors import DataError
+from quantalpha import schema
+from quantalpha.errors import DataError, UsageError
+from quantalpha.labels.table import is_number
 
 
 def cusum_events(close: pd.Series, threshold: float | pd.Series) -> pd.Series:
@@ -21,8 +23,13 @@ def cusum_events(close: pd.Series, threshold: float | pd.Series) -> pd.Series:
     have had an event to either side.
     Source: López de Prado, "Advances in Financial Machine Learning" (2018), section 2.5.2.1; Lam and Yam (1997).
     """
-    if not isinstance(threshold, pd.Series):
+    if not isinstance(close, pd.Series) or not isinstance(close.index, pd.DatetimeIndex):
+        raise DataError(f"cusum_events: close must be a Series by time, found {type(close).__name__}; give bars['close']")
+    schema.check_order(close.index, "cusum_events")
+    if is_number(threshold) and threshold > 0:
         threshold = pd.Series(float(threshold), index=close.index)
+    if not isinstance(threshold, pd.Series):
+        raise UsageError(f"cusum_events: threshold must be a number above 0 or a Series on the index of close, found {threshold!r}")
     if not threshold.index.equals(close.index):
         raise DataError("cusum_events: threshold must be on the index of close; use threshold.reindex(close.index)")
     if (threshold < 0).any():

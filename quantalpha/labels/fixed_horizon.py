@@ -5,7 +5,7 @@ import pandas as pd
 
 from quantalpha import schema
 from quantalpha.errors import UsageError
-from quantalpha.labels.table import check_bars_ahead, check_entry, end_times, entry_prices, volatility_of
+from quantalpha.labels.table import check_bars_ahead, check_entry, end_times, entry_prices, is_number, volatility_of
 
 
 def fixed_horizon(
@@ -24,8 +24,8 @@ def fixed_horizon(
     schema.check_bars(bars, "fixed_horizon")
     horizon = check_bars_ahead("fixed_horizon", "horizon", horizon)
     check_entry("fixed_horizon", entry)
-    if not 0 <= threshold < np.inf:
-        raise UsageError(f"fixed_horizon: threshold must be a number of at least 0, found {threshold}")
+    if not is_number(threshold) or not 0 <= threshold < np.inf:
+        raise UsageError(f"fixed_horizon: threshold must be a number of at least 0, found {threshold!r}")
     level = threshold * volatility_of(volatility, bars, "fixed_horizon")
     row = np.arange(len(bars)) + horizon
     done = (row < len(bars)) & (level > 0 if threshold > 0 else level == 0)

@@ -27,6 +27,9 @@ def paths(end_time: pd.Series) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     end_time: Series on the index of ALL bars, NaT where there is no label.
     """
+    if not isinstance(end_time, pd.Series) or not all(map(pd.api.types.is_datetime64_any_dtype, (end_time, end_time.index))):
+        found = end_time.dtype if isinstance(end_time, pd.Series) else type(end_time).__name__
+        raise DataError(f"labels: expected end_time, a Series of times on the index of all bars, found {found}; give table['end_time']")
     decided = np.flatnonzero(end_time.notna().to_numpy())
     stop = end_time.index.searchsorted(pd.DatetimeIndex(end_time.iloc[decided]), side="right")
     early = stop <= decided + 1
@@ -53,10 +56,14 @@ def volatility_of(volatility: pd.Series | None, bars: pd.DataFrame, where: str) 
 
 
 def check_bars_ahead(where: str, name: str, value, least: int = 1) -> int:
-    """A whole number of bars, at least `least`."""
-    if value != int(value) or value < least:
-        raise UsageError(f"{where}: {name} must be a whole number of bars, at least {least}, found {value}")
+    """A whole number of bars, at least `least`; 24.0 is one."""
+    if not is_number(value) or not np.isfinite(value) or value != int(value) or value < least:
+        raise UsageError(f"{where}: {name} must be a whole number of bars, at least {least}, found {value!r}")
     return int(value)
+
+
+def is_number(value) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
 
 
 def check_entry(where: str, entry: str) -> None:

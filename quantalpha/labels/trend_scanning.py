@@ -6,7 +6,7 @@ from numba import njit
 
 from quantalpha import schema
 from quantalpha.errors import UsageError
-from quantalpha.labels.table import check_bars_ahead, check_entry, end_times, entry_prices
+from quantalpha.labels.table import check_bars_ahead, check_entry, end_times, entry_prices, is_number
 
 ROUNDING = np.finfo(np.float64).eps  # residuals below this share of the spread are rounding
 
@@ -31,8 +31,8 @@ def trend_scanning(bars: pd.DataFrame, *, shortest: int, longest: int, least: fl
     shortest = check_bars_ahead("trend_scanning", "shortest", shortest, least=2)
     longest = check_bars_ahead("trend_scanning", "longest", longest, least=shortest)
     check_entry("trend_scanning", entry)
-    if not 0 <= least < np.inf:
-        raise UsageError(f"trend_scanning: least must be a number of at least 0, found {least}")
+    if not is_number(least) or not 0 <= least < np.inf:
+        raise UsageError(f"trend_scanning: least must be a number of at least 0, found {least!r}")
     close, start = bars["close"].to_numpy(float), entry_prices(bars, entry)
     t_value, end = _scan(close.copy(), shortest, longest)
     done = ~np.isnan(t_value)

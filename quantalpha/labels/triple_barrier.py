@@ -6,7 +6,7 @@ from numba import njit
 
 from quantalpha import schema
 from quantalpha.errors import DataError, UsageError
-from quantalpha.labels.table import NEVER, aligned, check_bars_ahead, check_entry, volatility_of
+from quantalpha.labels.table import NEVER, aligned, check_bars_ahead, check_entry, is_number, volatility_of
 
 UNFINISHED, TAKE_PROFIT, STOP_LOSS, TIME = -1, 0, 1, 2
 BARRIERS = ["take_profit", "stop_loss", "time"]  # by code
@@ -40,8 +40,8 @@ def triple_barrier(
     A path still open at the last bar, and a row without volatility (NaN or 0) or side (NaN), has NaN and NaT.
     """
     schema.check_bars(bars, "triple_barrier")
-    if not (take_profit > 0 and stop_loss > 0):
-        raise UsageError(f"triple_barrier: take_profit and stop_loss must be above 0 (inf: none), found {take_profit} and {stop_loss}")
+    if not all(is_number(level) and level > 0 for level in (take_profit, stop_loss)):
+        raise UsageError(f"triple_barrier: take_profit and stop_loss must be above 0 (inf: none), found {take_profit!r} and {stop_loss!r}")
     horizon = check_bars_ahead("triple_barrier", "horizon", horizon)
     check_entry("triple_barrier", entry)
     scale = volatility_of(volatility, bars, "triple_barrier")
@@ -49,7 +49,8 @@ def triple_barrier(
     if not (np.isnan(held) | (np.abs(held) == 1.0)).all():
         raise DataError("triple_barrier: side must be +1, -1 or NaN in every row")
     prices = [bars[name].to_numpy(float).copy() for name in ("open", "high", "low", "close")]
-    levels = take_profit * scale, stop_loss * scale
+    with np.errstate(invalid="ignore"):  # no barrier at no volatility: such a row has no label
+        levels = take_profit * scale, stop_loss * scale
     code, end, ret = _paths(*prices, schema.epoch_ms(bars.index), held, *levels, min(horizon, len(bars)), entry == "next_open")
     columns = {"label": LABELS[code], "end_time": schema.from_epoch_ms(end), "ret": ret}
     columns["barrier"] = pd.Categorical.from_codes(code, BARRIERS, validate=False)
@@ -61,6 +62,12 @@ def barrier_volatility(bars: pd.DataFrame, *, window: int, horizon: int) -> pd.S
 
     A fraction per row (0.03 is 3 %), known at the bar's close; NaN in the first `window` rows.
     """
+    window = check_bars_ahead("barrier_volatility", "window", window, least=2)
+    horizon = check_bars_ahead("barrier_volatility", "horizon", horizon)
+    if window >= len(bars):
+        raise DataError(
+            f"barrier_volatility: expected more than {window} bars (the window), found {len(bars)}; shorten it or take more bars"
+        )
     change = np.log(bars["close"]).diff()
     return (change.rolling(window).std() * np.sqrt(horizon)).rename("volatility")
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from quantalpha import schema
 from quantalpha.errors import DataError, UsageError
-from quantalpha.labels.table import paths
+from quantalpha.labels.table import is_number, paths
 
 
 def concurrency(end_time: pd.Series) -> pd.Series:
@@ -56,8 +56,8 @@ def time_decay(uniqueness: pd.Series, oldest: float) -> pd.Series:
         oldest + (1 - oldest) x                 for 0 <= oldest <= 1: from `oldest` before the first label to 1 at the last; 1 is no decay
         max(0, (x + oldest) / (1 + oldest))     for -1 < oldest < 0: the oldest labels, -oldest of all uniqueness, get 0
     """
-    if not -1 < oldest <= 1:
-        raise UsageError(f"time_decay: oldest must lie in (-1, 1], found {oldest}")
+    if not is_number(oldest) or not -1 < oldest <= 1:
+        raise UsageError(f"time_decay: oldest must lie in (-1, 1], found {oldest!r}")
     share = uniqueness.cumsum() / uniqueness.sum()
     factor = oldest + (1 - oldest) * share if oldest >= 0 else ((share + oldest) / (1 + oldest)).clip(lower=0.0)
     return factor.rename("weight")

@@ -22,7 +22,7 @@ def enrich(bars: pd.DataFrame, leaders: Iterable[Path], onchain: Iterable[Path],
     """
     found = join_leaders(bars, dict(_leader(path, lake, settings) for path in leaders))
     for path in onchain:
-        found = join_onchain(found, _daily(path), settings.context.onchain_lag, settings.context.onchain_stale)
+        found = _with_series(found, path, settings.context)
     return found
 
 
@@ -33,9 +33,21 @@ def _leader(manifest: Path, lake: Lake, settings: config.Params) -> tuple[str, p
     return symbol, clean_bars(raw, None, None, settings.clean, settings.data.timeframe)[0]
 
 
+def _with_series(bars: pd.DataFrame, path: Path, context: config.Context) -> pd.DataFrame:
+    try:
+        found = join_onchain(bars, _daily(path), context.onchain_lag, context.onchain_stale)
+    except DataError as error:
+        raise DataError(f"{path.name}: {error}") from None
+    told = found.drop(columns=bars.columns)
+    if told.isna().all(axis=None):  # every feature of it would be missing on every bar
+        held = f"{len(bars)} bars from {bars.index[0]} to {bars.index[-1]}" if len(bars) else "no bars"
+        raise DataError(f"{path.name}: on-chain: {told.shape[1]} series, and no value known at any of {held}; get the days of that span")
+    return found
+
+
 def _daily(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_parquet(path)
     except (OSError, ValueError) as error:
-        raise DataError(f"on-chain: {path.name} cannot be read: {' '.join(str(error).split())[:160]}") from None
+        raise DataError(f"on-chain: cannot be read: {' '.join(str(error).split())[:160]}") from None
     return table.set_index("timestamp") if "timestamp" in table else table

@@ -1,5 +1,7 @@
 """Daily on-chain series on bars, each value from the moment on at which it was known."""
 
+import re
+
 import numpy as np
 import pandas as pd
 
@@ -26,6 +28,10 @@ def join_onchain(bars: pd.DataFrame, table: pd.DataFrame, lag: str, stale: str) 
     if KNOWN_AT in table.columns:
         known = np.maximum(known, _published(table[KNOWN_AT]))
     series = {PREFIX + str(name): table[name] for name in table.columns if name != KNOWN_AT}
+    if strange := [name for name in series if not re.fullmatch(r"\w+", name, re.ASCII)]:
+        raise DataError(
+            f"on-chain: series {strange[0].removeprefix(PREFIX)!r}: expected letters, digits and _, for no feature can name it; rename"
+        )
     clash = [name for name in series if name in bars.columns]
     if clash:
         raise DataError(f"on-chain: the bars have a column {clash[0]!r} already; rename it in one of the tables")
@@ -47,7 +53,9 @@ def _days(table: pd.DataFrame) -> np.ndarray:
     """int64[n] starts of the table's days, ms."""
     index = table.index
     if not isinstance(index, pd.DatetimeIndex) or str(index.tz) != "UTC":
-        raise DataError(f"on-chain: expected an index of UTC days, found {getattr(index, 'dtype', type(index).__name__)}")
+        found, times = getattr(index, "dtype", type(index).__name__), isinstance(index, pd.DatetimeIndex)
+        remedy = "use tz_localize('UTC') or tz_convert('UTC')" if times else "give `timestamp` as a column or as the index"
+        raise DataError(f"on-chain: expected `timestamp`, an index of UTC days, found {found}; {remedy}")
     days = schema.epoch_ms(index)
     if (days % DAY != 0).any():
         raise DataError(f"on-chain: expected days named by their 00:00 UTC, found {index[days % DAY != 0][0]}")
@@ -67,6 +75,9 @@ def _published(times: pd.Series) -> np.ndarray:
 
 def _numbers(column: pd.Series) -> np.ndarray:
     try:
-        return column.to_numpy(float)
+        values = column.to_numpy(float)
     except (TypeError, ValueError):
         raise DataError(f"on-chain: column {column.name!r}: expected numbers, found {column.dtype}; leave it out") from None
+    if np.isinf(values).any():
+        raise DataError(f"on-chain: column {column.name!r}: infinite at {column.index[np.isinf(values)][0]}; use NaN for what is missing")
+    return values

@@ -57,6 +57,9 @@ def check_warm_up(
     by default by a single bit, and needlessly long when the longest shorter window agrees as well. Not clean: a lookback too short, or one
     that could not be tried for want of bars. Costs rows x windows calls of each feature on short windows.
     """
+    if not isinstance(features, FeatureSet):
+        hint = 'FeatureSet([Feature("mine", lookback, ("close",), function)])'
+        raise UsageError(f"check_warm_up: expected a FeatureSet, found {type(features).__name__}; wrap it: {hint}")
     if 1 not in windows or min(windows) <= 0 or rows < 1 or not tolerance >= 0:
         raise UsageError(
             f"check_warm_up: expected windows above 0 with 1 among them, rows >= 1 and tolerance >= 0, found {windows}, {rows}, {tolerance}"

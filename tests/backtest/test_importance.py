@@ -97,5 +97,10 @@ def test_the_same_seed_gives_the_same_and_wrong_use_is_refused():
     pd.testing.assert_frame_equal(one, two)
     with pytest.raises(UsageError, match="no column 'typo'; found strong, twin"):
         permutation_importance(rows(), SPLITS, FIT, groups={"a": ["typo"]})
+    for wrong in ({}, {"a": []}, {"a": "weak"}, ["weak"]):
+        with pytest.raises(UsageError, match="expected groups such as {'rsi': .'rsi_14'.}, each of some columns, found"):
+            permutation_importance(rows(), SPLITS, FIT, groups=wrong)
+    with pytest.raises(UsageError, match="expected Rows.features, labels., found DataFrame"):
+        permutation_importance(pd.DataFrame(rows().x), SPLITS, FIT)
     with pytest.raises(UsageError, match="at least three folds"):
         permutation_importance(rows(1300), SPLITS, FIT)

@@ -82,6 +82,36 @@ def test_a_missing_column_names_the_feature_and_the_column(bars, spec):
         build({"atr": [5]}).latest(bars.drop(columns="low"))
 
 
+def test_a_missing_column_of_the_context_names_the_parameter(bars):
+    with pytest.raises(DataError, match=r"needs column 'ETHUSDT.close'.*set context.leaders: \[ETHUSDT\] or remove"):
+        build({"leader_return": [["ETHUSDT", 4]]}).compute(bars)
+    with pytest.raises(DataError, match="needs column 'onchain_TxCnt'.*set context.onchain to a file with the series TxCnt or remove"):
+        build({"onchain_change": [["TxCnt", 4]]}).compute(bars)
+
+
+def test_bars_out_of_order_or_with_doubled_columns_or_without_numbers_are_refused(bars):
+    features = build({"returns": [2], "rsi": [2]})
+    for call in (features.compute, features.latest):
+        for wrong in (bars.iloc[::-1], pd.concat([bars, bars.iloc[-1:]])):
+            with pytest.raises(DataError, match="features: bars must be in strictly increasing time order; row"):
+                call(wrong)
+        with pytest.raises(DataError, match="features: column 'close' is there twice"):
+            call(bars[["close", "close", "high"]])
+        for nothing in (pd.NA, "dear"):
+            close = bars["close"].astype(object).mask(bars["close"] > 0, nothing)
+            for frame in (bars.assign(close=close), close.to_frame()):
+                with pytest.raises(DataError, match="features: column 'close': expected float64, found .*use astype.float."):
+                    call(frame)
+
+
+def test_bars_shorter_than_the_declared_ones_are_refused_for_a_higher_timeframe(bars):
+    """Their last one would pass for one of the declared length that has closed: a look ahead."""
+    for base, there in (("4h", bars), ("1h", bars.set_axis(bars.index + pd.Timedelta("30min")))):
+        with pytest.raises(DataError, match=f"features.8h: expected bars of {base}, found one at 20"):
+            build({"8h": {"returns": [1]}}, base).compute(there)
+    assert build({"8h": {"returns": [1]}}, "1h").compute(bars).notna().any(axis=None)
+
+
 def test_the_clock_features_need_times(bars):
     with pytest.raises(DataError, match="DatetimeIndex of bar open times"):
         build({"calendar": [24]}).compute(bars.reset_index(drop=True))
@@ -103,3 +133,49 @@ def test_a_feature_of_ones_own():
     gap = Feature("gap", 2, ("open", "close"), lambda bars: bars["open"] / np.roll(bars["close"], 1) - 1)
     found = FeatureSet([gap]).compute(pd.DataFrame({"open": [1.0, 2.0, 3.0], "close": [1.0, 4.0, 3.0]}))
     np.testing.assert_allclose(found["gap"], [np.nan, 1.0, -0.25])
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"name": 14}, "feature 14: expected name to be a text, found 14"),
+        ({"lookback": 0}, "expected lookback to be a whole number of bars, at least 1, found 0"),
+        ({"lookback": 2.0}, "expected lookback to be a whole number"),
+        ({"columns": "close"}, "expected columns to be a tuple of names such as .*found 'close'"),
+        ({"columns": (1,)}, "expected columns to be a tuple of names"),
+        ({"compute": None}, "expected compute to be a function"),
+        ({"parts": "up"}, "expected parts to be a tuple of names"),
+    ],
+)
+def test_a_feature_that_is_none_is_refused(change, says):
+    with pytest.raises(UsageError, match=says):
+        Feature(**{"name": "own", "lookback": 2, "columns": ("close",), "compute": lambda bars: bars["close"]} | change)
+
+
+def test_a_set_of_what_are_no_features_is_refused():
+    with pytest.raises(UsageError, match="expected a list of Feature, found <function"):
+        FeatureSet([lambda bars: bars["close"]])
+
+
+@pytest.mark.parametrize(
+    ("give", "found"),
+    [
+        (lambda close: close[1:], r"float64\[1999\]"),
+        (lambda close: close[:, None], r"float64\[2000, 1\]"),
+        (lambda close: close[-1], "float64"),
+        (lambda close: None, "NoneType"),
+        (lambda close: pd.Series(close), "Series"),
+        (lambda close: close > 0, "bool"),
+        (lambda close: (close, close), "tuple of float64"),
+    ],
+)
+def test_what_a_function_gives_that_is_no_column_is_refused(bars, give, found):
+    own = FeatureSet([Feature("own", len(bars), ("close",), lambda bars: give(bars["close"]))])
+    for call in (own.compute, own.latest):
+        with pytest.raises(
+            UsageError, match=rf"feature 'own': expected its compute to give float64\[2000\], a number a row, found {found}"
+        ):
+            call(bars)
+    parts = FeatureSet([Feature("own", len(bars), ("close",), lambda bars: give(bars["close"]), ("a", "b", "c"))])
+    with pytest.raises(UsageError, match="one for each of a, b, c, found"):
+        parts.compute(bars)

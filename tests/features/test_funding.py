@@ -70,12 +70,12 @@ def test_basis_by_hand():
 
 
 def test_refusals():
-    with pytest.raises(UsageError, match="short window below the long one, found 24 and 24"):
+    with pytest.raises(UsageError, match="expected short below long, found 24 and 24"):
         funding_change(24, 24)
     with pytest.raises(UsageError, match="features.funding_carry: expected a window of at least 1"):
         funding_carry(0)
     for reference in ("", "close", None, 3):
-        with pytest.raises(UsageError, match="price column such as mark or index_price"):
+        with pytest.raises(UsageError, match="a price column, mark, index_price"):
             basis(reference, 24)
 
 

@@ -63,7 +63,7 @@ def test_auto_elsewhere_is_refused(bars, spec, fault):
 
 
 def test_too_few_bars_to_fit_are_refused(bars):
-    with pytest.raises(DataError, match="needs 103 rows, found 50; take more"):
+    with pytest.raises(DataError, match="features.fractional_difference: auto .* needs 103 rows, found 50; take more .splits.train., or"):
         resolve({"fractional_difference": [["auto", 1e-3]]}, bars.iloc[:50])
     with pytest.raises(DataError, match="choose_wavelet: expected at least .* found 50 rows"):
         resolve({"wavelet_denoise": [["auto", 4, 128]]}, bars.iloc[:50])
@@ -82,3 +82,38 @@ def test_a_number_as_quants_write_it_is_one():
     """YAML reads 1e-4 as text."""
     params = config.load(overrides=["features={fractional_difference: [[auto, 1e-4]], basis: [[mark, 3]]}"])
     assert params.features["fractional_difference"] == [["auto", 1e-4]] and params.features["basis"] == [["mark", 3]]
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        (
+            {"fractional_difference": ["auto"]},
+            "features.fractional_difference: expected [order, tolerance] for each feature, found ['auto']",
+        ),
+        (
+            {"fractional_difference": [["auto"]]},
+            "features.fractional_difference: expected [order, tolerance] for each feature, found ['auto']",
+        ),
+        ({"wavelet_denoise": [["auto", 4]]}, "expected [wavelet, levels, window] for each feature, found ['auto', 4]"),
+        ({"rsi": [14, 14]}, "features: expected each name once, found rsi_14 twice"),
+        ({"4h": {"rsi": [14, 14]}}, "features.4h: expected each name once, found rsi_14 twice"),
+        ({"4h": {}}, "features.4h: expected at least one feature"),
+        ({"4h": {"rsi": []}}, "features.4h: expected at least one feature"),
+        ({"4h": {"rsi": [1]}}, "features.4h.rsi: expected a window of at least 2"),
+        ({"4h": {"rssi": [14]}}, "features.4h: unknown family 'rssi'; did you mean 'rsi'?"),
+        ({"4h": [14]}, "features.4h: a timeframe holds families; write 4h: {rsi: [14]}"),
+        ({"4hh": {"rsi": [14]}}, "features.4hh: only a timeframe holds families, as in 4h: {rsi: [14]}"),
+        ({"rsi": {"rsi": [14]}}, "features.rsi: only a timeframe holds families"),
+        ({"macd": [[26, 12, 9]]}, "features.macd: expected fast below slow, found 26 and 12"),
+        ({"volatility_ratio": [[24, 24]]}, "features.volatility_ratio: expected short below long, found 24 and 24"),
+        (
+            {"basis": [["volume", 3]]},
+            "features.basis: expected a price column, mark, index_price, mid, microprice or a leader such as BTCUSDC.close, found 'volume'",
+        ),
+    ],
+)
+def test_a_mistake_is_named_where_it_stands(spec, says):
+    with pytest.raises(UsageError) as caught:
+        registry.check(spec, "1h")
+    assert says in str(caught.value)

@@ -126,6 +126,40 @@ def test_without_volume_or_range_there_is_no_profile_to_be_away_from(bars):
         volume_profile(bars.iloc[:0])
 
 
+SPOILT = {
+    "a high without end": {"high": np.inf},
+    "a low without end": {"low": -np.inf},
+    "high and low swapped": {"high": 1.0, "low": 2.0e9},
+    "volume below nothing": {"volume": -1e12},
+    "volume without end": {"volume": np.inf},
+    "no volume told": {"volume": np.nan},
+}
+
+
+@pytest.mark.parametrize("fault", SPOILT)
+def test_an_unsound_bar_is_a_missing_one_and_is_forgotten(bars, fault):
+    """The kernel's cells have no bounds to stop at: such bars once ended in another's memory."""
+    features, spoilt, row = build({"volume_profile": [(20, 8)]}), bars.iloc[:200].copy(), bars.index[100]
+    spoilt.loc[row, list(SPOILT[fault])] = list(SPOILT[fault].values())
+    found, sound = features.compute(spoilt), features.compute(bars.iloc[:200])
+    assert found.iloc[100:120].isna().all(axis=None)
+    pd.testing.assert_frame_equal(found.drop(found.index[100:120]), sound.drop(sound.index[100:120]), check_exact=True)
+    for end in range(95, 130):
+        np.testing.assert_array_equal(features.latest(spoilt.iloc[end - 20 : end]), found.iloc[end - 1])
+
+
+@pytest.mark.parametrize("unit", [1e-308, 1e-320, 1e295])
+def test_prices_and_volumes_at_the_ends_of_what_a_number_holds(bars, unit):
+    part = bars.iloc[:200][["high", "low", "close", "volume"]] * unit
+    features = build({"volume_profile": [(20, 8)]})
+    found = features.compute(part).to_numpy()
+    assert np.isfinite(found[19:]).all()
+    for end in range(20, 200, 7):
+        np.testing.assert_array_equal(features.latest(part.iloc[end - 20 : end]), found[end - 1])
+    swapped = features.compute(part.assign(high=part["low"], low=part["high"])).to_numpy()
+    assert np.isnan(swapped).all() or unit == 1e-320  # where a number has no digits left, the two are one
+
+
 @pytest.mark.parametrize("bins", [1, 2.0, True, "48"])
 def test_wrong_bins(bars, bins):
     with pytest.raises(UsageError, match="expected at least 2 bins"):

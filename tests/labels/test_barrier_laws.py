@@ -6,6 +6,7 @@ import pytest
 
 from quantalpha import schema
 from quantalpha.labels import barrier_volatility, triple_barrier
+from quantalpha.labels.triple_barrier import BLOCK
 
 
 def doublings(seed, rows=300):
@@ -69,6 +70,11 @@ def test_paths_over_every_stride_end_where_a_plain_search_ends(horizon, width):
     bars = walk(9000, seed=horizon)  # longer than a block of decisions
     rows = np.r_[np.random.default_rng(horizon).integers(0, len(bars), 150), 4094:4098, len(bars) - 5 : len(bars)]
     check_against_search(bars, rows, pd.Series(width, bars.index), horizon)
+
+
+def test_every_row_of_several_blocks_ends_where_a_plain_search_ends():
+    bars = walk(2 * BLOCK + 1500, seed=5)
+    check_against_search(bars, range(len(bars)), pd.Series(0.004, bars.index), 24)
 
 
 @pytest.mark.real

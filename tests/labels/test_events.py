@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from quantalpha import schema
-from quantalpha.errors import DataError
+from quantalpha.errors import DataError, UsageError
 from quantalpha.labels import cusum_events
 
 
@@ -76,3 +76,15 @@ def test_wrong_data_is_refused():
             cusum_events(close, bad)
     with pytest.raises(DataError, match="close must be above 0"):
         cusum_events(close - close.iloc[3], threshold)
+
+
+def test_wrong_use_is_refused():
+    close, _ = random_walk(0, 10)
+    for wrong in (close.to_frame(), close.to_numpy(), None, "close", close.reset_index(drop=True)):
+        with pytest.raises(DataError, match="cusum_events: close must be a Series by time, found"):
+            cusum_events(wrong, 0.01)
+    with pytest.raises(DataError, match="cusum_events: bars must be in strictly increasing time order"):
+        cusum_events(close.iloc[::-1], 0.01)
+    for wrong in (None, "0.01", True, np.nan, -0.01, 0.0, close.to_numpy(), close.to_frame()):
+        with pytest.raises(UsageError, match="cusum_events: threshold must be a number above 0 or a Series"):
+            cusum_events(close, wrong)

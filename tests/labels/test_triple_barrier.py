@@ -133,6 +133,9 @@ def test_the_table_keeps_the_rows_and_types():
         ({"stop_loss": float("nan")}, "above 0"),
         ({"horizon": 0}, "horizon must be a whole number"),
         ({"horizon": 1.5}, "horizon must be a whole number"),
+        *[({"horizon": wrong}, "horizon must be a whole number") for wrong in (None, np.nan, np.inf, "24", True)],
+        ({"take_profit": "a"}, "take_profit and stop_loss must be above 0 .*found 'a'"),
+        ({"stop_loss": None}, "must be above 0"),
         ({"entry": "open"}, "'next_open' or 'close'"),
     ],
 )
@@ -151,6 +154,21 @@ def test_wrong_data_is_refused():
         first(bars, volatility=pd.Series([1.0, -1.0, 1.0], bars.index))
     with pytest.raises(DataError, match="increasing time order"):
         first(bars.iloc[::-1])
+
+
+def test_a_barrier_that_is_off_at_no_volatility_says_nothing(recwarn):
+    bars = make(DECISION, CALM, CALM)
+    found = triple_barrier(bars, take_profit=np.inf, stop_loss=np.inf, horizon=1, volatility=pd.Series([0.0, 1.0, np.nan], bars.index))
+    assert found.label.isna().tolist() == [True, False, True] and not recwarn
+
+
+@pytest.mark.parametrize("window", [0, 1, 2.5, None, "24", 10**6])
+def test_a_volatility_of_no_window_is_refused(window):
+    expected = (DataError, "expected more than 1000000 bars") if window == 10**6 else (UsageError, "window must be a whole number of bars")
+    with pytest.raises(expected[0], match=f"barrier_volatility: {expected[1]}"):
+        barrier_volatility(make(DECISION, CALM, CALM), window=window, horizon=4)
+    with pytest.raises(UsageError, match="barrier_volatility: horizon must be a whole number of bars, at least 1, found -1"):
+        barrier_volatility(make(DECISION, CALM, CALM), window=2, horizon=-1)
 
 
 def test_barrier_volatility_by_hand():

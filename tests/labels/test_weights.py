@@ -44,6 +44,12 @@ def test_a_label_that_ends_before_it_begins_is_refused():
         average_uniqueness(end)
 
 
+@pytest.mark.parametrize("wrong", [None, pd.DataFrame({"end_time": ends(1, None)}), ends(1, None).to_numpy(), pd.Series([1.0, 2.0])])
+def test_what_is_no_column_of_label_ends_is_refused(wrong):
+    with pytest.raises(DataError, match="labels: expected end_time, a Series of times on the index of all bars, found"):
+        average_uniqueness(wrong)
+
+
 def test_concurrency_by_hand():
     assert concurrency(ends(2, 3, 3, None)).tolist() == [0, 1, 2, 2]
     assert concurrency(ends(None, None)).tolist() == [0, 0]
@@ -98,7 +104,7 @@ def test_time_decay_is_the_line_of_the_book(oldest):
     np.testing.assert_allclose(time_decay(unique, oldest), line.clip(lower=0), atol=1e-12)
 
 
-@pytest.mark.parametrize("oldest", [-1.0, 1.01, float("nan")])
+@pytest.mark.parametrize("oldest", [-1.0, 1.01, float("nan"), None, "1"])
 def test_time_decay_out_of_range_is_refused(oldest):
     with pytest.raises(UsageError, match=r"oldest must lie in \(-1, 1\]"):
         time_decay(pd.Series([1.0]), oldest)

@@ -58,13 +58,32 @@ def test_each_coin_gets_its_leader_and_the_series(coins, settings, kept):
 def test_what_cannot_be_trusted_is_refused(coins, settings, kept, tmp_path):
     lake, manifest, table = kept
     table.write_bytes(b"not parquet")
-    with pytest.raises(DataError, match="on-chain: BTC.parquet cannot be read"):
+    with pytest.raises(DataError, match="BTC.parquet: on-chain: cannot be read"):
         enrich(coins["ETHUSDT"], [], [table], lake, settings)
     listing = json.loads(manifest.read_text())
     listing["1h"][0]["sha256"] = "0" * 64
     manifest.write_text(json.dumps(listing))
     with pytest.raises(DataError, match="not what its manifest lists"):
         enrich(coins["ETHUSDT"], [manifest], [], lake, settings)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda table: table.iloc[:0], "1 series, and no value known at any of 1079 bars from 2021-01-01 .*; get the days of that span"),
+        (lambda table: table[["timestamp"]], "0 series, and no value known"),
+        (lambda table: table.assign(mvrv=np.nan), "1 series, and no value known"),
+        (lambda table: table.assign(timestamp=table["timestamp"] - pd.Timedelta("900D")), "no value known at any"),
+        (lambda table: table.assign(mvrv=np.inf), "column 'mvrv': infinite at 2020-12-25"),
+        (lambda table: table.drop(columns="timestamp"), "expected `timestamp`, an index of UTC days, found int64; give `timestamp`"),
+        (lambda table: table.assign(timestamp=table["timestamp"].dt.tz_localize(None)), "use tz_localize"),
+    ],
+)
+def test_a_file_that_tells_nothing_is_named_and_refused(coins, settings, kept, change, says):
+    lake, _, path = kept
+    change(pd.read_parquet(path)).to_parquet(path)
+    with pytest.raises(DataError, match=f"BTC.parquet: on-chain: .*{says}"):
+        enrich(coins["ETHUSDT"].loc[:"2021-02-14"], [], [path], lake, settings)
 
 
 def test_a_leader_ends_before_the_holdout(coins, settings, kept):

@@ -80,8 +80,14 @@ def test_refusals():
     bars, table = hours("2024-01-01", "2024-01-05"), daily([1.5, 1.6])
     with pytest.raises(UsageError, match="lag of at least 1d after the day's end, found 23h"):
         join_onchain(bars, table, "23h", STALE)
-    with pytest.raises(DataError, match="index of UTC days, found datetime64"):
+    with pytest.raises(DataError, match="index of UTC days, found datetime64.*; use tz_localize"):
         join_onchain(bars, table.tz_localize(None), LAG, STALE)
+    with pytest.raises(DataError, match="expected `timestamp`, an index of UTC days, found int64; give `timestamp` as a column or as the"):
+        join_onchain(bars, table.reset_index(drop=True), LAG, STALE)
+    with pytest.raises(DataError, match="'mvrv': infinite at 2024-01-01"):
+        join_onchain(bars, table.replace(1.5, np.inf), LAG, STALE)
+    with pytest.raises(DataError, match="series 'Cap MVRV-Cur': expected letters, digits and _"):
+        join_onchain(bars, table.set_axis(["Cap MVRV-Cur"], axis=1), LAG, STALE)
     with pytest.raises(DataError, match="00:00 UTC, found 2024-01-01 05:00"):
         join_onchain(bars, table.set_axis(table.index + pd.Timedelta("5h")), LAG, STALE)
     for wrong in (table.iloc[::-1], table.iloc[[0, 0]]):

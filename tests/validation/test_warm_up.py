@@ -82,3 +82,6 @@ def test_wrong_use_is_refused(bars):
             check_warm_up(build({"returns": [1]}), bars, **wrong)
     with pytest.raises(DataError, match="needs column 'funding_rate'"):
         check_warm_up(build({"funding": [24]}), bars)
+    for function in (lambda bars: bars["close"], mean_of(24, 24)):
+        with pytest.raises(UsageError, match="check_warm_up: expected a FeatureSet, found .*; wrap it: FeatureSet"):
+            check_warm_up(function, bars)

@@ -1,0 +1,255 @@
+"""The sections of `params.yaml` as frozen models, and what must hold between their values."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from quantalpha import timeframe
+from quantalpha.config.values import (
+    Address,
+    Count,
+    Family,
+    FileNames,
+    Fraction,
+    Instant,
+    Lag,
+    Positive,
+    Seed,
+    Symbol,
+    Symbols,
+    TestBlock,
+    Timeframe,
+)
+from quantalpha.secrets import mask
+
+IMPORT = "import"  # the venue name of the user's own files
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
+
+
+class Venue(Section):
+    name: str
+    source: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,60}$")] | None
+    rest_url: Address | None
+    ws_url: Address | None
+    timeout: Positive
+
+    @property
+    def kept_as(self) -> str:
+        """The folder of data/raw that holds this venue's data, and the name a bundle remembers it by."""
+        return self.name if self.source is None else self.source
+
+    @model_validator(mode="after")
+    def _addressed(self):
+        if (self.rest_url is None) != (self.ws_url is None):
+            raise ValueError("rest_url and ws_url go together: set both or neither")
+        if self.rest_url is not None and self.source is None:
+            where = mask(self.rest_url)
+            raise ValueError(f"source must say what data from {where} is kept as, so that it never mixes with {self.name}'s own")
+        return self
+
+
+class Data(Section):
+    symbols: Annotated[Symbols, Field(min_length=1)]
+    timeframe: Timeframe
+    start: Instant
+    end: Instant | None
+
+    @model_validator(mode="after")
+    def _ordered(self):
+        if self.end is not None and self.start >= self.end:
+            raise ValueError(f"start {self.start:%Y-%m-%d %H:%M} must lie before end {self.end:%Y-%m-%d %H:%M}")
+        return self
+
+
+class Holdout(Section):
+    start: Instant | None
+
+    def before(self, end: datetime | None) -> datetime | None:
+        """Where research ends that would end at `end` (None: open)."""
+        return min((time for time in (self.start, end) if time is not None), default=None)
+
+
+class Clean(Section):
+    duplicates: Literal["first", "last", "fail"]
+    impossible: Literal["drop", "fail"]
+    max_missing: Fraction
+    funding_gaps: Literal["report", "fail"]
+
+
+class Context(Section):
+    leaders: Symbols
+    onchain: FileNames
+    onchain_lag: Lag
+    onchain_stale: Timeframe
+
+
+class Labels(Section):
+    kind: Literal["triple_barrier", "fixed_horizon", "trend_scanning"]
+    take_profit: Positive
+    stop_loss: Positive
+    horizon: Count
+    volatility_window: Annotated[int, Field(ge=2)]
+    threshold: Annotated[float, Field(ge=0)]
+    shortest: Annotated[int, Field(ge=2)]
+    events: Positive | None
+    weights: Literal["uniqueness", "attribution", "equal"]
+    decay: Annotated[float, Field(gt=-1, le=1)]
+
+    @model_validator(mode="after")
+    def _ordered(self):
+        if self.kind == "trend_scanning" and self.shortest > self.horizon:
+            raise ValueError(f"shortest {self.shortest} must not exceed horizon {self.horizon}")
+        return self
+
+
+class Splits(Section):
+    scheme: Literal["sliding", "expanding"]
+    train: Count
+    test: TestBlock
+    embargo: Annotated[int, Field(ge=0)]
+
+
+class Boosting(Section):
+    trees: Count
+    learning_rate: Positive
+    leaves: Annotated[int, Field(ge=2)]
+    min_rows_per_leaf: Count
+    row_fraction: Annotated[float, Field(gt=0, le=1)]
+    column_fraction: Annotated[float, Field(gt=0, le=1)]
+    l2: Annotated[float, Field(ge=0)]
+
+
+class Models(Section):
+    names: Annotated[list[Literal["lightgbm", "xgboost"]], Field(min_length=1)]
+    seed: Seed
+    lightgbm: Boosting
+    xgboost: Boosting
+
+
+class Policy(Section):
+    enter: Annotated[float, Field(ge=0, le=1)]
+    exit: Annotated[float, Field(ge=0, le=1)]
+    leverage: Positive
+
+    @model_validator(mode="after")
+    def _ordered(self):
+        if self.exit > self.enter:
+            raise ValueError(f"exit {self.exit} must not exceed enter {self.enter}")
+        return self
+
+
+class AccountParams(Section):
+    initial_cash: Positive
+    leverage: Annotated[float, Field(ge=1, le=125)]
+    margin_mode: Literal["cross", "isolated"]
+    lot: Annotated[float, Field(ge=0)]
+    min_notional: Annotated[float, Field(ge=0)]
+    rebalance_band: Annotated[float, Field(ge=0)] | None
+
+
+class CostParams(Section):
+    maker: Annotated[float, Field(gt=-0.01, lt=0.1)]
+    taker: Annotated[float, Field(ge=0, lt=0.1)]
+    slippage: Annotated[float, Field(ge=0, lt=0.1)]
+    liquidation: Annotated[float, Field(ge=0, lt=0.1)]
+    delay: Annotated[int, Field(ge=0)]
+
+
+class StopParams(Section):
+    stop_loss: Annotated[float, Field(gt=0, lt=1)] | None
+    take_profit: Positive | None
+    trailing_stop: Annotated[float, Field(gt=0, lt=1)] | None
+    max_bars: Count | None
+
+
+class Gate(Section):
+    min_trades: Count
+    min_cost: Annotated[float, Field(ge=0, lt=0.1)]
+    random_seeds: Annotated[int, Field(ge=20)]
+    causality_cuts: Count
+
+
+class Pipeline(Section):
+    executor: Literal["local", "dask"]
+    workers: Count
+    dask_address: Address | None
+
+    @model_validator(mode="after")
+    def _addressed(self):
+        if self.executor == "dask" and self.dask_address is None:
+            raise ValueError("dask_address must name the scheduler (tcp://host:8786) when executor is dask")
+        return self
+
+
+class Exchange(Section):
+    host: str
+    port: Annotated[int, Field(ge=0, le=65535)]
+    tape: str
+    speed: Annotated[float, Field(ge=0)]
+    now: Instant | None
+    wait: bool
+
+
+class Synthetic(Section):
+    seed: Seed
+    start: Instant
+    bars: Annotated[int, Field(ge=1000)]
+    timeframe: Timeframe
+    edge: dict[Symbol, Fraction]
+
+
+class Runner(Section):
+    bars: Count | None
+    stale_after: Positive
+    retries: Annotated[int, Field(ge=0)]
+
+
+class Params(Section):
+    venue: Venue
+    data: Data
+    holdout: Holdout
+    clean: Clean
+    context: Context
+    features: dict[str, Family]  # by family; of a higher timeframe, by timeframe and family
+    labels: Labels
+    splits: Splits
+    models: Models
+    policy: Policy
+    account: AccountParams
+    costs: CostParams
+    stops: StopParams
+    gate: Gate
+    pipeline: Pipeline
+    exchange: Exchange
+    synthetic: Synthetic
+    runner: Runner
+
+    @model_validator(mode="after")
+    def _affordable(self):
+        if self.policy.leverage > self.account.leverage:
+            raise ValueError(f"policy.leverage {self.policy.leverage:g} must not exceed account.leverage {self.account.leverage:g}")
+        return self
+
+    @model_validator(mode="after")
+    def _something_is_before_the_holdout(self):
+        start, bar = self.holdout.start, self.data.timeframe
+        if start is not None and start <= self.data.start:
+            raise ValueError(f"holdout.start {start:%Y-%m-%d %H:%M} must lie after data.start {self.data.start:%Y-%m-%d %H:%M}")
+        if start is not None and int(start.timestamp() * 1000) % timeframe.milliseconds(bar):
+            raise ValueError(f"holdout.start {start:%Y-%m-%d %H:%M} must be where a bar of {bar} opens")
+        return self
+
+    @model_validator(mode="after")
+    def _leaders_are_fetched(self):
+        strange = [symbol for symbol in self.context.leaders if symbol not in self.data.symbols]
+        if strange:
+            raise ValueError(f"context.leaders must be among data.symbols, found {strange[0]}")
+        return self
+
+    def sections(self, names) -> dict[str, Any]:
+        """The named sections as plain JSON values: what a pipeline stage is given and hashed by."""
+        return {name: self.model_dump(mode="json")[name] for name in names}
