@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "quantalpha"
 
 LAYERS = [
-    {"errors", "files"},
+    {"errors", "files", "windows"},
     {"workspace", "timeframe"},
     {"secrets"},
     {"config", "schema", "plots"},

@@ -5,7 +5,7 @@ from numba import njit
 
 from quantalpha.features.averages import wilder_mean, wilder_rows, wilder_sum
 from quantalpha.features.base import Feature, check_window
-from quantalpha.features.windows import ratio
+from quantalpha.windows import ratio
 
 
 @njit(cache=True)

@@ -6,7 +6,7 @@ keeps 1 - 1/n and stops after 12 n. Both leave out less than TAIL = exp(-12) of 
 
 import math
 
-from quantalpha.features.windows import decayed_mean, decayed_sum
+from quantalpha.windows import decayed_mean, decayed_sum
 
 TAIL = math.exp(-12)
 

@@ -2,7 +2,7 @@
 
 from quantalpha.features.averages import ema_gap, ema_rows
 from quantalpha.features.base import Feature, check_window
-from quantalpha.features.windows import mean, ratio, spread
+from quantalpha.windows import mean, ratio, spread
 
 
 def bollinger(window: int) -> Feature:

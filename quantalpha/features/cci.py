@@ -4,7 +4,7 @@ import numpy as np
 from numba import njit
 
 from quantalpha.features.base import Feature, check_window
-from quantalpha.features.windows import ratio, spread
+from quantalpha.windows import ratio, spread
 
 
 @njit(cache=True)

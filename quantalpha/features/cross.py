@@ -9,7 +9,7 @@ import numpy as np
 
 from quantalpha.errors import UsageError
 from quantalpha.features.base import Feature, check_window
-from quantalpha.features.windows import lagged, ratio, total
+from quantalpha.windows import lagged, ratio, total
 
 
 def leader_return(symbol: str, window: int) -> Feature:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from quantalpha.features.windows import lagged
+from quantalpha.windows import lagged
 
 TIME = "timestamp"  # not in the frame: the index, as int64 epoch milliseconds
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from quantalpha.errors import DataError, UsageError
 from quantalpha.features.base import Feature, check_number
-from quantalpha.features.windows import weighted_sum
+from quantalpha.windows import weighted_sum
 
 FAMILY = "fractional_difference"
 TOLERANCE = 1e-4  # where `fit_order` cuts the weights

@@ -6,8 +6,8 @@ Rates are fractions of the notional, + where longs pay shorts. A bar's rate is w
 from quantalpha.errors import UsageError
 from quantalpha.features.base import Arrays, Feature, check_order, check_window
 from quantalpha.features.derived import TIME
-from quantalpha.features.windows import lagged, mean, total
 from quantalpha.timeframe import YEAR_MS
+from quantalpha.windows import lagged, mean, total
 
 PRICES = ("mark", "index_price", "mid", "microprice")  # columns of the bars that are one at the close
 

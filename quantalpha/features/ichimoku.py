@@ -3,7 +3,7 @@
 import numpy as np
 
 from quantalpha.features.base import Feature, check_order, check_window
-from quantalpha.features.windows import highest, lagged, lowest
+from quantalpha.windows import highest, lagged, lowest
 
 
 def ichimoku(conversion: int, base: int, span: int) -> Feature:

@@ -4,7 +4,7 @@ import numpy as np
 
 from quantalpha.features.averages import wilder_rows, wilder_sum
 from quantalpha.features.base import Feature, check_window
-from quantalpha.features.windows import highest, lagged, lowest, mean, ratio, total
+from quantalpha.windows import highest, lagged, lowest, mean, ratio, total
 
 
 def returns(window: int) -> Feature:

@@ -10,7 +10,7 @@ import numpy as np
 
 from quantalpha.errors import UsageError
 from quantalpha.features.base import Feature, check_window
-from quantalpha.features.windows import lagged, ratio, spread
+from quantalpha.windows import lagged, ratio, spread
 
 
 def onchain_change(column: str, window: int) -> Feature:

@@ -5,7 +5,7 @@ updates of the book.
 """
 
 from quantalpha.features.base import Feature, check_window
-from quantalpha.features.windows import mean, ratio, total
+from quantalpha.windows import mean, ratio, total
 
 
 def taker_imbalance(window: int) -> Feature:

@@ -1,7 +1,7 @@
 """The straight line through the last log prices."""
 
 from quantalpha.features.base import Feature, check_window
-from quantalpha.features.windows import line_fit
+from quantalpha.windows import line_fit
 
 
 def slope(window: int) -> Feature:

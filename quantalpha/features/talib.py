@@ -6,7 +6,7 @@ the rounding of CCI and LINEARREG hangs on where the history begins: `windows` h
 
 import numpy as np
 
-from quantalpha.features.windows import total
+from quantalpha.windows import total
 
 
 def windowed(function: str, *columns: np.ndarray, window: int, **options) -> np.ndarray:

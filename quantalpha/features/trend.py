@@ -3,7 +3,7 @@
 from quantalpha.features.averages import ema, ema_gap, ema_rows
 from quantalpha.features.base import Feature, check_order, check_window
 from quantalpha.features.talib import windowed
-from quantalpha.features.windows import moments, spread
+from quantalpha.windows import moments, spread
 
 
 def moving_average_distance(window: int) -> Feature:

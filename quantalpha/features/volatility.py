@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from quantalpha.features.base import Feature, check_order, check_window
-from quantalpha.features.windows import lagged, mean, moments, ratio
+from quantalpha.windows import lagged, mean, moments, ratio
 
 
 def volatility(window: int) -> Feature:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from quantalpha.features.base import Feature, check_order, check_window
-from quantalpha.features.windows import lagged, mean, ratio, total
+from quantalpha.windows import lagged, mean, ratio, total
 
 
 def relative_volume(window: int) -> Feature:

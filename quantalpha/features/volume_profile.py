@@ -16,7 +16,7 @@ from numba import njit
 from quantalpha import schema
 from quantalpha.errors import DataError, UsageError
 from quantalpha.features.base import Feature, check_window
-from quantalpha.features.windows import highest, lowest, ratio
+from quantalpha.windows import highest, lowest, ratio
 
 FAMILY = "volume_profile"
 VALUE_AREA = 0.7  # share of the volume in the value area, by custom

@@ -24,7 +24,7 @@ from numba import njit
 
 from quantalpha.errors import DataError, UsageError
 from quantalpha.features.base import Feature, check_window
-from quantalpha.features.windows import lagged, total, weighted_sum
+from quantalpha.windows import lagged, total, weighted_sum
 
 FAMILY = "wavelet_denoise"
 CANDIDATES = ("haar", "db2", "db4", "db6", "sym4", "coif1")

@@ -7,6 +7,7 @@ from numba import njit
 from quantalpha import schema
 from quantalpha.errors import DataError, UsageError
 from quantalpha.labels.table import NEVER, aligned, check_bars_ahead, check_entry, is_number, volatility_of
+from quantalpha.windows import lagged, moments
 
 UNFINISHED, TAKE_PROFIT, STOP_LOSS, TIME = -1, 0, 1, 2
 BARRIERS = ["take_profit", "stop_loss", "time"]  # by code
@@ -68,8 +69,9 @@ def barrier_volatility(bars: pd.DataFrame, *, window: int, horizon: int) -> pd.S
         raise DataError(
             f"barrier_volatility: expected more than {window} bars (the window), found {len(bars)}; shorten it or take more bars"
         )
-    change = np.log(bars["close"]).diff()
-    return (change.rolling(window).std() * np.sqrt(horizon)).rename("volatility")
+    close = bars["close"].to_numpy(float)
+    _, variance = moments(np.log(close / lagged(close, 1)), window)
+    return pd.Series(np.sqrt(variance * (window / (window - 1) * horizon)), bars.index, name="volatility")
 
 
 @njit(cache=True)

@@ -11,8 +11,8 @@ import pywt
 from quantalpha.errors import DataError, UsageError
 from quantalpha.features import build
 from quantalpha.features.wavelet import _threshold, choose_wavelet, denoise, denoise_lookback, detail_weights, fit_wavelet
-from quantalpha.features.windows import weighted_sum
 from quantalpha.validation import check_causal
+from quantalpha.windows import weighted_sum
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "shrinkage.json").read_text())
 ROWS = np.arange(1, 2_049) / 2_048

@@ -178,3 +178,16 @@ def test_barrier_volatility_by_hand():
     expected = [np.nan, np.nan, 2 * abs(steps[0] - steps[1]) / np.sqrt(2), 2 * abs(steps[1] - steps[2]) / np.sqrt(2)]
     np.testing.assert_allclose(found, expected, rtol=1e-12)
     assert found.index.equals(bars.index)
+
+
+def test_a_wild_tick_is_forgotten_once_it_has_left_the_window():
+    rng = np.random.default_rng(0)
+    close = 100.0 * np.exp(np.cumsum(1e-9 * rng.normal(size=400)))
+    close[50] *= 1000.0
+    prices = dict.fromkeys(("open", "high", "low", "close"), close)
+    bars = pd.DataFrame(prices | {"volume": 1.0}, index=pd.date_range("2024-01-01", periods=400, freq="h", tz="UTC"))
+    whole = barrier_volatility(bars, window=20, horizon=4)
+    calm = barrier_volatility(bars.iloc[100:], window=20, horizon=4)
+    assert (whole.iloc[121:] == calm.iloc[21:]).all() and whole.iloc[:20].isna().all()
+    change = np.diff(np.log(close))
+    assert whole.iloc[300] == pytest.approx(np.std(change[280:300], ddof=1) * 2, rel=1e-6)

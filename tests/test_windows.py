@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from quantalpha.features import windows
-from quantalpha.features.windows import BLOCK
+from quantalpha import windows
+from quantalpha.windows import BLOCK
 
 WINDOW, KEEP, WEIGHTS = 37, 0.9, np.linspace(1.0, -0.5, 37)
 

@@ -1,4 +1,4 @@
-"""Trailing-window sums, moments and extremes that every feature is made of.
+"""Trailing-window sums, moments and extremes that features and labels are made of.
 
 Row i of each result sees x[i-window+1 .. i] and nothing else; the first window-1 rows are NaN, and so is every row whose window holds one.
 A window of 2m rows is its newer half and its older half, so log2(window) passes over the array give all rows at once. The shape of that
