@@ -65,10 +65,6 @@ def barrier_volatility(bars: pd.DataFrame, *, window: int, horizon: int) -> pd.S
     """
     window = check_bars_ahead("barrier_volatility", "window", window, least=2)
     horizon = check_bars_ahead("barrier_volatility", "horizon", horizon)
-    if window >= len(bars):
-        raise DataError(
-            f"barrier_volatility: expected more than {window} bars (the window), found {len(bars)}; shorten it or take more bars"
-        )
     close = bars["close"].to_numpy(float)
     _, variance = moments(np.log(close / lagged(close, 1)), window)
     return pd.Series(np.sqrt(variance * (window / (window - 1) * horizon)), bars.index, name="volatility")

@@ -162,10 +162,9 @@ def test_a_barrier_that_is_off_at_no_volatility_says_nothing(recwarn):
     assert found.label.isna().tolist() == [True, False, True] and not recwarn
 
 
-@pytest.mark.parametrize("window", [0, 1, 2.5, None, "24", 10**6])
+@pytest.mark.parametrize("window", [0, 1, 2.5, None, "24"])
 def test_a_volatility_of_no_window_is_refused(window):
-    expected = (DataError, "expected more than 1000000 bars") if window == 10**6 else (UsageError, "window must be a whole number of bars")
-    with pytest.raises(expected[0], match=f"barrier_volatility: {expected[1]}"):
+    with pytest.raises(UsageError, match="barrier_volatility: window must be a whole number of bars"):
         barrier_volatility(make(DECISION, CALM, CALM), window=window, horizon=4)
     with pytest.raises(UsageError, match="barrier_volatility: horizon must be a whole number of bars, at least 1, found -1"):
         barrier_volatility(make(DECISION, CALM, CALM), window=2, horizon=-1)
