@@ -73,7 +73,7 @@ def share(passed: list[bool]) -> str:
     """Wilson's interval (1927) around the share."""
     n, p, z = len(passed), np.mean(passed), 1.959964
     middle, half = (p + z * z / (2 * n)) / (1 + z * z / n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return f"{p:6.1%} ({middle - half:.0%} to {middle + half:.0%})"
+    return f"{p:6.1%} ({max(middle - half, 0.0):.0%} to {min(middle + half, 1.0):.0%})"
 
 
 def theory(sharpe: float, tries: int) -> float:
