@@ -8,6 +8,15 @@ from hypothesis import settings
 settings.register_profile("tests", deadline=None)  # a noisy machine is no fault of the code
 settings.load_profile("tests")
 
+
+@pytest.fixture(scope="session", autouse=True)
+def ledger(tmp_path_factory):
+    """What the tests score is counted in a ledger of their own; a workspace's is for its user's tries."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("quantalpha.validation.trials.FILE", str(tmp_path_factory.mktemp("ledger") / "trials.db"))
+        yield
+
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import pandas as pd
@@ -120,7 +121,7 @@ def test_the_demo_numbers_come_out_of_the_code(told, label):
     inputs, outcome = build(params.features, params.data.timeframe).compute(bars), labels.label(bars, params.labels)
     walk = walk_forward_forecasts(inputs, outcome, params.splits, fitter(model, params.models))
     named = origin(symbol, params, params.features, {}, bars.index[-1])
-    result, table = backtest_candidate(Trained(named, None, walk), bars, params.gate.random_seeds)
+    result, table = backtest_candidate(Trained(named, SimpleNamespace(kind=model), walk), bars, params.gate.random_seeds)
     metrics = result.metrics()
     sharpe = float(re.search(r"Sharpe (-?[\d.]+)", numbers)[1])
     assert metrics["sharpe_ratio"] == pytest.approx(sharpe, abs=0.05)

@@ -19,6 +19,7 @@ import pandas as pd
 import quantalpha
 from quantalpha import bundle, config, models
 from quantalpha.backtest.baselines import baselines
+from quantalpha.backtest.periods import daily_returns
 from quantalpha.backtest.result import Result
 from quantalpha.backtest.walk_forward import FOLDS, FORECASTS, WalkForward, backtest_forecasts
 from quantalpha.bundle import Origin
@@ -26,6 +27,7 @@ from quantalpha.errors import DataError
 from quantalpha.features import FeatureSet, build
 from quantalpha.files import read_json, sha256
 from quantalpha.perp import bracket_schedule
+from quantalpha.validation.trials import Trials, Try, data_hash
 
 FORMAT = 1
 CARD = "candidate.json"
@@ -81,12 +83,31 @@ def code_version() -> str:
 
 
 def backtest_candidate(trained: Trained, bars: pd.DataFrame, random_seeds: int) -> tuple[Result, pd.DataFrame]:
-    """The walk-forward backtest after costs, and the baselines on the same bars: what the notebook shows and what the gate runs again."""
+    """The walk-forward backtest after costs, and the baselines on the same bars: what the notebook shows and what the gate runs again.
+
+    Whoever scores a candidate has made a try: it is in the ledger of tries before its result is seen, once for the same bars, parameters
+    and code, however often and from whatever process it is scored.
+    """
     parts = bundle.decision_parts(trained.origin.sections, bracket_schedule(trained.origin.symbol))
     policy = parts.pop("policy")
     result = backtest_forecasts(bars, trained.walk, policy, **parts)
+    Trials().record(_try(trained, bars, result))
     target = policy.targets(trained.walk.edge)
     return result, baselines(bars, target, **parts, leverage=policy.leverage, random_seeds=random_seeds)
+
+
+def _try(trained: Trained, bars: pd.DataFrame, result: Result) -> Try:
+    origin = trained.origin
+    return Try(
+        data=data_hash(bars),
+        strategy=f"{origin.symbol}-{trained.model.kind}",
+        params=origin.sections,
+        code=origin.code_version,
+        scores=result.metrics(),
+        study=f"{origin.venue}-{origin.symbol}-{origin.timeframe}",
+        context={"until": origin.until},
+        returns=daily_returns(result.returns),
+    )
 
 
 def write_candidate(folder: Path, trained: Trained, bars: pd.DataFrame, result: Result, table: pd.DataFrame) -> Candidate:

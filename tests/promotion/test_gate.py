@@ -32,6 +32,7 @@ from quantalpha.promotion import (
 from quantalpha.promotion.gate import net_result, trades
 from quantalpha.promotion.gate_report import GateLine
 from quantalpha.validation import splits
+from quantalpha.validation.trials import Trials
 
 TREES = {"trees": 20, "learning_rate": 0.1, "leaves": 7, "min_rows_per_leaf": 20, "row_fraction": 0.7, "column_fraction": 1.0, "l2": 1.0}
 SECTIONS = {
@@ -597,3 +598,21 @@ def test_the_origin_records_what_a_run_was_made_of(tmp_path, monkeypatch):
     assert (named.symbol, named.timeframe, named.venue) == ("ETHUSDT", "1h", "bybit")
     assert named.sections == SECTIONS | {"features_asked": {"returns": ["auto"]}} and json.dumps(named.sections)
     assert named.code_version.startswith("0.1.0+") and len(named.lock_sha256) == 64
+
+
+def test_every_candidate_that_was_scored_is_one_try_however_often_it_is_scored(tmp_path, monkeypatch):
+    monkeypatch.setattr("quantalpha.validation.trials.FILE", str(tmp_path / "trials.db"))
+    bars, trials = tape(0.6), Trials(tmp_path / "trials.db")
+    made = candidate(tmp_path / "one", bars)
+    evaluate(made, bars, GATE)
+    candidate(tmp_path / "again", bars)
+    assert trials.count() == trials.count(study="binanceusdm-BTCUSDT-1h", strategy="BTCUSDT-lightgbm") == 1
+    candidate(tmp_path / "other", bars, policy=SECTIONS["policy"] | {"leverage": 0.5})
+    candidate(tmp_path / "later", bars.iloc[:-1])
+    candidate(tmp_path / "trees", bars, "xgboost")
+    assert trials.count() == 4
+    days = made.trained.walk.forecasts.index.floor("D").unique()
+    returns = trials.returns(pd.date_range(days[0], days[-2]))
+    assert returns.shape == (len(days) - 1, 4) and (returns.std() > 0).all()
+    scored = trials.frame(strategy="BTCUSDT-lightgbm")["sharpe_ratio"]
+    assert scored.iloc[0] == pytest.approx(made.metrics["sharpe_ratio"])
