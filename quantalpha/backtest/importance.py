@@ -33,6 +33,8 @@ def permutation_importance(
     DataFrame[rise, error, folds, p_value, survives] by falling rise: mean over the folds, its standard error, the share of folds it is
     above 0 in, the p-value of a t-test that the mean is not above 0, and whether it holds at 5 % among all groups (Holm 1979).
 
+    It tells what the forecasts rest on, not what makes them better: a feature may survive here and do harm. Leave it out to know that.
+
     Breiman, "Random forests" (2001), section 10; Lopez de Prado, "Advances in Financial Machine Learning" (2018), section 8.4, for folds
     that are purged. UsageError: an unknown column, a group without one, or fewer than three folds.
     """

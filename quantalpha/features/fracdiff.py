@@ -110,8 +110,9 @@ def fractional_difference_feature(order: float, tolerance: float) -> Feature:
     """`fractional_difference` of the log close, a number of log price: order 0 is the log price itself, order 1 the log return.
 
     Order in (0, 1], tolerance at most it. Looks back `width` rows, as many as `fractional_weights` gives. Their sum is not quite 0, and
-    that share of the level stays: it is the memory that is kept, and the reason why the order must be high enough for the column to be
-    stationary (`find_minimum_d`). Quoting the price in another unit adds that share of the unit's logarithm to every row.
+    that share of the level stays (0.36 of it for order 0.2 at 1e-3, 0.07 for 0.4 at 1e-4): it is the memory that is kept, and the reason
+    why the order must be high enough for the column to be stationary (`find_minimum_d`). By the level trees can also learn the era: look
+    whether forecasts are better without. Quoting the price in another unit adds that share of the unit's logarithm to every row.
     """
     order = check_number(FAMILY, "an order", order, 0.0, 1.0)
     weights = fractional_weights(order, check_number(FAMILY, "a tolerance", tolerance, 1e-7, order))
