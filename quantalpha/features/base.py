@@ -122,7 +122,8 @@ class FeatureSet:
     def arrays(self, bars: pd.DataFrame, rows: int) -> dict[str, np.ndarray]:
         """The last `rows` rows of every column read, each contiguous and ours."""
         names, first = [name for name in self.columns if name != TIME], len(bars) - rows
-        if missing := [name for name in names if name not in bars.columns]:
+        places = {name: place for place, name in enumerate(bars.columns)}
+        if missing := [name for name in names if name not in places]:
             raise DataError(self._absent(missing[0], bars))
         schema.check_columns(bars, "features")
         if isinstance(bars.index, pd.DatetimeIndex):
@@ -130,7 +131,7 @@ class FeatureSet:
         elif TIME in self.columns:
             raise DataError(f"features: expected a DatetimeIndex of bar open times, found {type(bars.index).__name__}")
         if len(set(bars.dtypes)) == 1:  # to_numpy is a view then, and all columns together cost less than one of the frame
-            table = bars.to_numpy().T[[bars.columns.get_loc(name) for name in names], first:]
+            table = bars.to_numpy().T[[places[name] for name in names], first:]
         else:
             table = [bars[name].to_numpy()[first:] for name in names]
         try:

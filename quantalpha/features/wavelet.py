@@ -94,11 +94,10 @@ def _noise(changes: np.ndarray, filters: list[tuple[np.ndarray, float]], window:
     """float64[n]: the part of the series taken for noise; `changes`: of the series, row by row."""
     longest = len(filters[-1][0])  # no level has work before the last one has its rows
     details = [weighted_sum(changes[longest - len(weights) :], weights)[len(weights) - 1 :] for weights, _ in filters]
-    scale = _typical_size(details[0], _first_sizes(details[0], window)) / (NORMAL_MEDIAN * filters[0][1])
-    noise = np.full(len(changes), np.nan)
+    first, noise = [_first_sizes(detail, window) for detail in details], np.full(len(changes), np.nan)
+    scale = _typical_size(details[0], first[0].copy()) / (NORMAL_MEDIAN * filters[0][1])
     noise[longest - 1 :] = sum(
-        _removed(detail, scale * gain, total(detail * detail, window), _first_sizes(detail, window))
-        for detail, (_, gain) in zip(details, filters)
+        _removed(detail, scale * gain, total(detail * detail, window), sizes) for detail, sizes, (_, gain) in zip(details, first, filters)
     )
     return noise
 
