@@ -24,10 +24,10 @@ def market_named(candidate: Candidate, bars: pd.DataFrame) -> GateLine:
     origin = candidate.trained.origin
     opens, length = epoch_ms(bars.index), timeframe.milliseconds(origin.timeframe)
     step, passport = int(np.diff(opens).min()), origin.data.get("bars")
-    path = passport["path"] if isinstance(passport, dict) else None
+    path = passport.get("path") if isinstance(passport, dict) else None
     faults = [] if step == length else [f"its bars are {step / 60_000:g} minutes apart"]
     faults += [f"a bar opens at {bars.index[(opens % length > 0).argmax()]}"] if (opens % length).any() else []
-    faults += [f"its bars are those of {path}"] if path is not None and PurePosixPath(path).stem != origin.symbol else []
+    faults += [f"its bars are those of {path or 'no file it names'}"] if PurePosixPath(path or "").stem != origin.symbol else []
     named = f"{origin.symbol} {origin.timeframe} on {origin.venue}"
     reason = f"named as {named}, but {'; '.join(faults)}; run the pipeline again" if faults else f"{named}: so are its bars"
     return GateLine("market_named", not faults, float(step), float(length), reason)
@@ -91,9 +91,8 @@ def model_saw_no_test(candidate: Candidate, bars: pd.DataFrame) -> GateLine:
     """
     features, training = candidate.features, training_of(candidate, bars)
     splits = training["splits"]
-    ended = max(
-        0 if isinstance(splits.test, str) else splits.test, labels_of(candidate).horizon
-    )  # a label that the end of the bars cuts off no longer lightens those beside it
+    # A test of at least the horizon: a label that the end of the bars cuts off no longer lightens those beside it.
+    ended = max(labels_of(candidate).horizon, 0 if isinstance(splits.test, str) else splits.test)
     complete = np.flatnonzero(np.isfinite(features.compute(bars).to_numpy(float)).all(axis=1))
     if not complete.size:
         raise DataError(f"no bar of {len(bars)} has all features; the longest needs {features.lookback}: pass a longer history")

@@ -453,6 +453,8 @@ def test_an_impossible_card_is_refused(copy, edit, message):
         ({"symbol": "DOGEUSDT"}, "named as DOGEUSDT 1h on binanceusdm, but its bars are those of data/clean/BTCUSDT.parquet; run"),
         ({"timeframe": "1m"}, "named as BTCUSDT 1m on binanceusdm, but its bars are 60 minutes apart; run"),
         ({"timeframe": "4h"}, "but its bars are 60 minutes apart; a bar opens at 2024-01-01 01:00:00+00:00; run"),
+        ({"data": {}}, "its bars are those of no file it names"),
+        ({"data": {"bars": {"sha256": "ab" * 32}}}, "its bars are those of no file it names"),
     ],
     ids=str,
 )
