@@ -291,14 +291,13 @@ def demo(overrides: Overrides = (), as_json: AsJson = False) -> None:
 
 def _recorded(file: Path):
     """The bars to replay. Raises UsageError where there is no such file, DataError where it is not sound."""
-    import pandas as pd
-
     from quantalpha import schema
+    from quantalpha.files import read_parquet
 
     if not file.is_file():
         raise UsageError(f"--bars: {file}: no such file; name a parquet of clean bars such as data/clean/BTCUSDT.parquet")
     try:
-        return schema.check_bars(pd.read_parquet(file), str(file))
+        return schema.check_bars(read_parquet(file), str(file))
     except (OSError, ValueError) as error:
         found = " ".join(str(error).split())[:160]
         raise DataError(f"--bars: {file}: not readable, truncated or damaged ({found}); run the clean stage again") from None

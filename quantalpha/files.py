@@ -7,9 +7,12 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from quantalpha.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def write_atomic(path: Path, data: bytes | str) -> Path:
@@ -65,6 +68,22 @@ def tree_sha256(folder: Path, of: Callable[[Path], str] = sha256) -> str:
 def digest_of(value: Any) -> str:
     """sha256 of a JSON value."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def read_parquet(source: Path | bytes) -> "pd.DataFrame":
+    """The table of a parquet file or of its bytes; OSError or ValueError where it is none.
+
+    pandas.read_parquet leaves a thread of Arrow's behind, and a process that ends meanwhile is aborted after its work was done
+    (apache/arrow issue 33975; 1 in 5 of processes that read thirty small files). On this thread alone none is.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    data = source if isinstance(source, bytes) else Path(source).read_bytes()
+    try:
+        return pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False).to_pandas(use_threads=False)
+    except pa.ArrowException as error:
+        raise ValueError(str(error)) from None
 
 
 def read_json(path: Path, *keys: str) -> dict:

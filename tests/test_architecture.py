@@ -1,6 +1,7 @@
 """The house rules that a reader cannot see in one file: who imports whom, one door per library, start-up cost."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,7 @@ DOORS = {
     "sqlalchemy": {"runner/journal.py"},
     "distributed": {"pipeline/execute.py"},
     "apscheduler": {"pipeline/schedule.py"},
+    "pyarrow": {"files.py", "market/store.py"},
     "pickle": set(),
 }
 FORBIDDEN_LIVE = [
@@ -115,6 +117,16 @@ def test_imports_point_down(path):
 def test_one_door_per_library(library):
     users = {str(p.relative_to(PACKAGE)) for p in FILES if any(n.split(".")[0] == library for n in imports(p))}
     assert users <= DOORS[library], f"{library} is imported by {sorted(users - DOORS[library])}"
+
+
+def test_parquet_is_read_through_one_door():
+    """Others leave a thread of Arrow's behind that can abort a process at its end: see files.read_parquet."""
+    others = [
+        str(path)
+        for path in FILES
+        if path != PACKAGE / "files.py" and re.search(r"(pd|pq|pandas)\.read_(parquet|table)\(", path.read_text())
+    ]
+    assert not others
 
 
 def test_runner_process_holds_nothing_that_looks_ahead():

@@ -12,6 +12,7 @@ from quantalpha.backtest.result import Result
 from quantalpha.backtest.rows import Fit, Rows
 from quantalpha.backtest.simulate import simulate
 from quantalpha.errors import DataError
+from quantalpha.files import read_parquet
 from quantalpha.models import CLASSES, PROBABILITIES, Model
 from quantalpha.perp import Account, Costs, Stops
 from quantalpha.strategy import HysteresisPolicy, edge
@@ -43,7 +44,7 @@ class WalkForward:
     def load(cls, folder: Path) -> "WalkForward":
         """What `save` wrote; DataError naming a missing or unreadable file."""
         try:
-            return cls(pd.read_parquet(Path(folder) / FORECASTS), json.loads((Path(folder) / FOLDS).read_bytes()))
+            return cls(read_parquet(Path(folder) / FORECASTS), json.loads((Path(folder) / FOLDS).read_bytes()))
         except FileNotFoundError as error:
             raise DataError(f"{Path(folder).name}: {Path(error.filename).name} is missing; run the training stage") from None
         except (OSError, ValueError) as error:

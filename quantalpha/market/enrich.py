@@ -8,6 +8,7 @@ import pandas as pd
 
 from quantalpha import config
 from quantalpha.errors import DataError
+from quantalpha.files import read_parquet
 from quantalpha.market.clean import clean_bars
 from quantalpha.market.leaders import join_leaders
 from quantalpha.market.onchain import join_onchain
@@ -47,7 +48,7 @@ def _with_series(bars: pd.DataFrame, path: Path, context: config.Context) -> pd.
 
 def _daily(path: Path) -> pd.DataFrame:
     try:
-        table = pd.read_parquet(path)
+        table = read_parquet(path)
     except (OSError, ValueError) as error:
         raise DataError(f"on-chain: cannot be read: {' '.join(str(error).split())[:160]}") from None
     return table.set_index("timestamp") if "timestamp" in table else table

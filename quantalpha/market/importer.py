@@ -14,6 +14,7 @@ import pandas as pd
 
 from quantalpha import schema, timeframe
 from quantalpha.errors import DataError, UsageError, did_you_mean
+from quantalpha.files import read_parquet
 from quantalpha.market.store import FUNDING, Lake, bar_length, gaps, month_bounds
 
 TIMES = ("timestamp", "time", "open_time", "opentime", "datetime", "date", "funding_time", "fundingtime", "calc_time", "ts", "unix")
@@ -100,17 +101,15 @@ def _check_zone(zone: str | None) -> None:
 def _read(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise UsageError(f"{path}: no such file; name a parquet or CSV file of bars")
-    import pyarrow
-
     endings = path.name.lower()
     try:
         if endings.endswith(".parquet"):
-            table = pd.read_parquet(path)
+            table = read_parquet(path)
         elif endings.endswith((".csv", ".csv.gz")):
             table = pd.read_csv(path)
         else:
             raise UsageError(f"{path}: expected a name that ends in .parquet, .csv or .csv.gz")
-    except (OSError, ValueError, EOFError, zlib.error, pyarrow.ArrowException) as error:
+    except (OSError, ValueError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: not readable, truncated or damaged ({_line(error)}); get the file again") from None
     if table.empty:
         raise DataError(f"{path}: holds no rows")

@@ -6,6 +6,7 @@ import pandas as pd
 
 from quantalpha import schema
 from quantalpha.errors import DataError, UsageError
+from quantalpha.files import read_parquet
 
 NAMES = ["symbol", "timestamp"]
 
@@ -20,7 +21,7 @@ def read_panel(path: Path) -> dict[str, pd.DataFrame]:
     if not path.is_file():
         raise UsageError(f"panel: no file {path}; name a parquet file of bars with the columns {', '.join([*NAMES, *schema.REQUIRED])}")
     try:
-        table = pd.read_parquet(path)
+        table = read_parquet(path)
     except (OSError, ValueError) as error:
         raise DataError(f"panel: {path.name} cannot be read: {' '.join(str(error).split())[:160]}") from None
     missing = [name for name in NAMES if name not in table]

@@ -19,7 +19,7 @@ import pandas as pd
 
 from quantalpha import config, schema, timeframe
 from quantalpha.errors import DataError
-from quantalpha.files import locked, write_atomic
+from quantalpha.files import locked, read_parquet, write_atomic
 
 FUNDING = "funding"
 MARK = "mark-"
@@ -282,9 +282,6 @@ def _encode(rows: pd.DataFrame) -> bytes:
 
 
 def _load(path: Path) -> Month:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     remedy = f"delete {path.name} and {path.stem}.json, then download or import the month again"
     data = path.read_bytes()
     digest = hashlib.sha256(data).hexdigest()
@@ -295,9 +292,9 @@ def _load(path: Path) -> Month:
     if digest not in (passport.sha256, passport.replaces):
         raise DataError(f"{path}: truncated or altered: sha256 is {digest[:12]}..., its passport says {passport.sha256[:12]}...; {remedy}")
     try:
-        table = pq.read_table(io.BytesIO(data))
-    except (pa.ArrowInvalid, OSError) as error:
+        table = read_parquet(data)
+    except (OSError, ValueError) as error:
         raise DataError(f"{path}: not readable parquet ({error}); {remedy}") from None
-    rows = pd.DataFrame({name: table[name].to_numpy() for name in table.column_names if name != "timestamp"})
-    rows.index = schema.from_epoch_ms(table["timestamp"].cast(pa.int64()).to_numpy())
+    rows = table.drop(columns="timestamp")
+    rows.index = schema.from_epoch_ms(schema.epoch_ms(pd.DatetimeIndex(table["timestamp"])))
     return Month(rows, digest, passport.complete and digest == passport.sha256)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from quantalpha import config, schema, timeframe
 from quantalpha.errors import DataError, UsageError
+from quantalpha.files import read_parquet
 from quantalpha.market.synthetic import FUNDING_MS, synthetic_bars
 from quantalpha.practice.candles import Candles
 
@@ -107,11 +108,9 @@ def load(params: config.Params) -> Tape:
 def _read(path):
     if not path.is_file():
         raise UsageError(f"exchange.tape: expected 'synthetic' or a parquet file, found no file {str(path)!r}")
-    import pyarrow
-
     try:
-        frame = pd.read_parquet(path)
-    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        frame = read_parquet(path)
+    except (OSError, ValueError) as error:
         raise DataError(f"{path.name}: not a readable parquet file: {' '.join(str(error).split())[:200]}") from None
     if "timestamp" in frame:
         frame = frame.set_index("timestamp")

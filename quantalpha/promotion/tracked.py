@@ -1,7 +1,6 @@
 """From a tracked run to a sealed bundle with an alias: find the candidate, judge it, seal it, move the alias last."""
 
 import hashlib
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pandas as pd
 from quantalpha import bundle, config, tracking
 from quantalpha.bundle import Bundle
 from quantalpha.errors import DataError, UsageError
-from quantalpha.files import tree_sha256
+from quantalpha.files import read_parquet, tree_sha256
 from quantalpha.promotion.candidate import load_candidate
 from quantalpha.promotion.gate import promote
 from quantalpha.promotion.gate_report import GateReport
@@ -114,4 +113,4 @@ def candidate_bars(folder: Path) -> pd.DataFrame:
     if data is None or hashlib.sha256(data).hexdigest() != source["sha256"]:
         state = "are gone" if data is None else "have changed"
         raise DataError(f"{source['path']}: the bars this candidate was made from {state}; run the pipeline again and promote its new run")
-    return pd.read_parquet(io.BytesIO(data))  # what was hashed, even if a pipeline writes meanwhile
+    return read_parquet(data)  # what was hashed, even if a pipeline writes meanwhile

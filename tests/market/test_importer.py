@@ -234,11 +234,11 @@ def test_a_damaged_middle_is_refused(tmp_path):
 
 @pytest.mark.parametrize("error", [pyarrow.ArrowNotImplementedError, pyarrow.ArrowTypeError, pyarrow.ArrowException])
 def test_whatever_arrow_says_of_a_parquet_file_is_one_line(tmp_path, monkeypatch, error):
-    def read(path):
+    def read(file):
         raise error("no such\nencoding")
 
     path = put(hours(), tmp_path / "own.parquet")
-    monkeypatch.setattr(pd, "read_parquet", read)
+    monkeypatch.setattr("pyarrow.parquet.ParquetFile", read)
     with pytest.raises(DataError, match=r"not readable, truncated or damaged \(no such encoding\)"):
         bring(path, tmp_path)
 
