@@ -1,6 +1,7 @@
 """Evidence that a result is earned: splits, metrics, and proof that nothing looks ahead."""
 
 from quantalpha.validation.augment import block_bootstrap, jitter, magnitude_warp, time_warp, training_windows
+from quantalpha.validation.calibration import brier_score, brier_skill, calibration_error, reliability
 from quantalpha.validation.causality import check_causal
 from quantalpha.validation.causality_evidence import LeakReport
 from quantalpha.validation.causality_fit import check_fit, check_walk_forward
@@ -47,7 +48,10 @@ __all__ = [
     "alike",
     "annual_volatility",
     "block_bootstrap",
+    "brier_score",
+    "brier_skill",
     "cagr",
+    "calibration_error",
     "calmar_ratio",
     "check_causal",
     "check_coverage",
@@ -75,6 +79,7 @@ __all__ = [
     "probability_of_backtest_overfitting",
     "profit_factor",
     "rank_correlation",
+    "reliability",
     "sharpe_ratio",
     "sortino_ratio",
     "superior_tries",

@@ -15,7 +15,7 @@ def class_scores(label, probability) -> pd.DataFrame:
     `label` is [n] of -1, 0, 1; `probability` [n, 3] in that order. The forecast class is the most probable one. `brier` is the mean
     squared error of the class's probability (0 is perfect); scores without a forecast or without a case are NaN.
     """
-    truth, chance = _checked(label, probability)
+    truth, chance = one_hot(label, probability)
     hit, said = truth == 1, np.eye(3)[chance.argmax(axis=1)] == 1
     right, forecasts, cases = (hit & said).sum(axis=0), said.sum(axis=0), hit.sum(axis=0)
     table = {
@@ -30,14 +30,14 @@ def class_scores(label, probability) -> pd.DataFrame:
 
 def log_loss(label, probability) -> float:
     """Mean of -log(probability given to the class that came), in nats: log 3 = 1.0986 for a forecast that knows nothing."""
-    truth, chance = _checked(label, probability)
+    truth, chance = one_hot(label, probability)
     given = np.clip((truth * chance).sum(axis=1), np.finfo(float).eps, 1.0)
     return float(-np.log(given).mean())
 
 
 def direction_loss(label, probability) -> float:
     """`log_loss` of up against down where one of them came: log 2 = 0.6931 for a forecast that knows no direction. DataError where none."""
-    truth, chance = _checked(label, probability)
+    truth, chance = one_hot(label, probability)
     came = truth[:, 1] == 0
     if not came.any():
         raise DataError("direction_loss: expected labels of -1 or 1 among them, found only 0; score more rows")
@@ -49,8 +49,8 @@ def _share(part, whole):
     return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
 
 
-def _checked(label, probability):
-    """(one-hot truth, probabilities), both float64[n, 3]."""
+def one_hot(label, probability) -> tuple[np.ndarray, np.ndarray]:
+    """(truth as 0 or 1 by class, probabilities), both float64[n, 3]; DataError where labels or probabilities are none."""
     label, chance = np.asarray(label, dtype=float), np.asarray(probability, dtype=float)
     if not label.size or chance.shape != (label.size, 3) or not np.isin(label, CLASSES).all():
         raise DataError(f"classification: expected labels -1, 0, 1 and probabilities [n, 3], found {label.shape} and {chance.shape}")
