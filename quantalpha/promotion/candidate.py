@@ -85,24 +85,26 @@ def code_version() -> str:
 def backtest_candidate(trained: Trained, bars: pd.DataFrame, random_seeds: int) -> tuple[Result, pd.DataFrame]:
     """The walk-forward backtest after costs, and the baselines on the same bars: what the notebook shows and what the gate runs again.
 
-    Whoever scores a candidate has made a try: it is in the ledger of tries before its result is seen, once for the same bars, parameters
-    and code, however often and from whatever process it is scored.
+    Whoever scores a candidate has made a try: it is in the ledger of tries before its result is seen, once for the same bars, parameters,
+    forecasts and code, however often and from whatever process it is scored.
     """
     parts = bundle.decision_parts(trained.origin.sections, bracket_schedule(trained.origin.symbol))
     policy = parts.pop("policy")
     result = backtest_forecasts(bars, trained.walk, policy, **parts)
-    Trials().record(_try(trained, bars, result))
+    Trials().record(try_of(trained, bars, result))
     target = policy.targets(trained.walk.edge)
     return result, baselines(bars, target, **parts, leverage=policy.leverage, random_seeds=random_seeds)
 
 
-def _try(trained: Trained, bars: pd.DataFrame, result: Result) -> Try:
+def try_of(trained: Trained, bars: pd.DataFrame, result: Result) -> Try:
+    """What the ledger of tries keeps of it. Its terms are its forecasts: a change by hand that no parameter tells is another try."""
     origin = trained.origin
     return Try(
         data=data_hash(bars),
         strategy=f"{origin.symbol}-{trained.model.kind}",
         params=origin.sections,
         code=origin.code_version,
+        terms=data_hash(trained.walk.forecasts),
         scores=result.metrics(),
         study=f"{origin.venue}-{origin.symbol}-{origin.timeframe}",
         context={"until": origin.until},

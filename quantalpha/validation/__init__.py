@@ -11,6 +11,7 @@ from quantalpha.validation.confidence import confidence_bands
 from quantalpha.validation.coverage import check_coverage
 from quantalpha.validation.drift import period_drift
 from quantalpha.validation.evidence import Evidence, evidence
+from quantalpha.validation.family import Family, family
 from quantalpha.validation.metrics import (
     annual_volatility,
     cagr,
@@ -38,6 +39,7 @@ from quantalpha.validation.warm_up import WarmUpReport, check_warm_up
 __all__ = [
     "EffectiveTrials",
     "Evidence",
+    "Family",
     "Fold",
     "LeakReport",
     "Overfitting",
@@ -68,6 +70,7 @@ __all__ = [
     "effective_trials",
     "evidence",
     "expected_maximum_sharpe",
+    "family",
     "group_blocks",
     "jitter",
     "log_loss",
