@@ -5,8 +5,8 @@ python benchmarks/noise_and_power.py [minutes] [folder of recorded market data]
 Noise: tries that are worth nothing, by themselves or as moving-average rules on a fair market or on bitcoin's days put in random order, no
 costs taken. Power: one try among them has a true Sharpe ratio, and whichever looks best is judged. `passes` is the share of runs whose best
 passes the lines deflated_sharpe and overfitting at the thresholds of params.yaml, `naive` the share whose best looks significant by itself
-(probabilistic Sharpe ratio above the same 0.95), each with its 95 % interval (Wilson); `theory` is the chance that the planted try beats the
-luckiest of the others by as much as the deflated ratio asks for.
+(probabilistic Sharpe ratio above the same 0.95), each with its 95 % interval (Wilson); `theory` is the chance that the planted try beats
+the luckiest of the others by as much as the deflated ratio asks for.
 """
 
 import sys

@@ -14,7 +14,7 @@ LAYERS = [
     {"errors", "files", "windows"},
     {"workspace", "timeframe"},
     {"secrets"},
-    {"config", "schema", "plots"},
+    {"config", "schema", "plots", "audit", "signing", "verdict"},
     {"perp"},
     {"market", "features", "labels"},
     {"validation", "models", "strategy"},
@@ -54,6 +54,7 @@ DOORS = {
     "distributed": {"pipeline/execute.py"},
     "apscheduler": {"pipeline/schedule.py"},
     "pyarrow": {"files.py", "market/store.py"},
+    "cryptography": {"signing.py"},
     "pickle": set(),
 }
 FORBIDDEN_LIVE = [
@@ -138,7 +139,7 @@ def test_runner_process_holds_nothing_that_looks_ahead():
 
 def test_command_line_starts_light():
     heavy = ["pandas", "numba", "mlflow", "ccxt", "papermill", "torch", "lightgbm", "xgboost", "matplotlib", "vectorbt", "sqlalchemy"]
-    heavy += ["plotly", "skfolio", "optuna"]
+    heavy += ["plotly", "skfolio", "optuna", "cryptography"]
     code = f"import sys, quantalpha.cli; print([m for m in {heavy} if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert loaded.strip() == "[]"

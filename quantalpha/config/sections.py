@@ -225,6 +225,7 @@ class Runner(Section):
     bars: Count | None
     stale_after: Positive
     retries: Annotated[int, Field(ge=0)]
+    max_model_age: Timeframe | None
 
 
 class Params(Section):

@@ -67,11 +67,9 @@ def origin(symbol: str, params, features: dict, data: dict, until: pd.Timestamp)
     """Identity of a training run. `params`: config.Params or a stage's sections (venue, data, RECORDED), features as they were asked for;
     `features`: their resolved spec, without "auto"; `data`: input passports; `until`: open time of the last research bar."""
     sections = {name: getattr(params, name).model_dump(mode="json") for name in RECORDED if name != "features"}
-    lock = config.root() / "requirements.lock"
-    if not lock.is_file():
-        raise DataError(f"{lock.name} is missing in {lock.parent.name}; a candidate must name the exact libraries it was made with")
     place = (symbol, params.data.timeframe, params.venue.kept_as)
-    return Origin(*place, {"features": features, ASKED: params.features} | sections, data, until.isoformat(), sha256(lock), code_version())
+    told = (data, until.isoformat(), config.lock_sha256(), code_version())
+    return Origin(*place, {"features": features, ASKED: params.features} | sections, *told)
 
 
 def code_version() -> str:

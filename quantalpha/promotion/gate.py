@@ -24,7 +24,12 @@ def promote(folder: Path, bars: pd.DataFrame, destination: Path, terms: Terms) -
     candidate = load_candidate(folder)
     case = Case.of(candidate, bars, terms)
     report = judge(case)
-    return report, bundle.write(destination, gate_live.content(candidate, case.bars, report)) if report.passed else None
+    return report, seal(candidate, case.bars, report, destination)
+
+
+def seal(candidate: Candidate, bars: pd.DataFrame, report: GateReport, destination: Path) -> Bundle | None:
+    """The candidate as a bundle under `destination`; None if the gate refused it and nobody overrode that. bars: those it was made from."""
+    return bundle.write(destination, gate_live.content(candidate, bars, report)) if report.passed else None
 
 
 def evaluate(candidate: Candidate, bars: pd.DataFrame, terms: Terms) -> GateReport:

@@ -115,41 +115,6 @@ def artifact_folder(run_id: str) -> Path:
         return Path(_client().download_artifacts(run_id, "", str(kept)))
 
 
-def register(name: str, folder: Path, run_id: str, alias: str) -> str:
-    """Enters an immutable folder (a bundle) into the model registry, moves `alias` to it last; returns the version. Twice is harmless.
-
-    Raises QuantalphaError where the registry is a remote server's, which refuses folders of this machine.
-    """
-    if is_remote():
-        raise QuantalphaError(
-            f"model {name}: the registry at {store_name()} cannot hold a folder of this machine; {folder} is sealed and kept; "
-            "unset MLFLOW_TRACKING_URI (also in .env), run the pipeline once, which logs its results in mlruns/, and promote again"
-        )
-    with _explained(f"model {name} cannot be registered"):
-        client, source = _client(), folder.resolve().as_uri()
-        with locked(_artifact_root()):
-            return _enter(client, name, source, run_id, alias)
-
-
-def _enter(client, name: str, source: str, run_id: str, alias: str) -> str:
-    """Look, then create what is missing: one process at a time."""
-    found = f"name = '{_quoted(name)}'"
-    if not client.search_registered_models(found):
-        client.create_registered_model(name)
-    entered = [version for version in client.search_model_versions(found) if version.source == source]
-    version = entered[0] if entered else client.create_model_version(name, source, run_id)
-    client.set_registered_model_alias(name, alias, version.version)
-    return str(version.version)
-
-
-def find_alias(name: str, alias: str) -> Path | None:
-    """The folder an alias points to; None when there is none."""
-    with _explained(f"alias {alias} of {name} cannot be read"):
-        found = _client().search_registered_models(f"name = '{_quoted(name)}'")
-        known = found and alias in found[0].aliases
-        return _path_of(_client().get_model_version_by_alias(name, alias).source) if known else None
-
-
 def log_report(run_id: str, file: str, report: dict, tags: dict[str, str]) -> None:
     """Adds a JSON artifact and tags to a finished run: what was judged of it later."""
     from mlflow.entities import RunTag

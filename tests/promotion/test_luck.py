@@ -25,11 +25,11 @@ def shares(bench, make, tries, runs=20):
     return np.mean([one[0] for one in found]), np.mean([one[1] for one in found])
 
 
-@pytest.mark.parametrize("market", ["alone", "on_a_fair_market"])
-def test_luck_does_not_pass(bench, market):
-    """At most 5 % is asked for: two of twenty is what that gives once in four times, three once in thirteen."""
+@pytest.mark.parametrize(("market", "fooled"), [("alone", 0.9), ("on_a_fair_market", 0.3)])
+def test_luck_does_not_pass(bench, market, fooled):
+    """At most 5 % is asked for: more than two of twenty is what that gives once in thirteen times. Rules on one market are much alike."""
     passes, naive = shares(bench, getattr(bench, market), 100)
-    assert passes <= 0.10 and naive > 0.5
+    assert passes <= 0.10 and naive >= fooled
 
 
 def test_skill_passes(bench):
