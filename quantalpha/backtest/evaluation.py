@@ -6,10 +6,10 @@ labels: as `labels.label` gives them, at least for the forecasts' times; rows wi
 import numpy as np
 import pandas as pd
 
-from quantalpha.backtest.walk_forward import WalkForward, forecast_scores
+from quantalpha.backtest.walk_forward import SCORES, WalkForward, forecast_scores
 from quantalpha.errors import DataError
-from quantalpha.models import PROBABILITIES
-from quantalpha.validation import confusion
+from quantalpha.models import CLASSES, PROBABILITIES
+from quantalpha.validation import brier_skill, calibration_error, confusion
 
 VOLATILITY, TREND = ("calm", "usual", "wild"), ("down", "up")
 
@@ -27,6 +27,24 @@ def scores_by(walk: WalkForward, labels: pd.DataFrame, group: pd.Series) -> pd.D
         judged = part["label"].notna() & np.isfinite(chance).all(axis=1)
         found[name] = {"rows": int(judged.sum())} | forecast_scores(part, chance)
     return pd.DataFrame.from_dict(found, orient="index").astype({"rows": int}).astype(float, errors="ignore").rename_axis(group.name)
+
+
+def summary(walk: WalkForward, labels: pd.DataFrame) -> dict[str, float]:
+    """All folds in a few numbers: those of `WalkForward.folds` as means over the folds, brier_skill against `known_frequencies`, and
+    calibration_error over all rows (NaN where no label is finished)."""
+    means = pd.DataFrame(walk.folds)[list(SCORES)].astype(float).mean().to_dict()
+    label, chance = outcomes(walk, labels)["label"].to_numpy(float), walk.forecasts[list(PROBABILITIES)].to_numpy()
+    known = known_frequencies(walk, labels)
+    return means | {"brier_skill": brier_skill(label, chance, known), "calibration_error": calibration_error(label, chance)}
+
+
+def known_frequencies(walk: WalkForward, labels: pd.DataFrame) -> np.ndarray:
+    """float64[forecasts, 3]: the shares of down, flat, up among all labels that had ended before each fold's test block began."""
+    blocks = []
+    for _, block in walk.forecasts.groupby("fold"):
+        ended = labels.loc[labels["end_time"] < block.index[0], "label"].dropna()
+        blocks.append(np.tile([(ended == kind).mean() for kind in CLASSES], (len(block), 1)))
+    return np.vstack(blocks)
 
 
 def confusion_by_fold(walk: WalkForward, labels: pd.DataFrame) -> pd.DataFrame:

@@ -29,10 +29,12 @@ def confusion_matrix(table: pd.DataFrame, *, title: str = "Forecast against what
     axes[0].set_xticks(range(3), share.columns)
     axes[0].set_yticks(range(3), share.index)
     bare(axes[0])
-    axes[0].set(title=title, xlabel="forecast", ylabel="came")
+    axes[0].set(xlabel="forecast", ylabel="came")
+    axes[0].set_title("all folds", fontsize=10)
     for panel, name in zip(axes[1:], total.index):
         _shares(panel, table.xs(name, level="came"), name)
-    axes[-1].legend(loc="upper center", bbox_to_anchor=(-0.7, -0.16), ncols=3)
+    fig.legend(loc="outside lower right", ncols=3)
+    fig.suptitle(title, fontweight="bold", fontsize=12, x=0.01, ha="left")
     axes[1].set_ylabel("share of forecasts")
     return fig
 
@@ -107,17 +109,17 @@ def information_decay(table: pd.DataFrame, *, title: str = "How far ahead does t
     axes.plot(places, values, color=BLUE, marker="o", label="information coefficient")
     axes.axhline(0.0, color=INK, linewidth=0.9)
     axes.set_xticks(places, [f"{horizon}\nt {t:.1f}" for horizon, t in zip(table.index, table["t_value"])])
-    axes.set(title=title, ylabel="rank correlation", xlabel="bars ahead, and t-value of every so manieth row")
+    axes.set(title=title, ylabel="rank correlation", xlabel="bars ahead, and the t-value over rows that do not overlap")
     axes.legend(loc="upper left", ncols=2)
     return fig
 
 
 @styled
 def scores_by_group(tables: Mapping[str, pd.DataFrame], *, title: str = "Where is the forecast good?") -> "Figure":
-    """Tables of `backtest.evaluation.scores_by` side by side: above the information coefficient with its 95 % interval of independent rows,
-    below the log loss; dashed: of a forecast that knows nothing."""
+    """Tables of `backtest.evaluation.scores_by` side by side: above the information coefficient, below the log loss, where bars that
+    hang lower are better; dashed: a forecast that knows nothing."""
     fig, axes = figure(
-        2, len(tables), height=4.8, width_ratios=[max(len(table), 3) for table in tables.values()], squeeze=False, sharex="col"
+        2, len(tables), height=4.8, width_ratios=[max(len(table), 6) for table in tables.values()], squeeze=False, sharex="col"
     )
     marks = ("information_coefficient", 0.0, BLUE, "information coefficient"), ("log_loss", float(np.log(3)), GREY, "log loss (nats)")
     for line, (score, reference, colour, label) in zip(axes, marks):
@@ -127,6 +129,7 @@ def scores_by_group(tables: Mapping[str, pd.DataFrame], *, title: str = "Where i
             panel.grid(axis="x", visible=False)
             panel.set_xticks(range(len(table)), [f"{entry}" for entry in table.index], fontsize=8 if len(table) > 9 else 9)
             panel.sharey(line[0])
+            panel.tick_params(labelleft=panel is line[0])
         line[0].set_ylabel(label)
     for panel, name in zip(axes[1], tables):
         panel.set_xlabel(name)
