@@ -18,9 +18,11 @@ LESS_IS_BETTER = ("max_drawdown", "turnover", "brier", "log_loss")
 def parallel_coordinates(board: pd.DataFrame, less_is_better: Collection[str] = LESS_IS_BETTER, *, title: str = "Candidates") -> "Figure":
     """A line a candidate (rows, best first) through an axis a number (columns): upwards is better on every axis, whose ends are written.
 
-    The first six are drawn in colour and named, the others in grey behind them. A candidate without a number has a gap there.
+    The first six are drawn in colour and named, the others in grey behind them. A candidate without a number has a gap there; a number that
+    none has is left out.
     """
     fig, axes = figure(1, height=4.6)
+    board = board.dropna(axis="columns", how="all")
     values = board.to_numpy(float)
     low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
     place = (values - low) / np.where(high > low, high - low, 1.0)

@@ -1,6 +1,6 @@
 """The record of every run, in MLflow, and its page."""
 
-from quantalpha.tracking.record import PipelineRun, RunInfo, StageRun
+from quantalpha.tracking.record import GATE_FILE, PipelineRun, RunInfo, StageRun
 from quantalpha.tracking.server import as_interrupt, serve
 from quantalpha.tracking.store import (
     artifact_folder,
@@ -16,6 +16,6 @@ from quantalpha.tracking.store import (
 )
 
 __all__ = [
-    "PipelineRun", "RunInfo", "StageRun", "artifact_folder", "as_interrupt", "experiment_id", "find_alias", "find_run", "holds",
-    "log_report", "log_run", "register", "runs", "serve", "store_name",
+    "GATE_FILE", "PipelineRun", "RunInfo", "StageRun", "artifact_folder", "as_interrupt", "experiment_id", "find_alias", "find_run",
+    "holds", "log_report", "log_run", "register", "runs", "serve", "store_name",
 ]  # fmt: skip

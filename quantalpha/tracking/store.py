@@ -18,7 +18,18 @@ from urllib.parse import unquote, urlparse
 from quantalpha import config
 from quantalpha.errors import QuantalphaError, UsageError, did_you_mean
 from quantalpha.files import locked
-from quantalpha.tracking.record import CANDIDATE_STAGE, PipelineRun, RunInfo, StageRun, best_candidate, is_number, read_metrics
+from quantalpha.tracking.record import (
+    CANDIDATE_STAGE,
+    GATE_FILE,
+    PipelineRun,
+    RunInfo,
+    StageRun,
+    best_candidate,
+    is_number,
+    read_metrics,
+    upstream,
+)
+from quantalpha.tracking.story import judged, story
 
 EXPERIMENT = "quantalpha"
 ARTEFACTS = (".png", ".csv", ".json", ".html", ".txt")
@@ -27,11 +38,11 @@ SQLITE = "sqlite:///"
 CHUNK = 100  # MLflow takes so many params or tags at once
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 SERVER_URIS = ("MLFLOW_BACKEND_STORE_URI", "MLFLOW_REGISTRY_STORE_URI")
-NOTE = "mlflow.note.content"  # the description an experiment's page shows
+NOTE = "mlflow.note.content"  # the description the page of an experiment or of a run shows
 HOW_TO_READ = (
     "Each pipeline run is one parent run: its parameters, the code it ran with, and the headline metrics of its best candidate (best_...). "
     "Its children are the stages, with metrics, figures and the executed notebook; their children are the folds. "
-    f"Candidates for promotion are the runs of stage {CANDIDATE_STAGE}: search "
+    f"Candidates for promotion are the runs of stage {CANDIDATE_STAGE}, whose pages tell their story: search "
     f"`tags.stage = '{CANDIDATE_STAGE}' AND tags.kind = 'stage'` and sort by `sharpe_ratio`."
 )
 
@@ -51,7 +62,9 @@ def log_run(run: PipelineRun) -> str:
             if run.uncommitted:
                 client.log_text(parent, run.uncommitted, "uncommitted.diff")
             for stage in run.stages:
-                _log_stage(experiment, parent, stage, tags)
+                child = _log_stage(experiment, parent, stage, tags)
+                if stage.name == CANDIDATE_STAGE and stage.status in ("done", "fresh"):
+                    _log_story(child, stage, run.stages)
             _log_best(parent, run.stages)
         except BaseException:
             client.set_terminated(parent, "KILLED")
@@ -156,6 +169,9 @@ def log_report(run_id: str, file: str, report: dict, tags: dict[str, str]) -> No
 
     with _explained(f"{file} of run {run_id} cannot be logged"):
         _client().log_text(run_id, config.mask(json.dumps(report, indent=1)), file)
+        note = _client().get_run(run_id).data.tags.get(NOTE)
+        if file == GATE_FILE and note is not None:
+            tags = tags | {NOTE: config.mask(judged(note, tags.get("gate", "judged"), report))}
         _client().log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
 
@@ -168,8 +184,8 @@ def _log_best(parent: str, stages: list[StageRun]) -> None:
         _client().set_tag(parent, "best_candidate", name)
 
 
-def _log_stage(experiment: str, parent: str, stage: StageRun, common: dict[str, str]) -> None:
-    """A child run with the stage's evidence, and a grandchild for each fold."""
+def _log_stage(experiment: str, parent: str, stage: StageRun, common: dict[str, str]) -> str:
+    """A child run with the stage's evidence, whose metrics fold/... have a step for each fold, and a grandchild for each; its id."""
     own = {"kind": "stage", "stage": stage.name, **stage.loop, "cached": str(stage.status == "fresh").lower(), "stage_key": stage.key}
     hashes = {f"sha256.{path}": str(digest) for path, digest in (stage.inputs | stage.outputs).items()}
     error = {} if stage.error is None else {"error": config.mask(stage.error)[:4000]}
@@ -177,13 +193,43 @@ def _log_stage(experiment: str, parent: str, stage: StageRun, common: dict[str, 
     child = _create(experiment, parent, stage.id, end - int(stage.seconds * 1000), common | own | hashes | error)
     metrics, folds = read_metrics(stage)
     _log(child, stage.loop | stage.params, metrics)
-    for number, fold in enumerate(folds, 1):
+    _log_steps(child, folds)
+    for number, fold in enumerate(folds, 1) if stage.name != CANDIDATE_STAGE else ():  # its folds are those of its training
         run = _create(experiment, child, f"{stage.id} fold {number}", end, common | own | {"kind": "fold", "fold": str(number)})
         numbers = {key: value for key, value in fold.items() if is_number(value)}
         _log(run, {key: value for key, value in fold.items() if key not in numbers}, numbers)
         _client().set_terminated(run, "FINISHED", end)
     _log_files(child, stage)
     _client().set_terminated(child, {"failed": "FAILED", "blocked": "KILLED"}.get(stage.status, "FINISHED"), end)
+    return child
+
+
+def _log_steps(run_id: str, folds: list[dict]) -> None:
+    """What is a number in every fold becomes a curve over them; step: the fold, from 0."""
+    from mlflow.entities import Metric
+
+    now, own = int(time.time() * 1000), ("fold",)
+    steps = [
+        Metric(f"fold/{key}", float(value), now, step)
+        for step, fold in enumerate(folds)
+        for key, value in fold.items()
+        if is_number(value) and key not in own
+    ]
+    for start in range(0, len(steps), 1000):  # MLflow takes so many metrics at once
+        _client().log_batch(run_id, metrics=steps[start : start + 1000])
+
+
+def _log_story(run_id: str, stage: StageRun, stages: list[StageRun]) -> None:
+    """What a candidate was made from, as artefacts of its own run under evidence/STAGE, and its description."""
+    evidence = {
+        f"evidence/{other.name}/{path.name}": path
+        for other in upstream(stage, stages)
+        for path in other.files.values()
+        if path.suffix in ARTEFACTS
+    }
+    for place, path in evidence.items():
+        _client().log_artifact(run_id, str(path), str(Path(place).parent))
+    _client().set_tag(run_id, NOTE, config.mask(story(stage, evidence)))
 
 
 def _create(experiment: str, parent: str, name: str, start: int, tags: dict[str, str]) -> str:
