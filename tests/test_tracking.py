@@ -18,6 +18,7 @@ import pytest
 
 from quantalpha import config, tracking
 from quantalpha.errors import QuantalphaError, UsageError
+from quantalpha.tracking import log as log_of
 from quantalpha.tracking import server
 from quantalpha.tracking import store as place
 
@@ -101,7 +102,9 @@ def test_a_run_has_a_child_for_each_stage_and_a_grandchild_for_each_fold(root, s
     assert children["compare"].tags["error"] == "boom ***"
     child = children["train-BTCUSDT-lightgbm"]
     assert math.isnan(child.metrics.pop("empty"))
-    assert child.metrics == {"sharpe_ratio": 0.3, "n_trades": 12.0}
+    steps = place._client().get_metric_history(child.run_id, "fold/sharpe_ratio")
+    assert [(step.step, step.value) for step in steps] == [(0, 1.0), (1, -0.5)]  # a curve over the folds
+    assert child.metrics == {"sharpe_ratio": 0.3, "n_trades": 12.0, "fold/sharpe_ratio": -0.5}
     assert (child.params["models.seed"], child.params["symbol"], child.params["many.p149"]) == ("7", "BTCUSDT", "149")
     assert child.params["venue.rest_url"] == "http://***@host"
     assert (child.tags["sha256.data/features.parquet"], child.tags["sha256.data/model"], child.tags["stage_key"]) == ("aa", "bb", "k" * 64)
@@ -130,7 +133,7 @@ def test_the_parent_names_its_best_candidate_and_the_experiment_says_how_to_read
     without = tracking.find_run(log(stage, *worse[1:]))
     assert without.metrics == {} and "best_candidate" not in without.tags
     client = place._client()
-    assert client.get_experiment(tracking.experiment_id()).tags["mlflow.note.content"] == place.HOW_TO_READ
+    assert client.get_experiment(tracking.experiment_id()).tags["mlflow.note.content"] == log_of.HOW_TO_READ
     client.set_experiment_tag(tracking.experiment_id(), "mlflow.note.content", "my own")
     log(stage)
     assert client.get_experiment(tracking.experiment_id()).tags["mlflow.note.content"] == "my own"
@@ -165,7 +168,7 @@ def test_a_run_is_found_by_id_beginning_and_name_and_listed_newest_first(root, s
 
 
 def test_a_driver_killed_while_logging_leaves_a_run_that_the_next_one_ends(root, stage):
-    dead = place._create(tracking.experiment_id(), "", "x", 0, {"pipeline": "dying", "kind": "pipeline"})
+    dead = log_of._create(tracking.experiment_id(), "", "x", 0, {"pipeline": "dying", "kind": "pipeline"})
     log(stage, name="dying")
     assert tracking.find_run(dead).status == "KILLED"
 

@@ -1,5 +1,6 @@
 """The record of every run, in MLflow, and its page."""
 
+from quantalpha.tracking.log import log_run
 from quantalpha.tracking.record import GATE_FILE, PipelineRun, RunInfo, StageRun
 from quantalpha.tracking.server import as_interrupt, serve
 from quantalpha.tracking.store import (
@@ -9,7 +10,6 @@ from quantalpha.tracking.store import (
     find_run,
     holds,
     log_report,
-    log_run,
     register,
     runs,
     store_name,

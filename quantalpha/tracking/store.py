@@ -1,4 +1,4 @@
-"""The record of every run, in MLflow: one parent for each pipeline run, a child for each stage, a grandchild for each fold.
+"""The record of every run, in MLflow: where it is kept, how it is found again, and the only way to MLflow itself.
 
 Store: `mlruns/mlflow.db` (SQLite) and `mlruns/artifacts` in the workspace, or MLFLOW_TRACKING_URI if `.env` or the environment sets it.
 Only the process that drives a pipeline, or promotes, writes.
@@ -9,7 +9,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
@@ -18,59 +18,16 @@ from urllib.parse import unquote, urlparse
 from quantalpha import config
 from quantalpha.errors import QuantalphaError, UsageError, did_you_mean
 from quantalpha.files import locked
-from quantalpha.tracking.record import (
-    CANDIDATE_STAGE,
-    GATE_FILE,
-    PipelineRun,
-    RunInfo,
-    StageRun,
-    best_candidate,
-    is_number,
-    read_metrics,
-    upstream,
-)
-from quantalpha.tracking.story import judged, story
+from quantalpha.tracking.record import GATE_FILE, RunInfo
+from quantalpha.tracking.story import judged
 
 EXPERIMENT = "quantalpha"
-ARTEFACTS = (".png", ".csv", ".json", ".html", ".txt")
 ACCOUNT = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")  # MLflow reads them from the environment only
 SQLITE = "sqlite:///"
-CHUNK = 100  # MLflow takes so many params or tags at once
+CHUNK, METRICS = 100, 1000  # MLflow takes so many params or tags, and so many metrics at once
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 SERVER_URIS = ("MLFLOW_BACKEND_STORE_URI", "MLFLOW_REGISTRY_STORE_URI")
 NOTE = "mlflow.note.content"  # the description the page of an experiment or of a run shows
-HOW_TO_READ = (
-    "Each pipeline run is one parent run: its parameters, the code it ran with, and the headline metrics of its best candidate (best_...). "
-    "Its children are the stages, with metrics, figures and the executed notebook; their children are the folds. "
-    f"Candidates for promotion are the runs of stage {CANDIDATE_STAGE}, whose pages tell their story: search "
-    f"`tags.stage = '{CANDIDATE_STAGE}' AND tags.kind = 'stage'` and sort by `sharpe_ratio`."
-)
-
-
-def log_run(run: PipelineRun) -> str:
-    """Writes the parent and all its children; returns the parent's id. Raises QuantalphaError when MLflow or its disk fails."""
-    with _explained("stage results are kept, but the run was not tracked"):
-        client, experiment = _client(), experiment_id()
-        _end_dead_runs(run.name)
-        if NOTE not in client.get_experiment(experiment).tags:  # the user may have written another
-            client.set_experiment_tag(experiment, NOTE, HOW_TO_READ)
-        tags = {"pipeline": run.name, "profile": run.profile, "lock_sha256": str(run.lock), "code_version": run.code_version}
-        name = f"{run.name} {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(run.started))}"
-        parent = client.create_run(experiment, int(run.started * 1000), tags | {"kind": "pipeline"}, name).info.run_id
-        try:
-            _log(parent, run.params, {})
-            if run.uncommitted:
-                client.log_text(parent, run.uncommitted, "uncommitted.diff")
-            for stage in run.stages:
-                child = _log_stage(experiment, parent, stage, tags)
-                if stage.name == CANDIDATE_STAGE and stage.status in ("done", "fresh"):
-                    _log_story(child, stage, run.stages)
-            _log_best(parent, run.stages)
-        except BaseException:
-            client.set_terminated(parent, "KILLED")
-            raise
-        client.set_terminated(parent, "FAILED" if any(stage.status == "failed" for stage in run.stages) else "FINISHED")
-        return parent
 
 
 def store_name() -> str:
@@ -163,6 +120,20 @@ def find_alias(name: str, alias: str) -> Path | None:
         return _path_of(_client().get_model_version_by_alias(name, alias).source) if known else None
 
 
+def log_values(run_id: str, params: dict, metrics: dict[str, float], steps: Iterable[dict[str, float]] = ()) -> None:
+    """Parameters, metrics, and of further metrics one value a step, from 0."""
+    from mlflow.entities import Metric, Param
+
+    client, now = _client(), int(time.time() * 1000)
+    logged = [Param(key, config.mask(str(value))[:6000]) for key, value in params.items()]
+    for start in range(0, len(logged), CHUNK):
+        client.log_batch(run_id, params=logged[start : start + CHUNK])
+    values = [Metric(key, float(value), now, 0) for key, value in metrics.items()]
+    values += [Metric(key, float(value), now, step) for step, row in enumerate(steps) for key, value in row.items()]
+    for start in range(0, max(len(values), 1), METRICS):
+        client.log_batch(run_id, metrics=values[start : start + METRICS])
+
+
 def log_report(run_id: str, file: str, report: dict, tags: dict[str, str]) -> None:
     """Adds a JSON artifact and tags to a finished run: what was judged of it later."""
     from mlflow.entities import RunTag
@@ -173,88 +144,6 @@ def log_report(run_id: str, file: str, report: dict, tags: dict[str, str]) -> No
         if file == GATE_FILE and note is not None:
             tags = tags | {NOTE: config.mask(judged(note, tags.get("gate", "judged"), report))}
         _client().log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
-
-
-def _log_best(parent: str, stages: list[StageRun]) -> None:
-    """The best candidate's name as tag best_candidate, its headline metrics as best_sharpe_ratio and so on; nothing where there is none."""
-    best = best_candidate(stages)
-    if best is not None:
-        name, metrics = best
-        _log(parent, {}, {f"best_{key}": value for key, value in metrics.items()})
-        _client().set_tag(parent, "best_candidate", name)
-
-
-def _log_stage(experiment: str, parent: str, stage: StageRun, common: dict[str, str]) -> str:
-    """A child run with the stage's evidence, whose metrics fold/... have a step for each fold, and a grandchild for each; its id."""
-    own = {"kind": "stage", "stage": stage.name, **stage.loop, "cached": str(stage.status == "fresh").lower(), "stage_key": stage.key}
-    hashes = {f"sha256.{path}": str(digest) for path, digest in (stage.inputs | stage.outputs).items()}
-    error = {} if stage.error is None else {"error": config.mask(stage.error)[:4000]}
-    end = int(time.time() * 1000)
-    child = _create(experiment, parent, stage.id, end - int(stage.seconds * 1000), common | own | hashes | error)
-    metrics, folds = read_metrics(stage)
-    _log(child, stage.loop | stage.params, metrics)
-    _log_steps(child, folds)
-    for number, fold in enumerate(folds, 1) if stage.name != CANDIDATE_STAGE else ():  # its folds are those of its training
-        run = _create(experiment, child, f"{stage.id} fold {number}", end, common | own | {"kind": "fold", "fold": str(number)})
-        numbers = {key: value for key, value in fold.items() if is_number(value)}
-        _log(run, {key: value for key, value in fold.items() if key not in numbers}, numbers)
-        _client().set_terminated(run, "FINISHED", end)
-    _log_files(child, stage)
-    _client().set_terminated(child, {"failed": "FAILED", "blocked": "KILLED"}.get(stage.status, "FINISHED"), end)
-    return child
-
-
-def _log_steps(run_id: str, folds: list[dict]) -> None:
-    """What is a number in every fold becomes a curve over them; step: the fold, from 0."""
-    from mlflow.entities import Metric
-
-    now, own = int(time.time() * 1000), ("fold",)
-    steps = [
-        Metric(f"fold/{key}", float(value), now, step)
-        for step, fold in enumerate(folds)
-        for key, value in fold.items()
-        if is_number(value) and key not in own
-    ]
-    for start in range(0, len(steps), 1000):  # MLflow takes so many metrics at once
-        _client().log_batch(run_id, metrics=steps[start : start + 1000])
-
-
-def _log_story(run_id: str, stage: StageRun, stages: list[StageRun]) -> None:
-    """What a candidate was made from, as artefacts of its own run under evidence/STAGE, and its description."""
-    evidence = {
-        f"evidence/{other.name}/{path.name}": path
-        for other in upstream(stage, stages)
-        for path in other.files.values()
-        if path.suffix in ARTEFACTS
-    }
-    for place, path in evidence.items():
-        _client().log_artifact(run_id, str(path), str(Path(place).parent))
-    _client().set_tag(run_id, NOTE, config.mask(story(stage, evidence)))
-
-
-def _create(experiment: str, parent: str, name: str, start: int, tags: dict[str, str]) -> str:
-    return _client().create_run(experiment, start, tags | {"mlflow.parentRunId": parent}, name).info.run_id
-
-
-def _log(run_id: str, params: dict, metrics: dict[str, float]) -> None:
-    from mlflow.entities import Metric, Param
-
-    client, now = _client(), int(time.time() * 1000)
-    logged = [Param(key, config.mask(str(value))[:6000]) for key, value in params.items()]
-    for start in range(0, len(logged), CHUNK):
-        client.log_batch(run_id, params=logged[start : start + CHUNK])
-    client.log_batch(run_id, metrics=[Metric(key, float(value), now, 0) for key, value in metrics.items()])
-
-
-def _log_files(run_id: str, stage: StageRun) -> None:
-    client = _client()
-    for name, path in stage.files.items():
-        if path.is_dir():
-            client.log_artifacts(run_id, str(path), name)
-        elif path.suffix in ARTEFACTS:
-            client.log_artifact(run_id, str(path))
-    if stage.notebook.is_file():
-        client.log_artifact(run_id, str(stage.notebook))
 
 
 def _search(terms: list[str], limit: int | None) -> list[RunInfo]:
@@ -277,13 +166,6 @@ def _quoted(text: str) -> str:
     if "'" in text or "%" in text:
         raise UsageError(f"run {text!r}: a name or id holds no ' and no %")
     return text
-
-
-def _end_dead_runs(pipeline: str) -> None:
-    """Marks runs as killed whose driver died while logging: the caller holds this workspace's pipeline, so no other driver is alive."""
-    if _uri() == _own_uri():
-        for run in _search([f"tags.pipeline = '{_quoted(pipeline)}'", "attributes.status = 'RUNNING'"], None):
-            _client().set_terminated(run.run_id, "KILLED")
 
 
 def _uri() -> str:
