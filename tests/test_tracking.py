@@ -139,6 +139,69 @@ def test_the_parent_names_its_best_candidate_and_the_experiment_says_how_to_read
     assert client.get_experiment(tracking.experiment_id()).tags["mlflow.note.content"] == "my own"
 
 
+@pytest.fixture
+def candidate(root, stage) -> list[tracking.StageRun]:
+    """Cleaning, training and the walk-forward of a candidate, and a stage of another market."""
+
+    def made(name: str, outputs: dict[str, str], inputs: list[str], **files: dict) -> tracking.StageRun:
+        paths = {key: root / outputs[key] for key in outputs}
+        for key, content in files.items():
+            paths[key].parent.mkdir(parents=True, exist_ok=True)
+            paths[key].write_text(json.dumps(content))
+        hashes = dict.fromkeys(outputs.values(), "aa")
+        return replace(
+            stage, id=f"{name}-BTCUSDT-lightgbm", name=name, inputs=dict.fromkeys(inputs, "aa"), outputs=hashes, files=paths,
+            params={"costs.maker": 0.0002, "costs.taker": 0.0005, "costs.slippage": 0.0001, "policy.leverage": 1.0},
+        )  # fmt: skip
+
+    passport = {"rows_out": 1234, "first": "2021-01-01T00:00:00Z", "last": "2022-01-01T00:00:00Z", "missing": {"bars": 3}}
+    clean = made("clean", {"report": "data/clean/BTCUSDT.json"}, [], report=passport)
+    strange = replace(clean, id="clean-ETHUSDT", outputs={"data/clean/ETHUSDT.json": "bb"})
+    train = made("train", {"trained": "data/train.json"}, ["data/clean/BTCUSDT.json"], trained={})
+    folds = [{"fold": k, "n_train": 9, "brier": 0.6 + k, "test_start": "2021-03-01", "test_end": "2021-04-01"} for k in (0, 1)]
+    metrics = {"sharpe_ratio": 1.234, "max_drawdown": 0.2, "total_return": math.nan, "log_loss": 1.05, "folds": folds}
+    outputs = {"candidate": "data/candidate", "metrics": "data/backtest.json"}
+    last = made("walk_forward", outputs, ["data/train.json"], metrics=metrics)
+    folder = root / "data/candidate"
+    folder.mkdir(exist_ok=True)
+    card = {"venue": "binanceusdm", "symbol": "BTCUSDT", "timeframe": "1h", "sections": {"features": {"rsi": [14]}}, "data": {}}
+    (folder / "candidate.json").write_text(json.dumps(card))
+    (folder / "baselines.json").write_text(json.dumps({"buy_and_hold": {"sharpe_ratio": 0.5, "profit_factor": None}}))
+    return [clean, strange, train, last]
+
+
+def test_a_candidates_page_tells_its_story_and_holds_what_it_was_made_from(candidate):
+    run = tracking.find_run(tracking.runs(parent=log(*candidate), stage="walk_forward")[0].run_id)
+    folder = tracking.artifact_folder(run.run_id)
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*.*")}
+    assert {"evidence/clean/BTCUSDT.json", "evidence/train/train.json", "candidate/candidate.json"} <= found
+    assert "evidence/clean/ETHUSDT.json" not in found
+    note = run.tags[place.NOTE]
+    for told in (
+        "**BTCUSDT lightgbm** on binanceusdm, 1h bars, out of sample 2021-03-01 to 2021-04-01 in 2 folds",
+        "| **this candidate** | 1.23 | - | 20.0% | - | - | - |",
+        "| buy_and_hold | 0.50 | - | - | - | - | - |",
+        "log loss 1.050",
+        "1,234 from 2021-01-01 to 2022-01-01, 3 missing",
+        "**Features**: rsi",
+        "taker 5 bp, maker 2 bp, slippage 1 bp a side",
+        "**Gate**: not judged yet; `quantalpha promote walk_forward-BTCUSDT-lightgbm` asks",
+    ):
+        assert told in note
+    steps = place._client().get_metric_history(run.run_id, "fold/brier")
+    assert [(step.step, step.value) for step in steps] == [(0, 0.6), (1, 1.6)] and "fold/n_train" not in run.metrics
+    assert tracking.runs(parent=run.run_id) == []
+
+
+def test_the_gates_word_takes_its_place_in_the_story(candidate):
+    run = tracking.runs(parent=log(*candidate), stage="walk_forward")[0]
+    lines = [{"name": "trades", "passed": True}, {"name": "net_result", "passed": False}]
+    tracking.log_report(run.run_id, "gate.json", {"lines": lines}, {"gate": "refused"})
+    after = tracking.find_run(run.run_id).tags[place.NOTE]
+    assert "- **Gate**: **refused**, 1 of 2 lines passed; failed: net_result (gate.json)\n" in after and "not judged" not in after
+    assert len(after.splitlines()) == len(run.tags[place.NOTE].splitlines())
+
+
 def test_the_candidates_link_is_the_sorted_table_of_runs():
     assert server.candidates_link("http://127.0.0.1:5000", "1") == (
         "http://127.0.0.1:5000/#/experiments/1/runs?searchFilter=tags.stage%20%3D%20%27walk_forward%27%20AND%20tags.kind%20%3D%20%27stage%27"

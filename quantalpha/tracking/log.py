@@ -83,7 +83,7 @@ def _log_stage(experiment: str, parent: str, stage: StageRun, common: dict[str, 
 
 def _step(fold: dict) -> dict[str, float]:
     """What becomes a curve over the folds."""
-    return {f"fold/{key}": value for key, value in fold.items() if is_number(value) and key != "fold"}
+    return {f"fold/{key}": value for key, value in fold.items() if is_number(value) and key not in ("fold", "n_train", "n_test")}
 
 
 def _log_story(run_id: str, stage: StageRun, stages: list[StageRun]) -> None:

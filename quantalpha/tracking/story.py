@@ -25,14 +25,14 @@ def story(stage: StageRun, evidence: dict[str, Path]) -> str:
     passport = next((_read(file) for path, file in evidence.items() if path == f"evidence/clean/{stage.loop.get('symbol')}.json"), {})
     lines = [
         _heading(stage, card, folds),
+        f"{GATE}not judged yet; `quantalpha promote {stage.id}` asks",  # above the fold of the page
+        _tries(card),
         *_table({"**this candidate**": metrics} | baselines),
         _forecasts(metrics),
         _bars(card, passport),
         f"- **Features**: {', '.join(card['sections']['features'])}" if card else "",
         _training(params),
         _costs(params),
-        _tries(card),
-        f"{GATE}not judged yet; `quantalpha promote {stage.id}` asks",
         "- **Artefacts**: candidate/ holds the tearsheet, the equity curve, the trades, the forecasts and the model; evidence/ what it was "
         "made from: data passport, proofs of causality, contributions; the notebook with its outputs lies beside them",
     ]
@@ -57,7 +57,7 @@ def _table(rows: dict[str, dict]) -> list[str]:
     """The candidate first, then its baselines."""
     head = [f"| | {' | '.join(NUMBERS)} |", f"|---|{'---:|' * len(NUMBERS)}"]
     cells = {name: [_cell(row.get(key), form) for key, form in NUMBERS.values()] for name, row in rows.items()}
-    return [*head, *(f"| {name} | {' | '.join(row)} |" for name, row in cells.items()), " "]
+    return [" ", *head, *(f"| {name} | {' | '.join(row)} |" for name, row in cells.items()), " "]
 
 
 def _forecasts(metrics: dict) -> str:
