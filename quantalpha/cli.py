@@ -187,18 +187,18 @@ def ui(port: Annotated[int, typer.Option(help="Where the page is served, on this
 @app.command()
 def promote(
     run: Annotated[str, typer.Argument(help="'latest', or a run's name, id or the beginning of its id.")],
-    to: Annotated[str, typer.Option(help="Alias to move: paper.")] = "paper",
+    to: Annotated[str, typer.Option(help="Alias to move: paper, or live, which asks for days on paper.")] = "paper",
     run_now: Annotated[bool, typer.Option("--run", help="Start the session at once.")] = False,
     profile: Profile = "default", overrides: Overrides = (), as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Judge a run's best candidate; seal it as a bundle and move the alias, or refuse with reasons (exit 3)."""
-    from quantalpha import promotion
+    from quantalpha import promotion, rehearsal
 
-    if to != "paper":
-        raise UsageError(f"--to: expected paper, found {to!r}; a gate for other aliases does not exist yet")
+    if to not in ("paper", "live"):
+        raise UsageError(f"--to: expected paper or live, found {to!r}")
     params = config.load(profile, overrides)
     refuse_sealed(overrides)
-    found = promotion.promote_run(promotion.candidates(run)[0], to, params)
+    found = promotion.promote_run(promotion.candidates(run)[0], rehearsal.terms(params, to))
     result = {"run_id": found.run.run_id, "run": found.run.name, "bundle": found.bundle and found.bundle.id, "version": found.version}
     result |= found.report.to_dict()
     with judged(result, as_json, f"{found.run.name}\n{found.report}"):

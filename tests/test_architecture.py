@@ -21,6 +21,7 @@ LAYERS = [
     {"backtest", "bundle"},
     {"promotion", "tracking"},
     {"pipeline", "runner", "practice"},
+    {"rehearsal"},
     {"demo"},
     {"cli", "__main__"},
 ]

@@ -14,14 +14,15 @@ ROWS = 100  # of each fold, evenly spaced: enough for a mean to a tenth of itsel
 
 
 class Kept:
-    """A `Fit` that keeps the models it gave, in order: for `contributions`."""
+    """A `Fit` that keeps the models it gave, in order: for `contributions`. fit: one for all, or one for each call."""
 
-    def __init__(self, fit: Fit):
+    def __init__(self, fit: Fit | Sequence[Fit]):
         self.models: list[Model] = []
         self._fit = fit
 
     def __call__(self, x, y, weight=None) -> Model:
-        self.models.append(self._fit(x, y, weight))
+        fit = self._fit if callable(self._fit) else self._fit[len(self.models)]
+        self.models.append(fit(x, y, weight))
         return self.models[-1]
 
 

@@ -94,12 +94,12 @@ def backtest_candidate(trained: Trained, bars: pd.DataFrame, random_seeds: int) 
 def candidate_result(trained: Trained, bars: pd.DataFrame) -> Result:
     """The walk-forward backtest after costs.
 
-    Whoever scores a candidate has made a try: it is in the ledger of tries before its result is seen, once for the same bars, parameters
-    and code, however often and from whatever process it is scored.
+    Whoever scores a candidate has made a try: it is in the ledger of tries before its result is seen, once for the same bars, parameters,
+    forecasts and code, however often and from whatever process it is scored.
     """
     parts = _parts(trained)
     result = backtest_forecasts(bars, trained.walk, parts.pop("policy"), **parts)
-    Trials().record(_try(trained, bars, result))
+    Trials().record(try_of(trained, bars, result))
     return result
 
 
@@ -107,13 +107,15 @@ def _parts(trained: Trained) -> dict:
     return bundle.decision_parts(trained.origin.sections, bracket_schedule(trained.origin.symbol))
 
 
-def _try(trained: Trained, bars: pd.DataFrame, result: Result) -> Try:
+def try_of(trained: Trained, bars: pd.DataFrame, result: Result) -> Try:
+    """What the ledger of tries keeps of it. Its terms are its forecasts: a change by hand that no parameter tells is another try."""
     origin = trained.origin
     return Try(
         data=data_hash(bars),
         strategy=f"{origin.symbol}-{trained.model.kind}",
         params=origin.sections,
         code=origin.code_version,
+        terms=data_hash(trained.walk.forecasts),
         scores=result.metrics(),
         study=study(origin),
         context={"until": origin.until},

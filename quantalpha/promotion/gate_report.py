@@ -1,7 +1,10 @@
 """What the gate answers: a line for each question, and all of them for one candidate."""
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+
+import numpy as np
 
 from quantalpha.errors import DataError, GateRefused, UsageError
 
@@ -54,6 +57,21 @@ def guarded(name: str, judge: Callable[[], GateLine]) -> GateLine:
         return judge()
     except (DataError, UsageError) as error:
         return GateLine(name, False, None, None, str(error))
+
+
+def gap(found, expected) -> float:
+    """Largest relative difference (absolute below 1); infinite where a number came or went."""
+    found, expected = np.asarray(found, dtype=float), np.asarray(expected, dtype=float)
+    if found.shape != expected.shape or (np.isnan(found) != np.isnan(expected)).any():
+        return math.inf
+    both = ~np.isnan(found)
+    difference = np.abs(found - expected)[both] / np.maximum(np.abs(expected[both]), 1.0)
+    return float(difference.max()) if difference.size else 0.0
+
+
+def number(value: float) -> float | None:
+    """For JSON: None where undefined or infinite."""
+    return float(value) if math.isfinite(value) else None
 
 
 def _short(value: float | None) -> str:

@@ -11,6 +11,7 @@ from quantalpha.bundle import Bundle
 from quantalpha.errors import DataError, UsageError
 from quantalpha.files import read_parquet, tree_sha256
 from quantalpha.promotion.candidate import load_candidate
+from quantalpha.promotion.case import Terms
 from quantalpha.promotion.gate import promote
 from quantalpha.promotion.gate_report import GateReport
 from quantalpha.tracking import RunInfo
@@ -76,21 +77,20 @@ def _judgeable(pipeline: str) -> list[RunInfo]:
     return sorted(found, key=lambda stage: stage.metrics[SHARPE], reverse=True)
 
 
-def promote_run(run: RunInfo, alias: str, params: config.Params) -> Promotion:
-    """Judge the candidate of a walk-forward run by the gate and the hold-out of `params`; if it passes, seal it under data/bundles and
-    point `alias` at it.
+def promote_run(run: RunInfo, terms: Terms) -> Promotion:
+    """Judge the candidate of a walk-forward run by `terms`; if it passes, seal it under data/bundles and point `terms.alias` at it.
 
     Raises DataError where the candidate is not what the run left, or the bars it was made from are gone or have changed: then the pipeline
     must run again.
     """
     folder = tracking.artifact_folder(run.run_id) / OUTPUT
     check_unaltered(run, folder)
-    report, sealed = promote(folder, candidate_bars(folder), config.path("data/bundles"), params.gate, params.holdout.start)
+    report, sealed = promote(folder, candidate_bars(folder), config.path("data/bundles"), terms)
     tracking.log_report(run.run_id, "gate.json", report.to_dict(), {"gate": "passed" if report.passed else "refused"})
     if sealed is None:
         return Promotion(run, report, None, None)
     name = registered_name(sealed.venue, sealed.symbol, sealed.timeframe)
-    return Promotion(run, report, sealed, tracking.register(name, sealed.folder, run.run_id, alias))
+    return Promotion(run, report, sealed, tracking.register(name, sealed.folder, run.run_id, terms.alias))
 
 
 def check_unaltered(run: RunInfo, folder: Path) -> None:

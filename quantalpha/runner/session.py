@@ -245,6 +245,12 @@ def session_folder(session: str) -> Path:
     return config.path("data/sessions") / session
 
 
+def sessions(mode: str) -> list[Path]:
+    """The folders of all sessions of a mode, the oldest first."""
+    cards = sorted(config.path("data/sessions").glob(f"*/{CARD}"), key=lambda card: card.stat().st_mtime)
+    return [card.parent for card in cards if read_json(card, "mode")["mode"] == mode]
+
+
 def session_bundle(folder: Path) -> Bundle:
     """The verified bundle a session ran: from the folder its card names or, where that is gone (a moved workspace), from data/bundles."""
     card = read_json(folder / CARD, "bundle", "bundle_folder")

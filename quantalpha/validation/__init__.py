@@ -13,6 +13,7 @@ from quantalpha.validation.coverage import check_coverage
 from quantalpha.validation.discrimination import areas, precision_recall_curves, roc_curves
 from quantalpha.validation.drift import period_drift
 from quantalpha.validation.evidence import Evidence, evidence
+from quantalpha.validation.family import Family, family
 from quantalpha.validation.information import information_coefficient, information_decay
 from quantalpha.validation.metrics import (
     annual_volatility,
@@ -42,6 +43,7 @@ __all__ = [
     "Difference",
     "EffectiveTrials",
     "Evidence",
+    "Family",
     "Fold",
     "LeakReport",
     "Overfitting",
@@ -75,6 +77,7 @@ __all__ = [
     "effective_trials",
     "evidence",
     "expected_maximum_sharpe",
+    "family",
     "group_blocks",
     "information_coefficient",
     "information_decay",

@@ -107,6 +107,8 @@ def test_contributions_are_asked_on_the_test_rows_of_each_fold():
 def test_a_fit_that_keeps_its_models_gives_the_same_ones():
     kept = Kept(lambda x, y, weight=None: (x, y, weight))
     assert [kept(1, 2), kept(3, 4, 5)] == kept.models == [(1, 2, None), (3, 4, 5)]
+    each = Kept([lambda *given: "first", lambda *given: "second"])
+    assert [each(1, 2), each(1, 2)] == each.models == ["first", "second"]
 
 
 def test_the_better_forecast_is_found():
