@@ -50,6 +50,7 @@ DOORS = {
     "quantstats": {"backtest/vector.py"},
     "skfolio": {"strategy/portfolio.py"},
     "optuna": {"backtest/search.py"},
+    "sklearn": {"validation/discrimination.py"},
     "sqlalchemy": {"runner/journal.py"},
     "distributed": {"pipeline/execute.py"},
     "apscheduler": {"pipeline/schedule.py"},
@@ -139,7 +140,7 @@ def test_runner_process_holds_nothing_that_looks_ahead():
 
 def test_command_line_starts_light():
     heavy = ["pandas", "numba", "mlflow", "ccxt", "papermill", "torch", "lightgbm", "xgboost", "matplotlib", "vectorbt", "sqlalchemy"]
-    heavy += ["plotly", "skfolio", "optuna", "cryptography"]
+    heavy += ["plotly", "skfolio", "optuna", "sklearn", "cryptography"]
     code = f"import sys, quantalpha.cli; print([m for m in {heavy} if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert loaded.strip() == "[]"

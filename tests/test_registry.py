@@ -139,7 +139,7 @@ def test_an_alias_moved_by_other_means_counts(place):
     def story():
         promote(a)
         promote(b)
-        client, version = store._client(), registry._enter(NAME, c.folder.as_uri(), RUN)
+        client, version = store.connect(), registry._enter(NAME, c.folder.as_uri(), RUN)
         client.set_registered_model_alias(NAME, "paper", version.version)
         return [back()["to"], back()["to"]]
 

@@ -81,17 +81,28 @@ def code_version() -> str:
 
 
 def backtest_candidate(trained: Trained, bars: pd.DataFrame, random_seeds: int) -> tuple[Result, pd.DataFrame]:
-    """The walk-forward backtest after costs, and the baselines on the same bars: what the notebook shows and what the gate runs again.
+    """`candidate_result`, and the baselines on the same bars: what the notebook shows and what the gate runs again."""
+    result = candidate_result(trained, bars)
+    parts = _parts(trained)
+    policy = parts.pop("policy")
+    target = policy.targets(trained.walk.edge)
+    return result, baselines(bars, target, **parts, leverage=policy.leverage, random_seeds=random_seeds)
+
+
+def candidate_result(trained: Trained, bars: pd.DataFrame) -> Result:
+    """The walk-forward backtest after costs.
 
     Whoever scores a candidate has made a try: it is in the ledger of tries before its result is seen, once for the same bars, parameters,
     forecasts and code, however often and from whatever process it is scored.
     """
-    parts = bundle.decision_parts(trained.origin.sections, bracket_schedule(trained.origin.symbol))
-    policy = parts.pop("policy")
-    result = backtest_forecasts(bars, trained.walk, policy, **parts)
+    parts = _parts(trained)
+    result = backtest_forecasts(bars, trained.walk, parts.pop("policy"), **parts)
     Trials().record(try_of(trained, bars, result))
-    target = policy.targets(trained.walk.edge)
-    return result, baselines(bars, target, **parts, leverage=policy.leverage, random_seeds=random_seeds)
+    return result
+
+
+def _parts(trained: Trained) -> dict:
+    return bundle.decision_parts(trained.origin.sections, bracket_schedule(trained.origin.symbol))
 
 
 def try_of(trained: Trained, bars: pd.DataFrame, result: Result) -> Try:
@@ -104,10 +115,15 @@ def try_of(trained: Trained, bars: pd.DataFrame, result: Result) -> Try:
         code=origin.code_version,
         terms=data_hash(trained.walk.forecasts),
         scores=result.metrics(),
-        study=f"{origin.venue}-{origin.symbol}-{origin.timeframe}",
+        study=study(origin),
         context={"until": origin.until},
         returns=daily_returns(result.returns),
     )
+
+
+def study(origin: Origin) -> str:
+    """What the ledger of tries calls a market: 'binanceusdm-BTCUSDT-1h'."""
+    return f"{origin.venue}-{origin.symbol}-{origin.timeframe}"
 
 
 def write_candidate(folder: Path, trained: Trained, bars: pd.DataFrame, result: Result, table: pd.DataFrame) -> Candidate:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from quantalpha.errors import QuantalphaError
 
+GATE_FILE = "gate.json"  # what the gate said, among the artefacts of a candidate's run
 CANDIDATE_STAGE = "walk_forward"  # each of its runs is a candidate for promotion
 RANKED_BY = "sharpe_ratio"
 HEADLINE = (RANKED_BY, "total_return", "max_drawdown")
@@ -64,6 +65,16 @@ def read_metrics(stage: StageRun) -> tuple[dict[str, float], list[dict]]:
         return {key: value for key, value in content.items() if is_number(value)}, content.get("folds", [])
     except (ValueError, AttributeError):
         raise QuantalphaError(f"stage {stage.id}: output metrics: expected a JSON object of numbers; the run was not tracked") from None
+
+
+def upstream(stage: StageRun, stages: list[StageRun]) -> list[StageRun]:
+    """The stages whose outputs it was made from, near or far, in the order of `stages`."""
+    wanted, found = set(stage.inputs), []
+    for other in reversed(stages):  # an order in which inputs come before what is made of them
+        if other is not stage and wanted & set(other.outputs):
+            found.append(other)
+            wanted |= set(other.inputs)
+    return found[::-1]
 
 
 def is_number(value) -> bool:

@@ -25,9 +25,9 @@ def register(name: str, folder: Path, run_id: str, alias: str, reason: str = "")
             f"model {name}: the registry at {store.store_name()} cannot hold a folder of this machine; {folder} is sealed and kept; "
             "unset MLFLOW_TRACKING_URI (also in .env), run the pipeline once, which logs its results in mlruns/, and promote again"
         )
-    with store._explained(f"model {name} cannot be registered"):
+    with store.explained(f"model {name} cannot be registered"):
         store.experiment_id()  # makes the database, under the lock that is taken next
-        with locked(store._artifact_root()):
+        with locked(store.artifact_root()):
             version = _enter(name, folder.resolve().as_uri(), run_id)
             now = _pointed(name, alias)
             if now is None or now.source != version.source:
@@ -37,28 +37,28 @@ def register(name: str, folder: Path, run_id: str, alias: str, reason: str = "")
 
 def find_alias(name: str, alias: str) -> Path | None:
     """The folder an alias points to; None when there is none."""
-    with store._explained(f"alias {alias} of {name} cannot be read"):
+    with store.explained(f"alias {alias} of {name} cannot be read"):
         version = _pointed(name, alias)
-        return None if version is None else store._path_of(version.source)
+        return None if version is None else store.path_of(version.source)
 
 
 def earlier(name: str, alias: str) -> Path:
     """The folder that `alias` pointed to before the one it points to now. UsageError where there was none, DataError where it was taken out
     of the registry."""
-    with store._explained(f"alias {alias} of {name} cannot be read"):
+    with store.explained(f"alias {alias} of {name} cannot be read"):
         now = _pointed(name, alias)
         stood = _stood(moves(name, alias), None if now is None else _id(now))
         if len(stood) < 2:
             raise UsageError(f"rollback: {name}@{alias} pointed to no bundle before this one; `quantalpha rollback --list` shows its moves")
-        return store._path_of(_version(name, stood[-2]).source)
+        return store.path_of(_version(name, stood[-2]).source)
 
 
 def roll_back(name: str, alias: str, way: tuple[Path, Path], reason: str) -> dict:
     """Moves `alias` (from, to) along `way`; the move as it was written down. UsageError where it no longer points to where `way` begins."""
     start, end = way
-    with store._explained(f"alias {alias} of {name} cannot be moved"), locked(store._artifact_root()):
+    with store.explained(f"alias {alias} of {name} cannot be moved"), locked(store.artifact_root()):
         now = _pointed(name, alias)
-        if now is None or store._path_of(now.source) != start:
+        if now is None or store.path_of(now.source) != start:
             raise UsageError(f"rollback: {name}@{alias} was moved meanwhile; look at `quantalpha rollback --list` and run it again")
         return _move(_version(name, end.name), alias, now, audit.stamp(reason) | {"move": ROLLBACK})
 
@@ -71,8 +71,8 @@ def moves(name: str | None = None, alias: str | None = None) -> list[dict]:
 
 def models() -> list[str]:
     """Names of all registered models."""
-    with store._explained("models cannot be listed"):
-        return [model.name for model in store._client().search_registered_models()]
+    with store.explained("models cannot be listed"):
+        return [model.name for model in store.connect().search_registered_models()]
 
 
 def require_model(name: str) -> None:
@@ -102,7 +102,7 @@ def _moved(stood: list, move: dict) -> list:
 
 def _enter(name: str, source: str, run_id: str):
     """The version of this source. Look, then create what is missing: one process at a time."""
-    client, found = store._client(), f"name = '{store._quoted(name)}'"
+    client, found = store.connect(), f"name = '{store.quoted(name)}'"
     if not client.search_registered_models(found):
         client.create_registered_model(name)
     entered = [version for version in client.search_model_versions(found) if version.source == source]
@@ -111,14 +111,14 @@ def _enter(name: str, source: str, run_id: str):
 
 def _pointed(name: str, alias: str):
     """The version an alias points to; None when there is none."""
-    found = store._client().search_registered_models(f"name = '{store._quoted(name)}'")
+    found = store.connect().search_registered_models(f"name = '{store.quoted(name)}'")
     version = found[0].aliases.get(alias) if found else None
-    return None if version is None else store._client().get_model_version(name, str(version))
+    return None if version is None else store.connect().get_model_version(name, str(version))
 
 
 def _version(name: str, id: str):
     """The newest version whose folder has this name."""
-    entered = [version for version in store._client().search_model_versions(f"name = '{store._quoted(name)}'") if _id(version) == id]
+    entered = [version for version in store.connect().search_model_versions(f"name = '{store.quoted(name)}'") if _id(version) == id]
     if not entered:
         raise DataError(f"rollback: the bundle before, {id[:12]}, is no longer registered for {name}; promote its run again")
     return max(entered, key=lambda version: int(version.version))
@@ -128,9 +128,9 @@ def _move(version, alias: str, now, told: dict) -> dict:
     """Writes a move down and makes it."""
     line = told | {"model": version.name, "alias": alias, "from": None if now is None else _id(now), "to": _id(version)}
     written = audit.append(config.path(FILE), lambda earlier: line)
-    store._client().set_registered_model_alias(version.name, alias, version.version)
+    store.connect().set_registered_model_alias(version.name, alias, version.version)
     return written
 
 
 def _id(version) -> str:
-    return store._path_of(version.source).name
+    return store.path_of(version.source).name

@@ -5,13 +5,16 @@ from quantalpha.validation.calibration import brier_score, brier_skill, calibrat
 from quantalpha.validation.causality import check_causal
 from quantalpha.validation.causality_evidence import LeakReport
 from quantalpha.validation.causality_fit import check_fit, check_walk_forward
-from quantalpha.validation.classification import class_scores, direction_loss, log_loss
+from quantalpha.validation.classification import class_scores, confusion, direction_loss, judged, log_loss, log_losses
 from quantalpha.validation.clusters import EffectiveTrials, effective_trials
+from quantalpha.validation.comparison import Difference, diebold_mariano, sharpe_difference
 from quantalpha.validation.confidence import confidence_bands
 from quantalpha.validation.coverage import check_coverage
+from quantalpha.validation.discrimination import areas, precision_recall_curves, roc_curves
 from quantalpha.validation.drift import period_drift
 from quantalpha.validation.evidence import Evidence, evidence
 from quantalpha.validation.family import Family, family
+from quantalpha.validation.information import information_coefficient, information_decay
 from quantalpha.validation.metrics import (
     annual_volatility,
     cagr,
@@ -37,6 +40,7 @@ from quantalpha.validation.trials import Trials, Try
 from quantalpha.validation.warm_up import WarmUpReport, check_warm_up
 
 __all__ = [
+    "Difference",
     "EffectiveTrials",
     "Evidence",
     "Family",
@@ -49,6 +53,7 @@ __all__ = [
     "WarmUpReport",
     "alike",
     "annual_volatility",
+    "areas",
     "block_bootstrap",
     "brier_score",
     "brier_skill",
@@ -64,7 +69,9 @@ __all__ = [
     "combinatorial_paths",
     "combinatorial_purged",
     "confidence_bands",
+    "confusion",
     "deflated_sharpe_ratio",
+    "diebold_mariano",
     "direction_loss",
     "drawdown",
     "effective_trials",
@@ -72,17 +79,24 @@ __all__ = [
     "expected_maximum_sharpe",
     "family",
     "group_blocks",
+    "information_coefficient",
+    "information_decay",
     "jitter",
+    "judged",
     "log_loss",
+    "log_losses",
     "magnitude_warp",
     "max_drawdown",
     "minimum_track_record_length",
     "period_drift",
+    "precision_recall_curves",
     "probabilistic_sharpe_ratio",
     "probability_of_backtest_overfitting",
     "profit_factor",
     "rank_correlation",
     "reliability",
+    "roc_curves",
+    "sharpe_difference",
     "sharpe_ratio",
     "sortino_ratio",
     "superior_tries",

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from quantalpha.errors import DataError, UsageError
-from quantalpha.validation.classification import NAMES, one_hot
+from quantalpha.validation.classification import NAMES, judged
 
 
 def brier_score(labels, probabilities) -> float:
@@ -16,7 +16,7 @@ def brier_score(labels, probabilities) -> float:
 
     In [0, 2]: 0 is sure and right, 2/3 says a third of each class, 2 is sure and wrong.
     """
-    truth, chance = _judged(labels, probabilities)
+    truth, chance = judged(labels, probabilities)
     return float(((chance - truth) ** 2).sum(axis=1).mean())
 
 
@@ -41,7 +41,7 @@ def reliability(labels, probabilities, bins: int = 10) -> pd.DataFrame:
     """
     if bins < 1:
         raise UsageError(f"calibration: expected at least one bin, found {bins}")
-    truth, chance = _judged(labels, probabilities)
+    truth, chance = judged(labels, probabilities)
     return pd.concat([_bins(name, truth[:, k], chance[:, k], bins) for k, name in enumerate(NAMES)], ignore_index=True)
 
 
@@ -54,17 +54,6 @@ def calibration_error(labels, probabilities, bins: int = 10) -> float:
     table = reliability(labels, probabilities, bins)
     gap = (table["forecast"] - table["observed"]).abs() * table["count"]
     return float((gap.groupby(table["class"]).sum() / table.groupby("class")["count"].sum()).max())
-
-
-def _judged(labels, probabilities) -> tuple[np.ndarray, np.ndarray]:
-    """(truth, probabilities), float64[rows that are finished and forecast, 3]."""
-    labels, chance = np.asarray(labels, dtype=float), np.asarray(probabilities, dtype=float)
-    if labels.ndim != 1 or chance.shape != (labels.size, 3):
-        raise DataError(f"calibration: expected labels [n] and probabilities [n, 3], found {labels.shape} and {chance.shape}")
-    judged = ~np.isnan(labels) & ~np.isnan(chance).any(axis=1)
-    if not judged.any():
-        raise DataError(f"calibration: none of {labels.size} rows has a finished label and a forecast; score more bars")
-    return one_hot(labels[judged], chance[judged])
 
 
 def _bins(name: str, came: np.ndarray, chance: np.ndarray, bins: int) -> pd.DataFrame:

@@ -85,7 +85,7 @@ def test_as_in_scikit_learn():
         ([1, 2], np.full((2, 3), 1 / 3), "classification:"),
         ([1], [[0.5, 0.5, 0.5]], "sum to 1"),
         ([1], [[np.inf, 0, 0]], "must be finite"),
-        ([1], [[0.5, 0.5]], "calibration: expected labels"),
+        ([1], [[0.5, 0.5]], "expected labels"),
         ([NAN, 1], [[1, 0, 0], [NAN] * 3], "none of 2 rows has a finished label and a forecast"),
         ([], np.empty((0, 3)), "none of 0 rows"),
     ],
