@@ -15,15 +15,19 @@ NAMES_ALL_CODE = {"candidate.json": "code_version"}  # the hash of the whole pac
 
 @dataclass(frozen=True)
 class Gap:
-    """Where two outputs differ: by `size`, a share of the number's scale; inf where no number can say (text, bytes, an absent row)."""
+    """Where two outputs differ: by `size`, a share of the number's scale; inf: one of them is not there; None: text or bytes."""
 
     where: str
-    size: float
+    size: float | None
     recorded: str
     found: str
 
+    @property
+    def measured(self) -> float | None:
+        return self.size if self.size is not None and math.isfinite(self.size) else None
+
     def __str__(self) -> str:
-        by = "" if math.isinf(self.size) else f" ({self.size:.1e} of its scale)"
+        by = "" if self.measured is None else f" ({self.size:.1e} of its scale)"
         return f"{self.where}: {self.recorded} -> {self.found}{by}"
 
 
@@ -38,12 +42,12 @@ def gaps(recorded: Path, found: Path) -> list[Gap]:
     if recorded.is_dir():
         names = {path.relative_to(folder) for folder in (recorded, found) for path in folder.rglob("*") if path.is_file()}
         pairs = [(recorded / name, found / name) for name in sorted(names) if name.name[0] != "."]
-    return sorted((gap for pair in pairs for gap in _of_files(*pair)), key=lambda gap: -gap.size)
+    return sorted((gap for pair in pairs for gap in _of_files(*pair)), key=lambda gap: 0.0 if gap.size is None else -gap.size)
 
 
 def within(found: list[Gap], allowed: float) -> bool:
-    """Whether no gap is wider than a tolerance. Above 0 only numbers are held to it, not a model's bytes and their hashes."""
-    return all(gap.size <= allowed for gap in found if allowed == 0 or math.isfinite(gap.size))
+    """Whether no gap is wider than a tolerance. Above 0 numbers are held to it, not a model's bytes and their hashes."""
+    return not found or (allowed > 0 and all(gap.size is None or gap.size <= allowed for gap in found))
 
 
 def _of_files(recorded: Path, found: Path) -> Iterator[Gap]:
@@ -54,7 +58,7 @@ def _of_files(recorded: Path, found: Path) -> Iterator[Gap]:
 
 
 def _bytes(recorded: Path, found: Path) -> Iterator[Gap]:
-    yield Gap(recorded.name, math.inf, *(f"{path.stat().st_size} bytes" for path in (recorded, found)))
+    yield Gap(recorded.name, None, *(f"{path.stat().st_size} bytes" for path in (recorded, found)))
 
 
 def _json(recorded: Path, found: Path) -> Iterator[Gap]:
@@ -74,7 +78,9 @@ def _leaves(value, prefix: str = "") -> Iterator[tuple[str, object]]:
         yield from _leaves(inner, f"{prefix}.{key}" if prefix else str(key))
 
 
-def _size(a, b) -> float:
+def _size(a, b) -> float | None:
+    if isinstance(a, str) and isinstance(b, str):
+        return None
     if any(isinstance(value, bool) or not isinstance(value, (int, float)) for value in (a, b)):
         return math.inf
     return abs(a - b) / max(abs(a), abs(b))
@@ -96,12 +102,13 @@ def _of_columns(where: str, old, new) -> Gap:
     """The widest gap of a column, as a share of its largest value."""
     from pandas.api.types import is_numeric_dtype
 
-    same = (old == new) | (old.isna() & new.isna())
-    row = int((~same).to_numpy().argmax())
-    size = math.inf
-    if is_numeric_dtype(old) and is_numeric_dtype(new) and old.isna().equals(new.isna()):
-        row = int((old - new).abs().fillna(0.0).to_numpy().argmax())
-        size = float((old - new).abs().max() / old.abs().max())
+    odd = ~((old == new) | (old.isna() & new.isna()))
+    row, size = int(odd.to_numpy().argmax()), None
+    if not old.isna().equals(new.isna()):
+        size = math.inf
+    elif is_numeric_dtype(old) and is_numeric_dtype(new):
+        apart = (old - new).abs().fillna(0.0).to_numpy()
+        row, size = int(apart.argmax()), float(apart.max() / max(old.abs().max(), new.abs().max()))
     return Gap(f"{where} row {row}", size, str(old.iloc[row]), str(new.iloc[row]))
 
 

@@ -1,7 +1,6 @@
 """A scratch workspace with what a run had: its code, its parameters, its data. The user's own workspace and repository are only read."""
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,6 @@ import yaml
 from quantalpha import config
 from quantalpha.errors import DataError
 from quantalpha.files import digest_of
-from quantalpha.market import Lake, put_back
 from quantalpha.pipeline import sources
 from quantalpha.pipeline.cache import LOCK
 from quantalpha.pipeline.digests import Digests
@@ -132,11 +130,13 @@ def _put(path: str, recorded: str, copy: Path | None, root: Path) -> Input:
 
 def _put_months(path: str, manifest: Path, root: Path) -> Input:
     """The months of a manifest; where they are others by now the manifest says so, as the stage that reads it insists."""
+    from quantalpha.market import Lake, put_back
+
     listing = json.loads(manifest.read_text())
     found, changed = put_back(listing, Lake(config.path("data/raw")), Lake(root / "data" / "raw"))
     if changed:
         manifest.write_text(json.dumps(found, indent=1) + "\n")
-    name = f"data {os.path.basename(path).removesuffix(MANIFEST)}"
+    name = f"data {Path(path).name.removesuffix(MANIFEST)}"
     count = sum(map(len, listing.values()))
     note = f"changed: {', '.join(changed)}" if changed else f"{count} months, same by sha256"
     return Input(name, digest_of(listing)[:12], digest_of(found)[:12], note)

@@ -86,9 +86,8 @@ def judged(stage: str, path: str, recorded: str, made: tuple[str, Path], kept: t
     gaps = compare.gaps(copy, place)
     if not gaps:
         return Output(stage, path, recorded, found, SAME, 0.0, "but for the hash of the whole package, of which the stage uses a part")
-    largest = gaps[0].size if gaps[0].size < float("inf") else None
     more = f", and {len(gaps) - 1} more" if len(gaps) > 1 else ""
-    return Output(stage, path, recorded, found, WITHIN if compare.within(gaps, allowed) else DIFFERS, largest, f"{gaps[0]}{more}")
+    return Output(stage, path, recorded, found, WITHIN if compare.within(gaps, allowed) else DIFFERS, gaps[0].measured, f"{gaps[0]}{more}")
 
 
 def _row(stage: str, outputs: list[Output]) -> dict:

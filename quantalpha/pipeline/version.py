@@ -28,7 +28,7 @@ class Version:
 
 
 def git_version(root: Path, used: Iterable[Path] = ()) -> Version:
-    """The version of the workspace at `root`. used: what the run depends on; those files of it that git does not follow are in the patch."""
+    """The version of the workspace at `root`. used: what the run depends on; files of it that git does not follow are in the patch."""
     commit = (git(root, "rev-parse", "--verify", "HEAD") or b"").decode().strip() or NONE
     if commit == NONE:
         return Version(NONE, "", None)
