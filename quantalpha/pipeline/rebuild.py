@@ -49,10 +49,10 @@ def settings(recipe: dict, stages: dict[str, dict], root: Path) -> None:
     path.write_text(yaml.safe_dump({"stages": {name: entry for name, entry in table.items() if name in names}}, sort_keys=False))
 
 
-def data(stages: dict[str, dict], kept: Callable[[str], Path | None], root: Path) -> list[Input]:
+def data(stages: dict[str, dict], kept: Callable[[str], list[Path]], root: Path) -> list[Input]:
     """Puts into the workspace at `root` every input that none of `stages` makes, and the months that a manifest among them lists.
 
-    kept: where the run's own copy of a path lies, if it has one. Raises DataError naming what is gone.
+    kept: where what the run had of a path may lie. Raises DataError naming what is gone.
     """
     made = [path for stage in stages.values() for path in paths(stage)]
     given = {path: digest for stage in stages.values() for path, digest in stage["inputs"].items()}
@@ -104,19 +104,18 @@ def _excuse(recipe: dict, known: bool) -> str:
 
 def _code_inputs(recipe: dict, patch: bytes, known: bool, lock: str) -> list[Input]:
     commit, files = recipe["commit"][:12], f"{len(recipe['package']) + len(recipe['workspace'])} files"
-    changes, present = patch.count(b"diff --git "), "the present files are the same"
+    changes, present = f"{len(patch)} bytes" if patch else "none", "the present files are the same"
     applied = "applied" if known and recipe["fault"] is None else present
     return [
         Input("commit", commit, commit, "rebuilt" if known else present),
-        Input("uncommitted changes", f"{changes} files", f"{changes} files", applied if changes else ""),
+        Input("uncommitted changes", changes, changes, applied if patch else ""),
         Input("package and notebooks", files, files, "same, by sha256"),
         Input(LOCK, str(recipe["lock"])[:12], lock[:12]),
     ]
 
 
-def _put(path: str, recorded: str, copy: Path | None, root: Path) -> Input:
+def _put(path: str, recorded: str, held: list[Path], root: Path) -> Input:
     digests, target = Digests(), root / path
-    held = [place for place in (config.path(path), copy) if place is not None and place.exists()]
     same = [place for place in held if digests.path(place) == recorded]
     if not held:
         raise DataError(f"{path}: the run used it, and it is gone; put it back, or run the pipeline again")

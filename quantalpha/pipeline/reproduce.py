@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from quantalpha import tracking
+from quantalpha import config, tracking
 from quantalpha.errors import DataError, UsageError
 from quantalpha.files import read_json
 from quantalpha.pipeline import compare, rebuild
@@ -98,17 +98,16 @@ def _needed(stages: dict[str, dict], only: str | None) -> set[str]:
     return found
 
 
-def _keeper(run: RunInfo, recipe: dict) -> Callable[[str], Path | None]:
-    """Says where the store keeps what the run made of a path; None: it kept the hash alone."""
+def _keeper(run: RunInfo, recipe: dict) -> Callable[[str], list[Path]]:
+    """Says where what the run made of a path may lie: in the workspace still, and in the store, which keeps of some the hash alone."""
     logged = {child.name: child.run_id for child in tracking.runs(kind="stage", parent=run.run_id)}
     stages = [(logged[key], stage) for key, stage in recipe["stages"].items() if key in logged]
     maker = {path: (run_id, name) for run_id, stage in stages for name, (path, _) in stage["outputs"].items()}
 
-    def kept(path: str) -> Path | None:
-        if path not in maker:
-            return None
-        folder, name = tracking.artifact_folder(maker[path][0]), maker[path][1]
-        return next((place for place in (folder / name, folder / Path(path).name) if place.exists()), None)
+    def kept(path: str) -> list[Path]:
+        run_id, name = maker.get(path, (None, ""))
+        stored = [] if run_id is None else [tracking.artifact_folder(run_id) / each for each in (name, Path(path).name)]
+        return [place for place in (config.path(path), *stored) if place.exists()]
 
     return kept
 
@@ -154,7 +153,7 @@ def _end(process: subprocess.Popen) -> None:
     process.communicate()
 
 
-def _outputs(key: str, stage: dict, folder: Folder, kept: Callable[[str], Path | None]) -> list[Output]:
+def _outputs(key: str, stage: dict, folder: Folder, kept: Callable[[str], list[Path]]) -> list[Output]:
     state, failure = folder.read("state", key), folder.read("failed", key)
     if state is None:
         note = "the stage did not run" if failure is None else failure["error"]

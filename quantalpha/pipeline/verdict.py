@@ -76,13 +76,14 @@ class Reproduction:
             raise ReconcileError(f"run {self.run.name}: {count}; {_cause([each for each in self.inputs if not each.same])}")
 
 
-def judged(stage: str, path: str, recorded: str, made: tuple[str, Path], kept: tuple[Path | None, float]) -> Output:
-    """An output that was made again. made: its sha256 and where it lies; kept: the run's own copy, if any, and the tolerance."""
-    (found, place), (copy, allowed) = made, kept
+def judged(stage: str, path: str, recorded: str, made: tuple[str, Path], kept: tuple[list[Path], float]) -> Output:
+    """An output that was made again. made: its sha256 and where it lies; kept: where the run's own may still lie, and the tolerance."""
+    (found, place), (copies, allowed) = made, kept
     if recorded == found:
         return Output(stage, path, recorded, found, SAME, 0.0, "")
-    if copy is None or Digests().path(copy) != recorded:
-        return Output(stage, path, recorded, found, DIFFERS, None, "by its hash; the run kept no copy to measure it by")
+    copy = next((each for each in copies if Digests().path(each) == recorded), None)
+    if copy is None:
+        return Output(stage, path, recorded, found, DIFFERS, None, "by its hash; no copy of the run's own is left to measure it by")
     gaps = compare.gaps(copy, place)
     if not gaps:
         return Output(stage, path, recorded, found, SAME, 0.0, "but for the hash of the whole package, of which the stage uses a part")
