@@ -117,8 +117,8 @@ def _code_inputs(recipe: dict, patch: bytes, known: bool, lock: str) -> list[Inp
 def _put(path: str, recorded: str, held: list[Path], root: Path) -> Input:
     digests, target = Digests(), root / path
     same = [place for place in held if digests.path(place) == recorded]
-    if not held:
-        raise DataError(f"{path}: the run used it, and it is gone; put it back, or run the pipeline again")
+    if not held or (path.endswith(MANIFEST) and not same):  # another manifest would name other months
+        raise DataError(f"{path}: the run used it, and what it used is gone; put it back, or run the pipeline again")
     source = (same or held)[0]
     target.parent.mkdir(parents=True, exist_ok=True)
     (shutil.copytree if source.is_dir() else shutil.copyfile)(source, target)

@@ -116,6 +116,19 @@ def test_a_month_that_is_gone_is_named(workspace):
         reproduce(workspace)
 
 
+def test_another_manifest_does_not_stand_for_the_runs_own(workspace):
+    (kept,) = (workspace.root / "mlruns").rglob("BTCUSDT.manifest.json")
+    text = kept.read_text()
+    edit(workspace.root / "data/raw/BTCUSDT.manifest.json", "2021-01", "2021-02")
+    assert not reproduce(workspace).lost()
+    try:
+        edit(kept, "2021-01", "2021-02")
+        with pytest.raises(DataError, match="BTCUSDT.manifest.json: the run used it, and what it used is gone"):
+            reproduce(workspace)
+    finally:
+        kept.write_text(text)
+
+
 def test_another_seed_shows_in_the_outputs_and_by_name(workspace, monkeypatch):
     def run_again(recipe, stages, root, quiet):
         params = yaml.safe_load((root / "params.yaml").read_text())
