@@ -88,6 +88,13 @@ def table(title: str, rows: list[dict]):
     return grid
 
 
+def two_tables(made):
+    """What a reproduced run depended on, and what came out."""
+    from rich.console import Group
+
+    return Group(table(f"{made.run.name}: it depended on", [each.row() for each in made.inputs]), table("it made again", made.rows()))
+
+
 def times(count: int) -> str:
     return {0: "never", 1: "once"}.get(count, f"{count} times")
 
@@ -312,6 +319,22 @@ def reconcile(
     with judged({"session": folder.name} | report.to_dict(), as_json, table(f"session {folder.name} against its backtest", report.rows())):
         if not report.agrees:
             raise ReconcileError(f"session {folder.name}: paper and backtest differ; the table names the first difference of each line")
+
+
+@app.command()
+def reproduce(
+    run: Annotated[str, typer.Argument(help="'latest', or a run's name, id or the beginning of its id.")],
+    keep: Annotated[Path | None, typer.Option(help="A new folder: the scratch workspace stays there.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a run again from its code, data, parameters and seeds, in a scratch folder; exit 6 unless the same comes out, bit by bit."""
+    from quantalpha import pipeline
+
+    made = pipeline.reproduce(run, keep, quiet=as_json)
+    with judged(made.to_dict(), as_json, two_tables(made)):
+        made.refuse()
+    if not as_json:
+        print(f"reproduced: {len(made.outputs)} of {len(made.outputs)} outputs, in {made.seconds:.0f} s")
 
 
 @app.command()

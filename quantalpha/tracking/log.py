@@ -3,6 +3,7 @@
 Only the process that drives a pipeline writes.
 """
 
+import json
 import time
 from pathlib import Path
 
@@ -29,11 +30,13 @@ def log_run(run: PipelineRun) -> str:
             client.set_experiment_tag(experiment, store.NOTE, HOW_TO_READ)
         tags = {"pipeline": run.name, "profile": run.profile, "lock_sha256": str(run.lock), "code_version": run.code_version}
         name = f"{run.name} {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(run.started))}"
-        parent = client.create_run(experiment, int(run.started * 1000), tags | {"kind": "pipeline"}, name).info.run_id
+        made_on = {key: text for key, text in run.recipe.get("machine", {}).items() if isinstance(text, str)}
+        parent = client.create_run(experiment, int(run.started * 1000), tags | made_on | {"kind": "pipeline"}, name).info.run_id
         try:
             store.log_values(parent, run.params, {})
             if run.uncommitted:
                 client.log_text(parent, run.uncommitted, "uncommitted.diff")
+            client.log_text(parent, config.mask(json.dumps(run.recipe, indent=1)), "recipe.json")
             for stage in run.stages:
                 child = _log_stage(experiment, parent, stage, tags)
                 if stage.name == CANDIDATE_STAGE and stage.status in ("done", "fresh"):

@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from quantalpha.errors import QuantalphaError
@@ -39,10 +39,11 @@ class PipelineRun:
     profile: str
     lock: str | None  # sha256 of requirements.lock
     code_version: str  # commit
-    uncommitted: str  # diff against it, masked; empty: none
+    uncommitted: str  # patch that makes of it what ran, masked; empty: none
     params: dict
     started: float
     stages: list[StageRun]
+    recipe: dict = field(default_factory=dict)  # what it takes to make the run again
 
 
 @dataclass(frozen=True)
