@@ -48,7 +48,7 @@ DOORS = {
     "vectorbt": {"backtest/vector.py"},
     "quantstats": {"backtest/vector.py"},
     "skfolio": {"strategy/portfolio.py"},
-    "optuna": {"backtest/search.py"},
+    "optuna": {"backtest/study.py"},
     "sqlalchemy": {"runner/journal.py"},
     "distributed": {"pipeline/execute.py"},
     "apscheduler": {"pipeline/schedule.py"},
