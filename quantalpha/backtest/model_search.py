@@ -29,6 +29,7 @@ from quantalpha.validation.trials import Trials, Try, data_hash
 
 OBJECTIVES = {"sharpe_ratio": "maximize", "max_drawdown": "minimize", "turnover": "minimize"}  # of `performance`
 ENOUGH = 5  # sets scored to the end before one may be given up
+FINAL = "final"  # the window of the model to go live with
 HYPERPARAMETERS = "hyper_parameters"  # in the params of a try
 
 
@@ -43,6 +44,19 @@ class Tuning:
     account: Account
     costs: Costs
     stops: Stops | None = None
+
+
+@dataclass(frozen=True)
+class History:
+    """What a walk-forward learns from. bars: those that features and labels were made from."""
+
+    rows: Rows
+    bars: pd.DataFrame
+    splits: config.Splits
+
+    def blocks(self) -> dict[int | str, np.ndarray]:
+        """The training rows of each fold by its number, and, last, those of the "final" model."""
+        return {number: fold.train for number, fold in enumerate(self.rows.folds(self.splits))} | {FINAL: self.rows.final(self.splits)}
 
 
 @dataclass(frozen=True)
@@ -64,7 +78,7 @@ class Study:
     """What one window's search came to. trials: one row a set: number, state (complete, pruned, fail), hyper-parameters, OBJECTIVES and
     sharpe_ratio_1, ... after each inner block; NaN where it was given up. within: the chosen set is within the limits of `search`."""
 
-    fold: int | str  # "final": the window of the model to go live with
+    fold: int | str
     chosen: dict
     within: bool
     trials: pd.DataFrame
@@ -85,19 +99,30 @@ class _Window:
         return digest_of([rows.hexdigest(), ends, data_hash(self.bars), self.rows.decay, self.splits.model_dump()])
 
 
-def search_folds(rows: Rows, bars: pd.DataFrame, splits: config.Splits, tuning: Tuning, work: Work | None = None) -> list[Study]:
+def search_folds(history: History, tuning: Tuning, work: Work | None = None) -> list[Study]:
     """A study for each fold of the walk-forward and, last, for the final model: `[study.chosen for study in ...]` is what to fit them with.
 
-        rows = Rows(features, labels, params.labels.decay)
-        studies = search_folds(rows, bars, params.splits, tuning)
+        history = History(Rows(features, labels, params.labels.decay), bars, params.splits)
+        studies = search_folds(history, tuning)
         fits = [fitter(tuning.kind, params.models, study.chosen) for study in studies]
         walk_forward_forecasts(features, labels, params.splits, fits)
 
-    bars: what features and labels were made from. A window's search is given its own rows and bars and nothing else. The same seed, batch
-    and data give the same, whatever `work` is.
+    The same seed, batch and data give the same, whatever `work` is.
     """
-    blocks = {number: fold.train for number, fold in enumerate(rows.folds(splits))} | {"final": rows.final(splits)}
-    return [_search(fold, _window(rows, train, bars, splits, tuning), tuning, work or Work()) for fold, train in blocks.items()]
+    return [search_fold(history, fold, tuning, work) for fold in history.blocks()]
+
+
+def search_fold(history: History, fold: int | str, tuning: Tuning, work: Work | None = None) -> Study:
+    """The study of one of `history.blocks()`. It is given the rows and bars of that training window and nothing else."""
+    window, search, space = _window(history, fold, tuning.search), tuning.search, getattr(tuning.search, tuning.kind)
+    standing = getattr(tuning.models, tuning.kind).model_dump()
+    first = {name: standing[name] for name in space}
+    task = Task(space, tuple(OBJECTIVES.values()), search.trials, search.seed, search.batch, first)
+    study = ask_and_tell(task, _Desk(fold, window, tuning, work or Work(), task).batch)
+    trials = _columns(table(study), search.folds)
+    row, within = choose(trials, search)
+    chosen = first if row is None else {name: trials.at[row, name].item() for name in space}
+    return Study(fold, chosen, within, trials, study)
 
 
 def choose(trials: pd.DataFrame, search: config.Search) -> tuple[int | None, bool]:
@@ -108,28 +133,16 @@ def choose(trials: pd.DataFrame, search: config.Search) -> tuple[int | None, boo
     return (int(best["sharpe_ratio"].idxmax()) if len(best) else None), bool(len(within))
 
 
-def _window(rows: Rows, train: np.ndarray, bars: pd.DataFrame, splits: config.Splits, tuning: Tuning) -> _Window:
+def _window(history: History, fold: int | str, search: config.Search) -> _Window:
     """The training rows with the bars under them, and their inner folds."""
-    inside, folds = rows.between(train), tuning.search.folds
+    inside, folds, embargo = history.rows.between(history.blocks()[fold]), search.folds, history.splits.embargo
     n = len(inside.index)
     test = n // (2 * folds)
-    first = n - folds * test - splits.embargo
+    first = n - folds * test - embargo
     if test < 1 or first < 1:
-        raise DataError(f"search: {n} rows are too few for {folds} inner folds and an embargo of {splits.embargo}; lengthen splits.train")
-    inner = config.Splits(scheme="expanding", train=first, test=test, embargo=splits.embargo)
-    return _Window(inside, bars.loc[inside.index[0] : inside.index[-1]], inner)
-
-
-def _search(fold: int | str, window: _Window, tuning: Tuning, work: Work) -> Study:
-    search = tuning.search
-    space = getattr(search, tuning.kind)
-    first = getattr(tuning.models, tuning.kind).model_dump()
-    task = Task(space, tuple(OBJECTIVES.values()), search.trials, search.seed, search.batch, {name: first[name] for name in space})
-    study = ask_and_tell(task, _Desk(fold, window, tuning, work, task).batch)
-    trials = _columns(table(study), search.folds)
-    row, within = choose(trials, search)
-    chosen = task.first if row is None else {name: trials.at[row, name].item() for name in space}
-    return Study(fold, chosen, within, trials, study)
+        raise DataError(f"search: {n} rows are too few for {folds} inner folds and an embargo of {embargo}; lengthen splits.train")
+    inner = config.Splits(scheme="expanding", train=first, test=test, embargo=embargo)
+    return _Window(inside, history.bars.loc[inside.index[0] : inside.index[-1]], inner)
 
 
 class _Desk:

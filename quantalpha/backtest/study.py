@@ -36,7 +36,7 @@ class Told:
 
 @dataclass(frozen=True)
 class Task:
-    """What is searched: `directions` maximize or minimize, one an objective; `first` is tried before all others, if it names every parameter."""
+    """What is searched: `directions` maximize or minimize, one an objective; `first` is tried before all, if it lies in the space."""
 
     space: Space
     directions: tuple[str, ...]

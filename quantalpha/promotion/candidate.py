@@ -2,7 +2,7 @@
 
     candidate.json             symbol, timeframe, venue, parameters, features, data passports, lock and code hashes, sha256 of the rest
     model.json ...             the final model, fitted on the last training rows
-    forecasts.parquet          walk-forward forecasts; folds.json: each fold's times and scores
+    forecasts.parquet          walk-forward forecasts; folds.json: each fold's times and scores; chosen.json: what was searched
     performance_metrics.json   the walk-forward backtest after costs; baselines.json: what it must beat
     check.json                 bars with the features and predictions they must give
 
@@ -33,7 +33,7 @@ FORMAT = 1
 CARD = "candidate.json"
 METRICS, BASELINES, CHECK = "performance_metrics.json", "baselines.json", "check.json"
 ASKED = "features_asked"  # section: the features as params.yaml asks for them, with "auto"
-RECORDED = (*bundle.SECTIONS, "splits", "models")
+RECORDED = (*bundle.SECTIONS, "splits", "models", "search")
 IDENTITY = ("symbol", "timeframe", "venue", "sections", "data", "until", "lock_sha256", "code_version")
 
 

@@ -16,6 +16,7 @@ from quantalpha.models import PROBABILITIES
 from quantalpha.promotion import gate_proofs as proofs
 from quantalpha.promotion.candidate import Candidate, backtest_candidate, load_candidate
 from quantalpha.promotion.gate_report import GateLine, GateReport, guarded
+from quantalpha.promotion.hyperparameters import choices_searched
 from quantalpha.schema import LIVE, epoch_ms
 
 PARITY = 1e-12  # relative: batch and trailing window run the same code on the same numbers
@@ -51,6 +52,7 @@ def evaluate(candidate: Candidate, bars: pd.DataFrame, gate: config.Gate, sealed
         "live_equals_batch": lambda: live_equals_batch(candidate, bars),
         "live_columns": lambda: live_columns(candidate),
         "forecasts_reproduce": lambda: forecasts_reproduce(candidate, bars, metrics),
+        "choices_searched": lambda: choices_searched(candidate, bars),
         "model_saw_no_test": lambda: proofs.model_saw_no_test(candidate, bars),
         "real_costs": lambda: real_costs(costs.taker + costs.slippage, gate.min_cost),
         "net_result": lambda: net_result(metrics, table["sharpe_ratio"].to_dict()),

@@ -8,13 +8,15 @@ import numpy as np
 import pandas as pd
 
 from quantalpha import config, timeframe
+from quantalpha.backtest.model_search import History
+from quantalpha.backtest.rows import Rows
 from quantalpha.backtest.walk_forward import walk_forward_forecasts
 from quantalpha.errors import DataError
 from quantalpha.features import resolve
 from quantalpha.labels import label
-from quantalpha.models import fitter
 from quantalpha.promotion.candidate import ASKED, Candidate
 from quantalpha.promotion.gate_report import GateLine
+from quantalpha.promotion.hyperparameters import fits_of, rehearsed
 from quantalpha.schema import epoch_ms
 from quantalpha.validation import LeakReport, check_causal, check_walk_forward, check_warm_up
 
@@ -85,7 +87,7 @@ def labels_known(params: config.Labels, bars: pd.DataFrame, cuts: int) -> GateLi
 
 
 def model_saw_no_test(candidate: Candidate, bars: pd.DataFrame) -> GateLine:
-    """No forecast changes with the bars after it: split, purge, weights and fit themselves are tried, on the newest bars that make a fold.
+    """No forecast changes with the bars after it: split, purge, weights, search and fit are tried, on the newest bars that make a fold.
 
     What is trained again by code that lets the test in comes out again as well; `forecasts_reproduce` cannot see that.
     """
@@ -100,7 +102,10 @@ def model_saw_no_test(candidate: Candidate, bars: pd.DataFrame) -> GateLine:
 
     def forecast(rows: pd.DataFrame) -> pd.DataFrame:
         again = training | {"labels": label(rows, labels_of(candidate)), "splits": splits.model_copy(update={"test": ended})}
-        return walk_forward_forecasts(features.compute(rows), **again).forecasts
+        made = features.compute(rows)
+        if candidate.trained.walk.chosen:
+            again["fit"] = rehearsed(candidate, History(Rows(made, again["labels"], again["decay"]), rows, again["splits"]))
+        return walk_forward_forecasts(made, **again).forecasts
 
     found = check_walk_forward(forecast, bars.iloc[max(begin + 1 - features.lookback, 0) :], folds=1)
     wrong = "{} change with bars after the forecast: training saw its test rows"
@@ -110,8 +115,8 @@ def model_saw_no_test(candidate: Candidate, bars: pd.DataFrame) -> GateLine:
 def training_of(candidate: Candidate, bars: pd.DataFrame) -> dict:
     """Labels, splits, the fitting of a fresh model and the decay of its rows, as the candidate's parameters say."""
     sections = candidate.trained.origin.sections
-    params, trees = labels_of(candidate), config.Models.model_validate(sections["models"])
-    training = {"splits": config.Splits.model_validate(sections["splits"]), "fit": fitter(candidate.trained.model.kind, trees)}
+    params = labels_of(candidate)
+    training = {"splits": config.Splits.model_validate(sections["splits"]), "fit": fits_of(candidate)}
     return training | {"labels": label(bars, params), "decay": params.decay}
 
 

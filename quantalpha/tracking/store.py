@@ -24,7 +24,7 @@ EXPERIMENT = "quantalpha"
 ARTEFACTS = (".png", ".csv", ".json", ".html", ".txt")
 ACCOUNT = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")  # MLflow reads them from the environment only
 SQLITE = "sqlite:///"
-CHUNK = 100  # MLflow takes so many params or tags at once
+CHUNK, STEPS = 100, 1000  # MLflow takes so many params or tags, and so many metrics, at once
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 SERVER_URIS = ("MLFLOW_BACKEND_STORE_URI", "MLFLOW_REGISTRY_STORE_URI")
 NOTE = "mlflow.note.content"  # the description an experiment's page shows
@@ -178,12 +178,33 @@ def _log_stage(experiment: str, parent: str, stage: StageRun, common: dict[str, 
     metrics, folds = read_metrics(stage)
     _log(child, stage.loop | stage.params, metrics)
     for number, fold in enumerate(folds, 1):
+        number = fold["fold"] if fold.get("fold") == "final" else number
         run = _create(experiment, child, f"{stage.id} fold {number}", end, common | own | {"kind": "fold", "fold": str(number)})
         numbers = {key: value for key, value in fold.items() if is_number(value)}
-        _log(run, {key: value for key, value in fold.items() if key not in numbers}, numbers)
+        _log(run, {key: value for key, value in fold.items() if key not in numbers and key != "study"}, numbers)
+        if "study" in fold:
+            _log_study(run, fold["study"])
         _client().set_terminated(run, "FINISHED", end)
     _log_files(child, stage)
     _client().set_terminated(child, {"failed": "FAILED", "blocked": "KILLED"}.get(stage.status, "FINISHED"), end)
+
+
+def _log_study(run_id: str, study: dict) -> None:
+    """A fold's search: what was chosen as params, what that came to as metrics, and every set as a step of metrics sets.sharpe_ratio ...
+
+    A set that is a run of its own would take as long as a whole study does here: 0.13 s, times sets, folds and stages.
+    """
+    from mlflow.entities import Metric
+
+    now, scores = int(time.time() * 1000), {key: value for key, value in study.items() if key not in ("chosen", "sets")}
+    _log(
+        run_id,
+        {f"chosen.{key}": value for key, value in study["chosen"].items()},
+        {f"search.{key}": value for key, value in scores.items()},
+    )
+    steps = [Metric(f"sets.{key}", x, now, n) for key, values in study["sets"].items() for n, x in enumerate(values) if x is not None]
+    for start in range(0, len(steps), STEPS):
+        _client().log_batch(run_id, metrics=steps[start : start + STEPS])
 
 
 def _create(experiment: str, parent: str, name: str, start: int, tags: dict[str, str]) -> str:
