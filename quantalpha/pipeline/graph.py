@@ -114,7 +114,8 @@ def _declared(where: str, entry: dict, params: Params) -> list[str]:
     sections = _as_list(entry.get("params"))
     for switch, more in entry.get("when", {}).items():
         section, _, key = str(switch).partition(".")
-        if section not in sections or key not in type(getattr(params, section)).model_fields:
+        known = section in sections and section in Params.model_fields
+        if not known or key not in type(getattr(params, section)).model_fields:
             raise UsageError(f"{where}: when: expected section.key of a section in its params, found {switch!r}")
         if getattr(getattr(params, section), key):
             sections = list(dict.fromkeys([*sections, *_as_list(more)]))
