@@ -43,9 +43,9 @@ def search_contour(
     sets: rows of one fold of `search_report.all_sets`. log: hyper-parameters with equal distances for equal ratios.
     """
     fig, axes = figure(1, height=4.6, width=0.75 * WIDTH)
+    axes.use_sticky_edges = False  # room for the points at the rim of the surface
     scored, pruned, chosen = sets[sets["state"] == "complete"], sets[sets["state"] == "pruned"], sets[sets["chosen"]]
-    places = {name: np.log(scored[name]) if name in log else scored[name] for name in (x, y)}
-    if len(scored) >= LEAST and all(axis.nunique() > 2 for axis in places.values()):
+    if len(scored) >= LEAST and all(scored[name].nunique() > 2 for name in (x, y)):
         surface = axes.tricontourf(scored[x], scored[y], scored[value], levels=12, cmap="viridis", alpha=0.85)
         fig.colorbar(surface, ax=axes, shrink=0.85, label=value.replace("_", " "))
     axes.plot(scored[x], scored[y], linestyle="", marker="o", markersize=4, color=INK, label="scored")
