@@ -49,7 +49,7 @@ DOORS = {
     "vectorbt": {"backtest/vector.py"},
     "quantstats": {"backtest/vector.py"},
     "skfolio": {"strategy/portfolio.py"},
-    "optuna": {"backtest/search.py"},
+    "optuna": {"backtest/study.py"},
     "sklearn": {"validation/discrimination.py"},
     "sqlalchemy": {"runner/journal.py"},
     "distributed": {"pipeline/execute.py"},

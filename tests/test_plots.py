@@ -39,7 +39,20 @@ GROUPS = pd.DataFrame({"information_coefficient": RNG.normal(size=24), "log_loss
 NUMBERS = ["sharpe_ratio", "max_drawdown", "turnover", "brier"]
 BOARD = pd.DataFrame(RNG.normal(size=(40, 4)), [f"run {k}" for k in range(40)], NUMBERS).assign(absent=np.nan, same=1.0)
 
+SETS = pd.DataFrame(
+    {"trees": RNG.integers(50, 400, 20), "l2": 10 ** RNG.uniform(-1, 1, 20), "state": ["complete"] * 15 + ["pruned"] * 5}
+    | {"sharpe_ratio": RNG.normal(size=20), "max_drawdown": RNG.random(20), "turnover": 500 * RNG.random(20)}
+    | {"pareto": [True] * 4 + [False] * 16, "chosen": [True] + [False] * 19}
+)
+SHARES = pd.DataFrame({0: [0.7, 0.3], "final": [0.6, np.nan]}, index=["trees", "l2"])
+
 FIGURES = {
+    "search_importance": lambda: plots.search_importance(SHARES),
+    "search_contour": lambda: plots.search_contour(SETS, "trees", "l2", log=("l2",)),
+    "two sets": lambda: plots.search_contour(SETS.iloc[:2], "trees", "l2"),
+    "one value": lambda: plots.search_contour(SETS.assign(trees=50), "trees", "l2"),
+    "search_front": lambda: plots.search_front(SETS, (0.3, 300.0)),
+    "no set": lambda: plots.search_front(SETS.iloc[:0], (0.3, 300.0)),
     "equity_and_drawdown": lambda: plots.equity_and_drawdown(EQUITY, {"buy and hold": CLOSE}),
     "equity alone": lambda: plots.equity_and_drawdown(EQUITY.iloc[:2]),
     "ruined equity": lambda: plots.equity_and_drawdown(EQUITY * (np.arange(N) < 2000), {"ruin": CLOSE * 0.0}),

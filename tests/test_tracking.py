@@ -118,6 +118,23 @@ def test_a_run_has_a_child_for_each_stage_and_a_grandchild_for_each_fold(root, s
     assert files == {"metrics.json", "curve.png", "trained/model.txt", "train.ipynb"}
 
 
+def test_a_folds_search_is_in_its_run_what_was_chosen_and_every_set(root, stage):
+    sets = {"sharpe_ratio": [0.5, None, 1.5], "turnover": [10.0, 20.0, 30.0]}
+    study = {"chosen": {"trees": 50, "l2": 0.25}, "trials": 3, "within": True, "sharpe_ratio": 1.5, "sets": sets}
+    content = json.loads(stage.files["metrics"].read_text())
+    folds = [content["folds"][0] | {"study": study}, {"fold": "final", "study": study}]
+    stage.files["metrics"].write_text(json.dumps(content | {"folds": folds}))
+    tracking.log_run(tracking.PipelineRun("research", "demo", "lock", "v", "", {}, time.time(), [stage]))
+    child = tracking.find_run(stage.id)
+    runs = {run.name: run for run in tracking.runs(parent=child.run_id)}
+    assert set(runs) == {f"{stage.id} fold 1", f"{stage.id} fold final"}
+    run = runs[f"{stage.id} fold 1"]
+    assert (run.params["chosen.trees"], run.params["chosen.l2"], run.metrics["search.sharpe_ratio"]) == ("50", "0.25", 1.5)
+    assert run.metrics["sharpe_ratio"] == 1.0 and run.params["test_start"] == "2021-01-01"
+    steps = place._client().get_metric_history(run.run_id, "sets.sharpe_ratio")
+    assert [(point.step, point.value) for point in steps] == [(0, 0.5), (2, 1.5)]
+
+
 def test_the_parent_names_its_best_candidate_and_the_experiment_says_how_to_read_it(root, stage):
     def candidate(model: str, metrics: dict, status: str = "done") -> tracking.StageRun:
         file = root / f"{model}.json"

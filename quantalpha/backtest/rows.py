@@ -55,6 +55,23 @@ class Rows:
         rows = np.arange(len(end))
         return rows[(end > rows) | (rows < len(rows) - (end - rows).max())]
 
+    def final(self, splits: config.Splits) -> np.ndarray:
+        """Rows of the model to go live with: the last `splits.train` of the settled ones (expanding: all)."""
+        settled = self.settled()
+        if settled.size < splits.train:
+            raise DataError(
+                f"final model: splits.train asks for {splits.train} rows with settled labels, found {settled.size}; give more bars"
+            )
+        return settled if splits.scheme == "expanding" else settled[-splits.train :]
+
+    def between(self, rows: np.ndarray) -> "Rows":
+        """The rows from the first of `rows` to where the last of their labels ends; of those that are not among them no label is known."""
+        last = self.index.searchsorted(self.end_time.iloc[rows].max())
+        block = np.arange(rows[0], max(last, rows[-1]) + 1)
+        known = pd.Series(np.isin(block, rows), index=self.index[block])
+        features = pd.DataFrame(self.x[block], index=known.index, columns=list(self.names))
+        return Rows(features, self.labels.iloc[block].where(known), self.decay)
+
     def fit(self, rows: np.ndarray, fit: Fit, where: str) -> tuple[Model, np.ndarray]:
         """The model and those of `rows` it learned from. Decay counts the uniqueness of the usable ones; what weighs 0 is left out."""
         rows = rows[self.usable[rows]]

@@ -1,16 +1,16 @@
 """Many parameter sets, one score each: a grid, or Optuna's TPE sampler, which looks where scores were good.
 
 TPE: Bergstra, Bardenet, Bengio & Kegl, "Algorithms for hyper-parameter optimization" (2011); Optuna draws all parameters together.
+The hyper-parameters of models are searched in `model_search`.
 """
 
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from quantalpha.backtest.space import Space, check_space, grid
+from quantalpha.backtest.study import Task, Told, ask_and_tell
 from quantalpha.errors import UsageError, did_you_mean
 
 METHODS = ("tpe", "grid")
@@ -56,38 +56,6 @@ def evaluate(score: Callable[[dict], float], space: Space, search: Search) -> pd
         for params in grid(space, search.budget):
             once(params)
     else:
-        _tpe(once, space, search)
+        ask_and_tell(Task(space, ("maximize",), search.budget, search.seed), lambda sets: (Told((once(params),)) for params in sets))
     rows = pd.DataFrame(list(tried), columns=list(space), index=range(len(tried)))
     return rows.assign(**{SCORE: list(tried.values())})
-
-
-def _tpe(score: Callable[[dict], float], space: Space, search: Search) -> None:
-    import optuna
-
-    with _quiet(optuna):
-        study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=search.seed))
-        distributions = {name: _distribution(optuna, *bounds) for name, bounds in space.items()}
-        for _ in range(search.budget):
-            trial = study.ask(distributions)
-            value = score({name: trial.params[name] for name in space})
-            if np.isfinite(value):
-                study.tell(trial, value)
-            else:
-                study.tell(trial, state=optuna.trial.TrialState.FAIL)
-
-
-def _distribution(optuna, low: float, high: float, kind: str):
-    if kind == "int":
-        return optuna.distributions.IntDistribution(int(low), int(high))
-    return optuna.distributions.FloatDistribution(low, high, log=kind == "log")
-
-
-@contextmanager
-def _quiet(optuna):
-    """Optuna's own log is shut up while it works for us; the level is the user's again afterwards."""
-    level = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(level)

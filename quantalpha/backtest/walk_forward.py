@@ -1,6 +1,7 @@
 """Out-of-sample forecasts: train on the past, forecast what follows, move on."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,17 +19,19 @@ from quantalpha.perp import Account, Costs, Stops
 from quantalpha.strategy import HysteresisPolicy, edge
 from quantalpha.validation import brier_score, class_scores, information_coefficient, log_loss
 
-FORECASTS, FOLDS = "forecasts.parquet", "folds.json"
+FORECASTS, FOLDS, CHOSEN = "forecasts.parquet", "folds.json", "chosen.json"
 SCORES = ("accuracy", "f1", "log_loss", "brier", "information_coefficient")
 
 
 @dataclass(frozen=True)
 class WalkForward:
     """forecasts: p_down p_flat p_up fold on the decision times of all test blocks; NaN where features are missing: no position.
-    folds: one dict each of times (ISO), sizes and out-of-sample scores on the finished labels."""
+    folds: one dict each of times (ISO), sizes and out-of-sample scores on the finished labels.
+    chosen: hyper-parameters searched for each fold and, last, for the final model; empty: nothing was searched."""
 
     forecasts: pd.DataFrame
     folds: list[dict]
+    chosen: Sequence[dict] = ()
 
     @property
     def edge(self) -> pd.Series:
@@ -38,14 +41,18 @@ class WalkForward:
     def save(self, folder: Path) -> list[str]:
         """Write into `folder` and name the files."""
         self.forecasts.to_parquet(Path(folder) / FORECASTS)
-        (Path(folder) / FOLDS).write_text(json.dumps(self.folds, indent=1) + "\n")
-        return [FORECASTS, FOLDS]
+        lists = {FOLDS: self.folds} | ({CHOSEN: list(self.chosen)} if self.chosen else {})
+        for name, rows in lists.items():
+            (Path(folder) / name).write_text(json.dumps(rows, indent=1) + "\n")
+        return [FORECASTS, *lists]
 
     @classmethod
     def load(cls, folder: Path) -> "WalkForward":
         """What `save` wrote; DataError naming a missing or unreadable file."""
         try:
-            return cls(read_parquet(Path(folder) / FORECASTS), json.loads((Path(folder) / FOLDS).read_bytes()))
+            folds, path = json.loads((Path(folder) / FOLDS).read_bytes()), Path(folder) / CHOSEN
+            chosen = json.loads(path.read_bytes()) if path.exists() else ()
+            return cls(read_parquet(Path(folder) / FORECASTS), folds, chosen)
         except FileNotFoundError as error:
             raise DataError(f"{Path(folder).name}: {Path(error.filename).name} is missing; run the training stage") from None
         except (OSError, ValueError) as error:
@@ -53,32 +60,39 @@ class WalkForward:
 
 
 def walk_forward_forecasts(
-    features: pd.DataFrame, labels: pd.DataFrame, splits: config.Splits, fit: Fit, *, decay: float = 1.0
+    features: pd.DataFrame, labels: pd.DataFrame, splits: config.Splits, fit: Fit | Sequence[Fit], *, decay: float = 1.0
 ) -> WalkForward:
     """Forecast every test block with a model fitted on the rows before it.
+
+    fit: one for all, or one for each fold and the last for the final model, where each has hyper-parameters of its own (`model_search`).
 
     features, labels: as FeatureSet.compute and `labels.label` give them, on the same index. Training takes rows with complete features and
     a label that ended before the test begins; a test row needs neither (live, no label is finished). They weigh their `weight` (uniqueness
     in a table without that column) times `time_decay` to `decay` over the training rows of the fold.
     """
     rows = Rows(features, labels, decay)
+    found = list(rows.folds(splits))
+    fits = [fit] * (len(found) + 1) if callable(fit) else fit
+    if len(fits) != len(found) + 1:
+        raise DataError(f"walk-forward: expected a fit for each of {len(found)} folds and the final model, found {len(fits)}; search again")
     blocks, folds = [], []
-    for fold in rows.folds(splits):
-        number = len(folds)
-        model, train = rows.fit(fold.train, fit, f"walk-forward: fold {number}")
+    for number, fold in enumerate(found):
+        model, train = rows.fit(fold.train, fits[number], f"walk-forward: fold {number}")
         block, scores = forecast_block(rows, model, train, fold.test, number)
         blocks.append(block)
         folds.append(scores)
     return WalkForward(pd.concat(blocks), folds)
 
 
-def final_model(features: pd.DataFrame, labels: pd.DataFrame, splits: config.Splits, fit: Fit, *, decay: float = 1.0) -> Model:
-    """The model to go live with: fitted as in a fold, on the last `splits.train` rows (expanding: all) that no later bar gives a label."""
+def final_model(
+    features: pd.DataFrame, labels: pd.DataFrame, splits: config.Splits, fit: Fit | Sequence[Fit], *, decay: float = 1.0
+) -> Model:
+    """The model to go live with: fitted as in a fold, on the last `splits.train` rows (expanding: all) that no later bar gives a label.
+
+    fit: as for `walk_forward_forecasts`; of several the last.
+    """
     rows = Rows(features, labels, decay)
-    settled = rows.settled()
-    if settled.size < splits.train:
-        raise DataError(f"final model: splits.train asks for {splits.train} rows with settled labels, found {settled.size}; give more bars")
-    return rows.fit(settled if splits.scheme == "expanding" else settled[-splits.train :], fit, "final model")[0]
+    return rows.fit(rows.final(splits), fit if callable(fit) else fit[-1], "final model")[0]
 
 
 def backtest_forecasts(

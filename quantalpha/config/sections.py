@@ -15,6 +15,7 @@ from quantalpha.config.values import (
     Instant,
     Lag,
     Positive,
+    Range,
     Seed,
     Symbol,
     Symbols,
@@ -123,11 +124,26 @@ class Boosting(Section):
     l2: Annotated[float, Field(ge=0)]
 
 
+Hyperparameter = Literal[tuple(Boosting.model_fields)]
+
+
 class Models(Section):
     names: Annotated[list[Literal["lightgbm", "xgboost"]], Field(min_length=1)]
     seed: Seed
     lightgbm: Boosting
     xgboost: Boosting
+
+
+class Search(Section):
+    trials: Annotated[int, Field(ge=0)]
+    batch: Count
+    folds: Count
+    prune: bool
+    seed: Seed
+    max_drawdown: Annotated[float, Field(gt=0, le=1)]
+    max_turnover: Positive
+    lightgbm: dict[Hyperparameter, Range]
+    xgboost: dict[Hyperparameter, Range]
 
 
 class Policy(Section):
@@ -238,6 +254,7 @@ class Params(Section):
     labels: Labels
     splits: Splits
     models: Models
+    search: Search
     policy: Policy
     account: AccountParams
     costs: CostParams
@@ -270,6 +287,25 @@ class Params(Section):
             raise ValueError(f"context.leaders must be among data.symbols, found {strange[0]}")
         return self
 
+    @model_validator(mode="after")
+    def _ranges_hold_hyperparameters(self):
+        for kind in ("lightgbm", "xgboost"):
+            for name, bounds in getattr(self.search, kind).items():
+                _check_ends(f"search.{kind}.{name}", bounds, getattr(self.models, kind), name)
+        return self
+
     def sections(self, names) -> dict[str, Any]:
         """The named sections as plain JSON values: what a pipeline stage is given and hashed by."""
         return {name: self.model_dump(mode="json")[name] for name in names}
+
+
+def _check_ends(where: str, bounds: tuple, model: Boosting, name: str) -> None:
+    """That both ends of a range are values the hyper-parameter may have."""
+    whole = Boosting.model_fields[name].annotation is int
+    if whole != (bounds[2] == "int"):
+        raise ValueError(f"{where}: kind must be {'int' if whole else 'float or log'}, found {bounds[2]!r}")
+    for end in bounds[:2]:
+        try:
+            Boosting.model_validate(model.model_dump() | {name: end})
+        except ValueError as error:
+            raise ValueError(f"{where}: expected {error.errors()[0]['msg'].removeprefix('Input should be ')}, found {end!r}") from None

@@ -88,6 +88,15 @@ def _family(value):
     return _FAMILIES.validate_python(value) if isinstance(value, dict) else _catalogue(value)
 
 
+def _range(value) -> tuple[float, float, str]:
+    """(lowest, highest, kind) of a parameter that is searched."""
+    low, high, kind = value if isinstance(value, list | tuple) and len(value) == 3 else (None, None, None)
+    sound = kind in ("int", "float", "log") and all(_is_parameter(end) and not isinstance(end, str) for end in (low, high))
+    if not sound or low > high or kind == "log" and low <= 0 or kind == "int" and (low % 1 or high % 1):
+        raise ValueError("[lowest, highest, int | float | log] such as [0.01, 0.1, log] (log: above 0; int: whole numbers)")
+    return (int(low), int(high), kind) if kind == "int" else (float(low), float(high), kind)
+
+
 _FAMILIES = TypeAdapter(dict[str, Annotated[list, BeforeValidator(_catalogue)]])
 Family = Annotated[list | dict, BeforeValidator(_family)]
 Address = Annotated[str, AfterValidator(_address)]
@@ -96,6 +105,7 @@ Timeframe = Annotated[str, AfterValidator(_timeframe)]
 Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9]{2,30}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,60}$")]
 TestBlock = Annotated[int | str, BeforeValidator(_test_block)]
+Range = Annotated[tuple[int | float, int | float, str], BeforeValidator(_range)]
 Lag = Annotated[Timeframe, AfterValidator(_lag)]
 Symbols = Annotated[list[Symbol], AfterValidator(_distinct)]
 FileNames = Annotated[list[FileName], AfterValidator(_distinct)]

@@ -1,6 +1,6 @@
 """What every model is: three-way forecasts from a feature matrix, saved in formats that cannot run code."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -36,8 +36,17 @@ def create(name: str, params: Models, seed: int | None = None) -> Model:
     return kind(getattr(params, name), params.seed if seed is None else seed)
 
 
-def fitter(name: str, params: Models) -> Callable[..., Model]:
-    """A function (x, y, weight=None) -> fitted model, a fresh one at each call: what a walk-forward asks for."""
+def fitter(name: str, params: Models, chosen: Mapping | None = None) -> Callable[..., Model]:
+    """A function (x, y, weight=None) -> fitted model, a fresh one at each call: what a walk-forward asks for.
+
+    chosen: hyper-parameters in place of those that `params` has for this model; DataError where there is no such one, or no such value.
+    """
+    if chosen is not None:
+        section = getattr(params, name)
+        try:
+            params = params.model_copy(update={name: type(section).model_validate(section.model_dump() | dict(chosen))})
+        except ValueError as error:
+            raise DataError(f"{name}: chosen hyper-parameters {dict(chosen)}: {error.errors()[0]['msg']}; search again") from None
     return lambda x, y, weight=None: create(name, params).fit(x, y, weight)
 
 

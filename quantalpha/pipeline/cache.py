@@ -17,6 +17,7 @@ from quantalpha.pipeline.graph import Stage
 from quantalpha.pipeline.notebook import Notebook
 
 LOCK = "requirements.lock"
+HOW = "pipeline"  # the section that says how a run is done; what comes out of a stage that is given it does not depend on it
 
 Parts = dict[str, dict[str, Any]]
 
@@ -28,7 +29,7 @@ def parts(stage: Stage, notebook: Notebook, params: Params, digests: Digests, ro
         "notebook": {stage.notebook: notebook.digest},
         "package": package,
         "module": modules,
-        "params": flatten(params.sections(stage.sections)),
+        "params": flatten(params.sections(name for name in stage.sections if name != HOW)),
         "loop": stage.loop,
         "paths": {**stage.inputs, **stage.outputs},
         "input": {path: digests.path(root / path) for path in stage.input_paths()},

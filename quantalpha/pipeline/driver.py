@@ -14,7 +14,7 @@ from quantalpha.config import mask
 from quantalpha.errors import QuantalphaError, StageFailed
 from quantalpha.files import digest_of
 from quantalpha.pipeline import graph, progress, sources
-from quantalpha.pipeline.cache import Parts
+from quantalpha.pipeline.cache import HOW, Parts
 from quantalpha.pipeline.execute import Done, Fault, Job, executor, submit
 from quantalpha.pipeline.graph import Stage
 from quantalpha.pipeline.plan import Plan
@@ -99,7 +99,8 @@ class Drive:
         inputs = {name: _absolute(self.plan.root, value) for name, value in stage.inputs.items()}
         sections = {"params": self.plan.params.sections(stage.sections)} if stage.sections else {}
         text = self.plan.notebooks[stage.notebook].text
-        return Job(str(self.plan.root), text, {**stage.loop, **inputs, **sections}, stage.outputs, str(scratch), parts["package"])
+        sends = HOW in stage.sections and self.plan.params.pipeline.executor == "dask"
+        return Job(str(self.plan.root), text, {**stage.loop, **inputs, **sections}, stage.outputs, str(scratch), parts["package"], sends)
 
     def _finish(self, future: Future) -> None:
         stage, parts = self._running.pop(future)

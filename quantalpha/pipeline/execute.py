@@ -38,6 +38,7 @@ class Job:
     outputs: dict[str, str]
     scratch: str
     package: dict[str, str]  # sha256 of the package files it was hashed by: a worker with other ones refuses
+    sends: bool = False  # it sends tasks of its own to the Dask workers: it must not hold one of their threads while it waits for them
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,10 @@ def submit(pool: Executor, job: Job):
 
 def execute(job: Job) -> Done:
     """Runs one notebook in a fresh process and waits for it."""
+    if job.sends:
+        from distributed import secede
+
+        secede()
     started = time.perf_counter()
     folder = Path(tempfile.mkdtemp(dir=job.scratch))
     outputs = {name: _output(folder / "outputs" / name, path) for name, path in job.outputs.items()}

@@ -5,6 +5,7 @@ stages:
     notebook: 03_features                                # notebooks/03_features.ipynb
     foreach: symbol                                      # symbol | model | [symbol, model]: one stage for each value
     params: [features]                                   # sections of params.yaml the notebook is given
+    when: {search.trials: [policy, costs]}               # and these, while that parameter is neither null, false nor 0
     inputs: {bars: "data/clean/{symbol}.parquet"}
     outputs: {features: "data/features/{symbol}.parquet"}
   compare:
@@ -27,7 +28,7 @@ import yaml
 from quantalpha.config import Params
 from quantalpha.errors import UsageError, did_you_mean
 
-KEYS = ("notebook", "foreach", "params", "inputs", "outputs", "clock")
+KEYS = ("notebook", "foreach", "params", "when", "inputs", "outputs", "clock")
 LOOPS = ("symbol", "model")
 LISTS = ("leader", "onchain")  # of inputs only: always open
 
@@ -56,7 +57,11 @@ def load(name: str, params: Params, root: Path) -> list[Stage]:
     table = _read(name, root)
     values = {"symbol": params.data.symbols, "model": params.models.names}
     values |= {"leader": params.context.leaders, "onchain": params.context.onchain}
-    stages = [stage for key, entry in table.items() for stage in _expand(f"pipelines/{name}.yaml: stage {key}", key, entry, values)]
+    stages = []
+    for key, entry in table.items():
+        where = f"pipelines/{name}.yaml: stage {key}"
+        _check_entry(where, key, entry)
+        stages += _expand(where, key, entry | {"params": _declared(where, entry, params)}, values)
     for stage in stages:
         if not (root / stage.notebook).is_file():
             hint = did_you_mean(Path(stage.notebook).stem, [path.stem for path in (root / "notebooks").glob("*.ipynb")])
@@ -92,7 +97,6 @@ def _read(name: str, root: Path) -> dict[str, dict]:
 
 def _expand(where: str, name: str, entry: Any, values: dict[str, list[str]]) -> list[Stage]:
     """The instances of one entry of the table."""
-    _check_entry(where, name, entry)
     loops = _as_list(entry.get("foreach"))
     if not set(loops) <= set(LOOPS):
         raise UsageError(f"{where}: foreach: unknown variable {_odd(loops, LOOPS)!r}; {did_you_mean(_odd(loops, LOOPS), LOOPS)}")
@@ -103,6 +107,19 @@ def _expand(where: str, name: str, entry: Any, values: dict[str, list[str]]) -> 
     return [
         _instance(where, name, entry, dict(zip(loops, chosen)), values) for chosen in itertools.product(*(values[loop] for loop in loops))
     ]
+
+
+def _declared(where: str, entry: dict, params: Params) -> list[str]:
+    """The sections of `params`, and those of `when` that count with these parameters."""
+    sections = _as_list(entry.get("params"))
+    for switch, more in entry.get("when", {}).items():
+        section, _, key = str(switch).partition(".")
+        known = section in sections and section in Params.model_fields
+        if not known or key not in type(getattr(params, section)).model_fields:
+            raise UsageError(f"{where}: when: expected section.key of a section in its params, found {switch!r}")
+        if getattr(getattr(params, section), key):
+            sections = list(dict.fromkeys([*sections, *_as_list(more)]))
+    return sections
 
 
 def _check_entry(where: str, name: str, entry: Any) -> None:
@@ -117,6 +134,8 @@ def _check_entry(where: str, name: str, entry: Any) -> None:
         raise UsageError(f"{where}: notebook: expected the name of a notebook such as 03_features")
     if not isinstance(entry.get("outputs"), dict) or not entry["outputs"]:
         raise UsageError(f"{where}: outputs: expected a mapping of names to paths")
+    if not isinstance(entry.get("when", {}), dict):
+        raise UsageError(f"{where}: when: expected a mapping of section.key to lists of sections")
     if not isinstance(entry.get("inputs", {}), dict):
         raise UsageError(f"{where}: inputs: expected a mapping of names to paths")
     for key in ("foreach", "params"):

@@ -17,6 +17,7 @@ from quantalpha.plots.evaluation import (
 from quantalpha.plots.features import feature_bands, feature_correlation, feature_drift, feature_histograms, features_on_price
 from quantalpha.plots.forecasts import fold_metric, forecast_calibration
 from quantalpha.plots.labels import events_on_price, label_balance, label_overlap, return_by_ending
+from quantalpha.plots.search import search_contour, search_front, search_importance
 from quantalpha.plots.style import BLUE, CYCLE, GREEN, GREY, INK, ORANGE, POINTS, PURPLE, RED, SKY, thin
 from quantalpha.plots.trading import equity_and_drawdown, monthly_returns, paper_vs_backtest, parameter_heatmap, trades_on_price
 
@@ -55,6 +56,9 @@ __all__ = [
     "return_by_ending",
     "roc_and_precision_recall",
     "scores_by_group",
+    "search_contour",
+    "search_front",
+    "search_importance",
     "thin",
     "trades_on_price",
 ]

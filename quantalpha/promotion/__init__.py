@@ -3,7 +3,15 @@
 `holdout` reads the lake, which no candidate depends on, so it is imported by its own name.
 """
 
-from quantalpha.promotion.candidate import Candidate, Trained, backtest_candidate, load_candidate, origin, write_candidate
+from quantalpha.promotion.candidate import (
+    Candidate,
+    Trained,
+    backtest_candidate,
+    load_candidate,
+    origin,
+    record_forecasts,
+    write_candidate,
+)
 from quantalpha.promotion.case import Case, Rehearsal, Terms
 from quantalpha.promotion.gate import evaluate, judge, promote
 from quantalpha.promotion.gate_report import GateLine, GateReport
@@ -11,7 +19,7 @@ from quantalpha.promotion.reconcile import Recorded, Report, reconcile, research
 from quantalpha.promotion.tracked import Promotion, candidates, champion, promote_run, registered_name, roll_back
 
 __all__ = [
-    "Candidate", "Case", "GateLine", "GateReport", "Promotion", "Recorded", "Rehearsal", "Report", "Terms", "Trained", "backtest_candidate",
-    "candidates", "champion", "evaluate", "judge", "load_candidate", "origin", "promote", "promote_run", "reconcile", "registered_name",
-    "research_result", "roll_back", "write_candidate",
+    "Candidate", "Case", "GateLine", "GateReport", "Promotion", "Recorded", "Rehearsal", "Report", "Terms", "Trained",
+    "backtest_candidate", "candidates", "champion", "evaluate", "judge", "load_candidate", "origin", "promote", "promote_run",
+    "reconcile", "record_forecasts", "registered_name", "research_result", "roll_back", "write_candidate",
 ]  # fmt: skip

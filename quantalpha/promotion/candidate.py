@@ -2,7 +2,7 @@
 
     candidate.json             symbol, timeframe, venue, parameters, features, data passports, lock and code hashes, sha256 of the rest
     model.json ...             the final model, fitted on the last training rows
-    forecasts.parquet          walk-forward forecasts; folds.json: each fold's times and scores
+    forecasts.parquet          walk-forward forecasts; folds.json: each fold's times and scores; chosen.json: what was searched
     performance_metrics.json   the walk-forward backtest after costs; baselines.json: what it must beat
     check.json                 bars with the features and predictions they must give
 
@@ -21,19 +21,20 @@ from quantalpha import bundle, config, models
 from quantalpha.backtest.baselines import baselines
 from quantalpha.backtest.periods import daily_returns
 from quantalpha.backtest.result import Result
-from quantalpha.backtest.walk_forward import FOLDS, FORECASTS, WalkForward, backtest_forecasts
+from quantalpha.backtest.walk_forward import FOLDS, FORECASTS, SCORES, WalkForward, backtest_forecasts
 from quantalpha.bundle import Origin
 from quantalpha.errors import DataError
 from quantalpha.features import FeatureSet, build
 from quantalpha.files import read_json, sha256
 from quantalpha.perp import bracket_schedule
+from quantalpha.validation.family import FORECAST, ROLE
 from quantalpha.validation.trials import Trials, Try, data_hash
 
 FORMAT = 1
 CARD = "candidate.json"
 METRICS, BASELINES, CHECK = "performance_metrics.json", "baselines.json", "check.json"
 ASKED = "features_asked"  # section: the features as params.yaml asks for them, with "auto"
-RECORDED = (*bundle.SECTIONS, "splits", "models")
+RECORDED = (*bundle.SECTIONS, "splits", "models", "search")
 IDENTITY = ("symbol", "timeframe", "venue", "sections", "data", "until", "lock_sha256", "code_version")
 
 
@@ -124,6 +125,22 @@ def try_of(trained: Trained, bars: pd.DataFrame, result: Result) -> Try:
 def study(origin: Origin) -> str:
     """What the ledger of tries calls a market: 'binanceusdm-BTCUSDT-1h'."""
     return f"{origin.venue}-{origin.symbol}-{origin.timeframe}"
+
+
+def record_forecasts(symbol: str, model: str, params, features: pd.DataFrame, walk: WalkForward) -> None:
+    """Forecasts that were scored are a try, also where nobody goes on to trade them; once traded, they count as the try that is.
+
+    params: config.Params or a stage's sections (venue, data, labels, splits, models).
+    """
+    sections = {name: getattr(params, name).model_dump(mode="json") for name in ("labels", "splits", "models")}
+    scores = pd.DataFrame(walk.folds)[list(SCORES)].astype(float).mean().to_dict()
+    named = {
+        "strategy": f"{symbol}-{model}",
+        "study": f"{params.venue.kept_as}-{symbol}-{params.data.timeframe}",
+        "context": {ROLE: FORECAST},
+    }
+    made = {"data": data_hash(features), "params": sections, "code": code_version(), "terms": data_hash(walk.forecasts), "scores": scores}
+    Trials().record(Try(**made, **named))
 
 
 def write_candidate(folder: Path, trained: Trained, bars: pd.DataFrame, result: Result, table: pd.DataFrame) -> Candidate:

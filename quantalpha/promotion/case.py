@@ -15,9 +15,9 @@ from quantalpha.backtest.walk_forward import WalkForward, backtest_forecasts
 from quantalpha.bundle import Bundle
 from quantalpha.errors import DataError
 from quantalpha.labels import label
-from quantalpha.models import fitter
 from quantalpha.perp import bracket_schedule
 from quantalpha.promotion.candidate import Candidate, backtest_candidate, try_of
+from quantalpha.promotion.hyperparameters import fits_of
 from quantalpha.promotion.reconcile import Recorded
 from quantalpha.validation import Evidence, Family, Trials, evidence, family
 
@@ -77,10 +77,8 @@ class Case:
     @cached_property
     def training(self) -> dict:
         """Labels, splits, the fitting of a fresh model and the decay of its rows, as the candidate's parameters say."""
-        trees = config.Models.model_validate(self.sections["models"])
-        training = {"splits": config.Splits.model_validate(self.sections["splits"])}
-        training |= {"fit": fitter(self.candidate.trained.model.kind, trees), "decay": self.label_params.decay}
-        return training | {"labels": label(self.bars, self.label_params)}
+        training = {"splits": config.Splits.model_validate(self.sections["splits"]), "fit": fits_of(self.candidate)}
+        return training | {"labels": label(self.bars, self.label_params), "decay": self.label_params.decay}
 
     @cached_property
     def scored(self) -> tuple[Result, pd.DataFrame]:
@@ -103,10 +101,11 @@ class Case:
 
     @cached_property
     def paths(self) -> list[WalkForward]:
-        """Complete histories of out-of-sample forecasts from combinatorial purged folds."""
+        """Complete histories of out-of-sample forecasts from combinatorial purged folds; of searched models that which would trade."""
+        fit = self.training["fit"]
         rows = Rows(self.features, self.training["labels"], self.training["decay"])
         cut = {"groups": self.gate.groups, "test_groups": self.gate.test_groups, "embargo": self.training["splits"].embargo}
-        return combinatorial_forecasts(rows, self.training["fit"], **cut)
+        return combinatorial_forecasts(rows, fit if callable(fit) else fit[-1], **cut)
 
     @cached_property
     def family(self) -> Family:

@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 
 from quantalpha import config, timeframe
+from quantalpha.backtest.model_search import History
+from quantalpha.backtest.rows import Rows
 from quantalpha.backtest.walk_forward import walk_forward_forecasts
 from quantalpha.errors import DataError
 from quantalpha.features import resolve
@@ -14,6 +16,7 @@ from quantalpha.labels import label
 from quantalpha.promotion.candidate import ASKED
 from quantalpha.promotion.case import Case
 from quantalpha.promotion.gate_report import GateLine
+from quantalpha.promotion.hyperparameters import rehearsed, search_again
 from quantalpha.schema import epoch_ms
 from quantalpha.validation import LeakReport, check_causal, check_walk_forward, check_warm_up
 
@@ -86,7 +89,7 @@ def labels_known(case: Case) -> GateLine:
 
 
 def model_saw_no_test(case: Case) -> GateLine:
-    """No forecast changes with the bars after it: split, purge, weights and fit themselves are tried, on the newest bars that make a fold.
+    """No forecast changes with the bars after it: split, purge, weights, search and fit are tried, on the newest bars that make a fold.
 
     What is trained again by code that lets the test in comes out again as well; `forecasts_reproduce` cannot see that.
     """
@@ -101,11 +104,34 @@ def model_saw_no_test(case: Case) -> GateLine:
 
     def forecast(rows: pd.DataFrame) -> pd.DataFrame:
         again = training | {"labels": label(rows, case.label_params), "splits": splits.model_copy(update={"test": ended})}
-        return walk_forward_forecasts(features.compute(rows), **again).forecasts
+        made = features.compute(rows)
+        if case.candidate.trained.walk.chosen:
+            again["fit"] = rehearsed(case.candidate, History(Rows(made, again["labels"], again["decay"]), rows, again["splits"]))
+        return walk_forward_forecasts(made, **again).forecasts
 
     found = check_walk_forward(forecast, bars.iloc[max(begin + 1 - features.lookback, 0) :], folds=1)
     wrong = "{} change with bars after the forecast: training saw its test rows"
     return _judged("model_saw_no_test", found, wrong, "no later bar changes a forecast")
+
+
+def choices_searched(case: Case) -> GateLine:
+    """What was chosen for one fold is chosen again when its search is run again in full, from that fold's training window alone.
+
+    Every choice in this way would take as long as the search did; the last fold's stands for them. All are refitted by
+    `forecasts_reproduce`, and `model_saw_no_test` tries the search itself on altered bars.
+    """
+    choices, trials = case.candidate.trained.walk.chosen, case.sections.get("search", {}).get("trials", 0)
+    if not trials or not choices:
+        sound = not trials and not choices
+        wrong = f"search.trials is {trials}, but {len(choices)} choices are recorded; run the pipeline again"
+        return GateLine("choices_searched", sound, float(len(choices)), None, "nothing was searched" if sound else wrong)
+    last, training = len(choices) - 2, case.training
+    again = search_again(
+        case.candidate, History(Rows(case.features, training["labels"], training["decay"]), case.bars, training["splits"]), last
+    )
+    wrong = f"fold {last} has {choices[last]}, its search of {trials} sets chooses {again}; run the pipeline again"
+    reason = f"the search of fold {last}, {trials} sets, chooses the same again" if again == choices[last] else wrong
+    return GateLine("choices_searched", again == choices[last], float(again != choices[last]), 0.0, reason)
 
 
 def _judged(name: str, found: LeakReport, wrong: str, sound: str) -> GateLine:

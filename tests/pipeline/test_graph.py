@@ -91,6 +91,14 @@ def test_select_takes_what_is_named_and_what_it_needs(load):
         graph.select(stages, ["bb"])
 
 
+def test_more_sections_are_declared_while_a_parameter_asks_for_them(load, monkeypatch):
+    entry = stage(params=["search", "labels"], when={"search.trials": ["policy", "labels"]})
+    assert load(s=entry)[0].sections == ("search", "labels")
+    searching = config.load(overrides=["search.trials=5"])
+    monkeypatch.setattr(config, "load", lambda: searching)
+    assert load(s=entry)[0].sections == ("search", "labels", "policy")
+
+
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
@@ -116,6 +124,10 @@ def test_select_takes_what_is_named_and_what_it_needs(load):
         (stage(params={"labels": 1}), "params: expected a name or a list of different names"),
         (stage(foreach=["symbol", "symbol"]), "foreach: expected a name or a list of different names"),
         (stage(clock="yes"), "clock: expected true or false"),
+        (stage(when=["search"]), "when: expected a mapping of section.key to lists of sections"),
+        (stage(when={"search.trials": "policy"}), "when: expected section.key of a section in its params, found 'search.trials'"),
+        (stage(params="search", when={"search.trails": "policy"}), "when: expected section.key .* found 'search.trails'"),
+        (stage(params="lables", when={"lables.x": "policy"}), "when: expected section.key"),
         ("n", "expected a mapping with notebook"),
     ],
 )

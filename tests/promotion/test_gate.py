@@ -79,7 +79,7 @@ PARAMS = config.load("default", [
 GATE, TERMS = PARAMS.gate, rehearsal.terms(PARAMS)  # an edge in each hour trades so often that the defaults would refuse it
 LINES = [
     "market_named", "holdout_sealed", "auto_from_training", "features_causal", "lookbacks_sufficient", "labels_known",
-    "live_equals_batch", "live_columns", "forecasts_reproduce", "model_saw_no_test", "real_costs", "trades", "net_result",
+    "live_equals_batch", "live_columns", "forecasts_reproduce", "choices_searched", "model_saw_no_test", "real_costs", "trades", "net_result",
     "walk_forward_net", "walk_forward_stressed", "combinatorial_net", "combinatorial_stressed", "stable_over_folds",
     "stable_over_parameters", "calibrated", "critic", "deflated_sharpe", "overfitting", "decision_time", "replay_identical",
     "bundle_roundtrip",
