@@ -21,7 +21,12 @@ def test_the_training_notebook_searches_and_shows_what_it_chose(tmp_path):
         (tmp_path / "data").mkdir()
         for name, table in (("features", build(FEATURES).compute(bars)), ("labels", label(bars, settings.labels)), ("bars", bars)):
             table.to_parquet(tmp_path / paths[name])
-        own = {"params": settings.model_dump(mode="json"), "trained": "data/trained", "metrics": "data/metrics.json"} | paths
+        own = {
+            "params": settings.model_dump(mode="json"),
+            "trained": "data/trained",
+            "metrics": "data/metrics.json",
+            "contributions": "data/contributions.csv",
+        } | paths
         shown = _run(tmp_path / "notebooks/05_train_boosting.ipynb", own)
         walk = WalkForward.load(tmp_path / "data/trained")
     table = shown["search_report.choices(studies)"]
@@ -30,7 +35,8 @@ def test_the_training_notebook_searches_and_shows_what_it_chose(tmp_path):
     assert len(pd.read_csv(tmp_path / "data/trained/trials.csv")) == 12
     folds = json.loads((tmp_path / "data/metrics.json").read_text())["folds"]
     assert [fold["study"]["chosen"] for fold in folds] == list(walk.chosen)
-    assert Trials().count(study="notebook-BTCUSDT-1h") == 12
+    roles = [context["role"] for context in Trials().frame(study="notebook-BTCUSDT-1h")["context"]]
+    assert roles.count("train") == 12 and roles.count("forecast") == 1 == len(roles) - 12
 
 
 def _run(notebook, own: dict) -> dict:

@@ -131,7 +131,7 @@ def test_a_folds_search_is_in_its_run_what_was_chosen_and_every_set(root, stage)
     run = runs[f"{stage.id} fold 1"]
     assert (run.params["chosen.trees"], run.params["chosen.l2"], run.metrics["search.sharpe_ratio"]) == ("50", "0.25", 1.5)
     assert run.metrics["sharpe_ratio"] == 1.0 and run.params["test_start"] == "2021-01-01"
-    steps = place._client().get_metric_history(run.run_id, "sets.sharpe_ratio")
+    steps = place.connect().get_metric_history(run.run_id, "sets.sharpe_ratio")
     assert [(point.step, point.value) for point in steps] == [(0, 0.5), (2, 1.5)]
 
 

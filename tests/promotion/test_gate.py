@@ -69,6 +69,7 @@ SECTIONS = {
     "stops": {"stop_loss": None, "take_profit": None, "trailing_stop": None, "max_bars": None},
     "splits": {"scheme": "sliding", "train": 900, "test": 300, "embargo": 4},
     "models": {"names": ["lightgbm", "xgboost"], "seed": 7, "lightgbm": TREES, "xgboost": TREES},
+    "search": config.load("default").search.model_dump(mode="json"),
 }
 LONG = SECTIONS["splits"] | {"train": 1800, "test": 1800}
 DATA = {"bars": {"path": "data/clean/BTCUSDT.parquet", "sha256": "ab" * 32}}
@@ -79,8 +80,8 @@ PARAMS = config.load("default", [
 GATE, TERMS = PARAMS.gate, rehearsal.terms(PARAMS)  # an edge in each hour trades so often that the defaults would refuse it
 LINES = [
     "market_named", "holdout_sealed", "auto_from_training", "features_causal", "lookbacks_sufficient", "labels_known",
-    "live_equals_batch", "live_columns", "forecasts_reproduce", "choices_searched", "model_saw_no_test", "real_costs", "trades", "net_result",
-    "walk_forward_net", "walk_forward_stressed", "combinatorial_net", "combinatorial_stressed", "stable_over_folds",
+    "live_equals_batch", "live_columns", "forecasts_reproduce", "choices_searched", "model_saw_no_test", "real_costs", "trades",
+    "net_result", "walk_forward_net", "walk_forward_stressed", "combinatorial_net", "combinatorial_stressed", "stable_over_folds",
     "stable_over_parameters", "calibrated", "critic", "deflated_sharpe", "overfitting", "decision_time", "replay_identical",
     "bundle_roundtrip",
 ]  # fmt: skip
@@ -671,6 +672,7 @@ def test_a_decision_that_takes_too_long_is_refused(good, edge_bars):
 
 
 def test_live_asks_for_days_on_paper_that_agree(good, edge_bars, tmp_path, monkeypatch):
+    shutil.copy(config.root() / "requirements.lock", tmp_path)
     monkeypatch.setattr("quantalpha.workspace.root", lambda: tmp_path)
     live = replace(terms(paper_days=30.0), alias="live")
     before = Case.of(good, edge_bars, live)

@@ -109,11 +109,10 @@ def test_the_search_itself_is_tried_on_altered_bars(candidate, bars, monkeypatch
 
 
 def test_choices_of_another_number_of_folds_or_of_no_model_are_named(candidate, bars):
-    features = candidate.features.compute(bars)
     with pytest.raises(DataError, match="expected a fit for each of 1 folds and the final model, found 3"):
-        _forecast_gap(with_choices(candidate, [*candidate.trained.walk.chosen, {}]), features, bars)
+        _forecast_gap(Case.of(with_choices(candidate, [*candidate.trained.walk.chosen, {}]), bars, TERMS))
     with pytest.raises(DataError, match="xgboost: chosen hyper-parameters .*search again"):
-        _forecast_gap(with_choices(candidate, [{"tree": 5}, {}]), features, bars)
+        _forecast_gap(Case.of(with_choices(candidate, [{"tree": 5}, {}]), bars, TERMS))
 
 
 def test_without_trials_nothing_is_searched_or_recorded(bars, tmp_path):
