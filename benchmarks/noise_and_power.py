@@ -1,12 +1,12 @@
-"""Can luck pass, and can skill: the best of many tries before the statistics of evidence, over five years of days.
+"""Can luck pass, and can skill: the best of many tries before the gate's lines about luck, over five years of days.
 
 python benchmarks/noise_and_power.py [minutes] [folder of recorded market data]
 
 Noise: tries that are worth nothing, by themselves or as moving-average rules on a fair market or on bitcoin's days put in random order, no
 costs taken. Power: one try among them has a true Sharpe ratio, and whichever looks best is judged. `passes` is the share of runs whose best
-has a deflated Sharpe ratio above 0.95 and a probability of overfitting below 0.2, `naive` the share whose best looks significant by itself
-(probabilistic Sharpe ratio above 0.95), each with its 95 % interval (Wilson); `theory` is the chance that the planted try beats the
-luckiest of the others by as much as the deflated ratio asks for.
+passes the lines deflated_sharpe and overfitting at the thresholds of params.yaml, `naive` the share whose best looks significant by itself
+(probabilistic Sharpe ratio above the same 0.95), each with its 95 % interval (Wilson); `theory` is the chance that the planted try beats
+the luckiest of the others by as much as the deflated ratio asks for.
 """
 
 import sys
@@ -17,11 +17,13 @@ from statistics import NormalDist
 import numpy as np
 import pandas as pd
 
+from quantalpha import config
+from quantalpha.promotion.gate_tries import deflated, overfitted
 from quantalpha.validation import evidence, expected_maximum_sharpe
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 DAYS, YEAR = 5 * 365, 365
-LEVEL, OVERFITTING = 0.95, 0.2
+GATE = config.load("default").gate
 TRIES, SHARPES = (10, 100, 1000), (1.0, 1.5, 2.0, 3.0)
 NORMAL = NormalDist()
 
@@ -65,8 +67,9 @@ def planted(sharpe: float):
 def judged(returns: np.ndarray) -> tuple[bool, bool, float]:
     """(passes, looks significant by itself, days still needed) of the best in sample."""
     best = int(np.argmax(returns.mean(axis=0) / np.maximum(returns.std(axis=0), 1e-12)))
-    found = evidence(returns, best)
-    return found.dsr > LEVEL and found.pbo < OVERFITTING, found.psr > LEVEL, found.still_needed
+    found = evidence(returns, best, confidence=GATE.min_deflated_sharpe)
+    lines = deflated(found, GATE.min_deflated_sharpe, "the best of all"), overfitted(found, GATE.max_overfitting)
+    return all(line.passed for line in lines), found.psr > GATE.min_deflated_sharpe, found.still_needed
 
 
 def share(passed: list[bool]) -> str:
@@ -78,7 +81,7 @@ def share(passed: list[bool]) -> str:
 
 def theory(sharpe: float, tries: int) -> float:
     luck = expected_maximum_sharpe(tries, 1 / np.sqrt(DAYS)) if tries > 1 else 0.0
-    return NORMAL.cdf((sharpe / np.sqrt(YEAR) - luck) * np.sqrt(DAYS) - NORMAL.inv_cdf(LEVEL))
+    return NORMAL.cdf((sharpe / np.sqrt(YEAR) - luck) * np.sqrt(DAYS) - NORMAL.inv_cdf(GATE.min_deflated_sharpe))
 
 
 def runs(make, tries: int, seconds: float) -> list[tuple[bool, bool, float]]:

@@ -5,6 +5,7 @@
          model.json ...  the model, in a format that cannot run code
          gate.json       the report of the gate it passed
          check.json      a window of bars with the features and predictions it must give
+         signature.json  who sealed it, where that is asked for (`signing`); of the id, so the manifest does not list it
 
 Nothing is parsed before its hash is checked, nothing stored is executed; an extra, missing or altered file or a link is refused by name.
 """
@@ -23,8 +24,8 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
-from quantalpha import config, models, schema
-from quantalpha.errors import DataError, GateRefused, UsageError
+from quantalpha import config, models, schema, signing, verdict
+from quantalpha.errors import DataError, UsageError
 from quantalpha.features import FeatureSet, registry
 from quantalpha.features.base import TIME
 from quantalpha.files import locked, read_json, sha256, sync
@@ -91,14 +92,15 @@ class Bundle:
 
 def write(folder: Path, content: BundleContent) -> Bundle:
     """Seal `content` as `folder`/<id>: built under a temporary name, synced, loaded, then renamed. The same content has the same id:
-    a sound bundle of that id stays, a damaged one moves aside as .damaged-<id>-<n>."""
-    _require_passed(content.gate, "gate report")
+    a sound bundle of that id stays, a damaged one moves aside as .damaged-<id>-<n>. Signed where a signing key is set."""
+    verdict.require(content.gate, "gate report")
     folder.mkdir(parents=True, exist_ok=True)
     with _scratch(folder) as scratch:
         id = _fill(scratch, content)
-        load(scratch, id)
+        signing.sign(scratch, id)
+        _open(scratch, verify(scratch, id))
         _place(scratch, folder / id)
-    return load(folder / id)
+    return _open(folder / id, verify(folder / id))
 
 
 def verify(folder: Path, expected_id: str | None = None) -> dict:
@@ -110,7 +112,7 @@ def verify(folder: Path, expected_id: str | None = None) -> dict:
         if entry.is_symlink() or not entry.is_file():
             raise DataError(f"{name}: {entry.name} is a link or a folder; a bundle holds plain files only")
     manifest = _read_manifest(folder, folder.name if expected_id is None else expected_id)
-    present = {entry.name for entry in folder.iterdir()} - {MANIFEST}
+    present = {entry.name for entry in folder.iterdir()} - {MANIFEST, signing.FILE}
     for file in sorted(present - set(manifest["files"])):
         raise DataError(f"{name}: {file} does not belong to it; promote again")
     for file, expected in manifest["files"].items():
@@ -122,13 +124,20 @@ def verify(folder: Path, expected_id: str | None = None) -> dict:
 
 
 def load(folder: Path, expected_id: str | None = None) -> Bundle:
-    """The verified bundle in `folder`, its features equal to this code's and its stored predictions reproduced bit for bit."""
+    """The verified bundle in `folder`, its features equal to this code's and its stored predictions reproduced bit for bit; signed by a
+    trusted key, where any is set."""
     folder = Path(folder)
     manifest = verify(folder, expected_id)
+    signing.check(folder, sha256(folder / MANIFEST), title(folder))
+    return _open(folder, manifest)
+
+
+def _open(folder: Path, manifest: dict) -> Bundle:
+    """What `verify` found untouched, whoever signed it."""
     params = read_json(folder / "params.json", "symbol", "timeframe", "venue", "feature_list", "brackets", "sections")
     gate = read_json(folder / "gate.json", "passed", "lines")
     check = read_json(folder / "check.json", "timestamp", "bars", "features", "predictions")
-    _require_passed(gate, f"{title(folder)}: gate.json")
+    verdict.require(gate, f"{title(folder)}: gate.json")
     features = feature_set(params["sections"]["features"], params["timeframe"], params["feature_list"], title(folder))
     parts = {"model": models.load(folder), "features": features}
     reproduce(check, parts["features"], parts["model"], f"{title(folder)}: check.json")
@@ -234,11 +243,18 @@ def _place(scratch: Path, final: Path) -> None:
     if os.path.lexists(final):
         with contextlib.suppress(DataError):
             verify(final)
+            _replace_signature(scratch, final)
             return
         names = (final.with_name(f".damaged-{final.name}-{n}") for n in count(1))
         os.rename(final, next(name for name in names if not os.path.lexists(name)))
     os.rename(scratch, final)
     sync(final.parent)
+
+
+def _replace_signature(scratch: Path, final: Path) -> None:
+    if (scratch / signing.FILE).exists():
+        os.replace(scratch / signing.FILE, final / signing.FILE)
+        sync(final)
 
 
 def _fill(folder: Path, content: BundleContent) -> str:
@@ -275,13 +291,6 @@ def _read_manifest(folder: Path, id: str) -> dict:
     for file in sorted((set(manifest["files"]) ^ PARTS) - TREES):
         raise DataError(f"{name}: {MANIFEST}: {file} {'is not listed' if file in PARTS else 'is no part of a bundle'}")
     return manifest
-
-
-def _require_passed(gate: dict, where: str) -> None:
-    """GateRefused unless the report says it passed and every line of it does."""
-    failed = [line["name"] for line in gate["lines"] if line["passed"] is not True]
-    if gate["passed"] is not True or failed or not gate["lines"]:
-        raise GateRefused(f"{where}: a bundle needs a gate that passed; failed: {', '.join(failed) or 'nothing was judged'}")
 
 
 def _listed(array: np.ndarray) -> list:

@@ -88,6 +88,13 @@ def table(title: str, rows: list[dict]):
     return grid
 
 
+def two_tables(made):
+    """What a reproduced run depended on, and what came out."""
+    from rich.console import Group
+
+    return Group(table(f"{made.run.name}: it depended on", [each.row() for each in made.inputs]), table("it made again", made.rows()))
+
+
 def times(count: int) -> str:
     return {0: "never", 1: "once"}.get(count, f"{count} times")
 
@@ -187,18 +194,20 @@ def ui(port: Annotated[int, typer.Option(help="Where the page is served, on this
 @app.command()
 def promote(
     run: Annotated[str, typer.Argument(help="'latest', or a run's name, id or the beginning of its id.")],
-    to: Annotated[str, typer.Option(help="Alias to move: paper.")] = "paper",
+    to: Annotated[str, typer.Option(help="Alias to move: paper, or live, which asks for days on paper.")] = "paper",
     run_now: Annotated[bool, typer.Option("--run", help="Start the session at once.")] = False,
+    override: Annotated[list[str], typer.Option(metavar="LINE", help="Let this gate line fail; repeat for more.")] = (),
+    reason: Annotated[str, typer.Option(help="Why it may; written into the bundle with your name.")] = "",
     profile: Profile = "default", overrides: Overrides = (), as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Judge a run's best candidate; seal it as a bundle and move the alias, or refuse with reasons (exit 3)."""
-    from quantalpha import promotion
+    from quantalpha import promotion, rehearsal
 
-    if to != "paper":
-        raise UsageError(f"--to: expected paper, found {to!r}; a gate for other aliases does not exist yet")
+    if to not in ("paper", "live"):
+        raise UsageError(f"--to: expected paper or live, found {to!r}")
     params = config.load(profile, overrides)
     refuse_sealed(overrides)
-    found = promotion.promote_run(promotion.candidates(run)[0], to, params)
+    found = promotion.promote_run(promotion.candidates(run)[0], rehearsal.terms(params, to), override, reason)
     result = {"run_id": found.run.run_id, "run": found.run.name, "bundle": found.bundle and found.bundle.id, "version": found.version}
     result |= found.report.to_dict()
     with judged(result, as_json, f"{found.run.name}\n{found.report}"):
@@ -208,8 +217,40 @@ def promote(
     if not as_json:
         name = promotion.registered_name(found.bundle.venue, found.bundle.symbol, found.bundle.timeframe)
         print(f"sealed {found.bundle.id[:12]}; {name}@{to} points to it")
+        if override:
+            print(f"warning: {', '.join(override)} failed and is overridden; every start of this bundle says so", file=sys.stderr)
         if run_now:
             show_session(_session("paper", found.bundle, params), as_json)
+
+
+@app.command()
+def rollback(
+    model: Annotated[str | None, typer.Argument(help="Registered model; default: the first of data.symbols with this alias.")] = None,
+    to: Annotated[str, typer.Option(help="Alias to move back.")] = "paper",
+    reason: Annotated[str, typer.Option(help="Why; written down with your name.")] = "",
+    only_list: Annotated[bool, typer.Option("--list", help="Show every move so far and make none.")] = False,
+    profile: Profile = "default", overrides: Overrides = (), as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Point an alias at the bundle it pointed to before, after verifying that one; sessions that run go on with theirs."""
+    from quantalpha import promotion, tracking
+
+    params = config.load(profile, overrides)
+    moves = tracking.moves(model) if only_list else [promotion.roll_back(model, to, params, reason)]
+    ways = [f"{one['move']:8}  {one['model']}@{one['alias']}  {(one['from'] or 'nothing')[:12]} -> {one['to'][:12]}" for one in moves]
+    lines = [f"{one['time'][:19]}  {one['who']}  {way}  {one['reason']}" for one, way in zip(moves, ways)]
+    show(moves if only_list else moves[0], as_json, "\n".join(lines) or "no alias has moved yet")
+
+
+@app.command()
+def keys() -> None:
+    """Print a new pair of keys for signing bundles, to be put into .env; the public key alone where a signing key is set."""
+    from quantalpha import signing
+
+    secret = config.environment().get(signing.SECRET)
+    if secret is None:
+        secret = signing.new_key()
+        print(f"{signing.SECRET}={secret}")
+    print(f"{signing.TRUSTED}={signing.public_key(secret)}")
 
 
 @holdout_app.command("open")
@@ -281,6 +322,22 @@ def reconcile(
 
 
 @app.command()
+def reproduce(
+    run: Annotated[str, typer.Argument(help="'latest', or a run's name, id or the beginning of its id.")],
+    keep: Annotated[Path | None, typer.Option(help="A new folder: the scratch workspace stays there.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a run again from its code, data, parameters and seeds, in a scratch folder; exit 6 unless the same comes out, bit by bit."""
+    from quantalpha import pipeline
+
+    made = pipeline.reproduce(run, keep, quiet=as_json)
+    with judged(made.to_dict(), as_json, two_tables(made)):
+        made.refuse()
+    if not as_json:
+        print(f"reproduced: {len(made.outputs)} of {len(made.outputs)} outputs, in {made.seconds:.0f} s")
+
+
+@app.command()
 def demo(overrides: Overrides = (), as_json: AsJson = False) -> None:
     """From nothing to a model trading on paper: exchange, pipeline, gate, paper session, reconcile. Synthetic data, no network."""
     from quantalpha import demo as tour
@@ -327,6 +384,8 @@ def show_session(summary, as_json: bool) -> None:
     """What a session came to."""
     rows = [{"": key, "value": str(value)} for key, value in summary.to_dict().items()]
     show(summary.to_dict(), as_json, table(f"{summary.mode} session", rows))
+    if summary.overridden:
+        print(f"warning: the gate refused this model: {', '.join(summary.overridden)} failed and was overridden", file=sys.stderr)
     if summary.in_sample:
         told = f"{summary.in_sample} of {summary.decisions} decisions lie on bars the model may have learnt from"
         print(f"warning: {told}: the money they made is no evidence", file=sys.stderr)

@@ -104,12 +104,12 @@ def _research(overrides: list[str], quiet: bool) -> dict:
 
 def _judge(run_id: str, params: config.Params) -> list:
     """One attempt for each market: that of its best candidate by net Sharpe."""
-    from quantalpha import promotion
+    from quantalpha import promotion, rehearsal
 
     best = {}
     for run in promotion.candidates(run_id):
         best.setdefault(run.tags["symbol"], run)
-    return [promotion.promote_run(run, "paper", params) for run in best.values()]
+    return [promotion.promote_run(run, rehearsal.terms(params)) for run in best.values()]
 
 
 def _trade(attempts: list, params: config.Params, overrides: list[str], quiet: bool) -> tuple:
@@ -164,7 +164,10 @@ def _best_baseline(baselines: dict[str, dict]) -> dict:
 
 
 def _reasons(attempt) -> str:
-    return "; ".join(f"{line.name}: {line.reason}" for line in attempt.report.lines if not line.passed)
+    """The first failed line with its reason, the others by name."""
+    first, *others = [line for line in attempt.report.lines if not line.passed]
+    also = f"; also {', '.join(line.name for line in others)}" if others else ""
+    return f"{first.name}: {first.reason}{also}"
 
 
 @contextmanager

@@ -14,13 +14,14 @@ LAYERS = [
     {"errors", "files", "windows"},
     {"workspace", "timeframe"},
     {"secrets"},
-    {"config", "schema", "plots"},
+    {"config", "schema", "plots", "audit", "signing", "verdict"},
     {"perp"},
     {"market", "features", "labels"},
     {"validation", "models", "strategy"},
     {"backtest", "bundle"},
     {"promotion", "tracking"},
     {"pipeline", "runner", "practice"},
+    {"rehearsal"},
     {"demo"},
     {"cli", "__main__"},
 ]
@@ -49,10 +50,12 @@ DOORS = {
     "quantstats": {"backtest/vector.py"},
     "skfolio": {"strategy/portfolio.py"},
     "optuna": {"backtest/study.py"},
+    "sklearn": {"validation/discrimination.py"},
     "sqlalchemy": {"runner/journal.py"},
     "distributed": {"pipeline/execute.py"},
     "apscheduler": {"pipeline/schedule.py"},
     "pyarrow": {"files.py", "market/store.py"},
+    "cryptography": {"signing.py"},
     "pickle": set(),
 }
 FORBIDDEN_LIVE = [
@@ -137,7 +140,7 @@ def test_runner_process_holds_nothing_that_looks_ahead():
 
 def test_command_line_starts_light():
     heavy = ["pandas", "numba", "mlflow", "ccxt", "papermill", "torch", "lightgbm", "xgboost", "matplotlib", "vectorbt", "sqlalchemy"]
-    heavy += ["plotly", "skfolio", "optuna"]
+    heavy += ["plotly", "skfolio", "optuna", "sklearn", "cryptography"]
     code = f"import sys, quantalpha.cli; print([m for m in {heavy} if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert loaded.strip() == "[]"

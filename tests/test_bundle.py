@@ -1,6 +1,5 @@
 """The bundle: what goes in comes out to the bit, and whatever was touched on the way is refused by name."""
 
-import json
 import os
 import shutil
 import time
@@ -9,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pandas as pd
 import pytest
+from forger import reseal, rewrite
 
 from quantalpha import bundle
 from quantalpha.bundle import BundleContent, Origin
 from quantalpha.config import Boosting, Models
 from quantalpha.errors import DataError, GateRefused, UsageError
-from quantalpha.features import FAMILIES, Feature, build
+from quantalpha.features import build
 from quantalpha.files import sha256
 from quantalpha.models import create
 from quantalpha.perp import brackets_for
@@ -146,93 +146,12 @@ def test_a_touched_file_is_refused_by_name(copy, name, change, message):
         bundle.load(copy)
 
 
-def add(name, text=b"x"):
-    return lambda folder: (folder / name).write_bytes(text)
-
-
-def link(name):
-    def replace(folder):
-        (folder / name).rename(folder.parent / "elsewhere")
-        (folder / name).symlink_to(folder.parent / "elsewhere")
-
-    return replace
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (add("model.pkl", b"cos\nsystem\n(S'true'\ntR."), "model.pkl does not belong"),
-        (add(".hidden"), ".hidden does not belong"),
-        (lambda f: (f / "sub").mkdir(), "sub is a link or a folder"),
-        (link("params.json"), "params.json is a link"),
-        (link("manifest.json"), "manifest.json is a link"),
-        (lambda f: (f / "loop").symlink_to("nowhere"), "loop is a link"),
-    ],
-)
-def test_an_added_thing_is_refused_by_name(copy, change, message):
-    change(copy)
-    with pytest.raises(DataError, match=message):
-        bundle.load(copy)
-
-
-def reseal(folder, edit):
-    """What a forger does: change the manifest too, and give the folder the new hash as its name."""
-    manifest = json.loads((folder / "manifest.json").read_text())
-    edit(folder, manifest)
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    return folder.rename(folder.parent / sha256(folder / "manifest.json"))
-
-
-def rewrite(name, change):
-    """Edit one JSON file and put its new hash into the manifest."""
-
-    def edit(folder, manifest):
-        value = json.loads((folder / name).read_text())
-        change(value)
-        (folder / name).write_text(json.dumps(value))
-        manifest["files"][name] = sha256(folder / name)
-
-    return edit
-
-
 @pytest.mark.parametrize("name", ["params.json", "gate.json"])
 def test_a_consistent_forgery_is_refused_by_the_registry_id(copy, sealed, name):
     forged = reseal(copy, rewrite(name, lambda value: value.update(note="better")))
     bundle.load(forged)  # consistent in itself ...
     with pytest.raises(DataError, match="manifest.json was altered, or is another bundle's"):
         bundle.load(forged, sealed.id)  # ... but not what was promoted
-
-
-def first_failed(gate):
-    gate["lines"][0]["passed"] = False
-
-
-@pytest.mark.parametrize(
-    ("edit", "error", "message"),
-    [
-        (lambda f, m: m["files"].update({"model.pkl": "0" * 64}), DataError, "model.pkl is no part of a bundle"),
-        (lambda f, m: m["files"].update({"../outside.json": "0" * 64}), DataError, "outside.json is no part of a bundle"),
-        (lambda f, m: m["files"].update({"/etc/hostname": "0" * 64}), DataError, "hostname is no part of a bundle"),
-        (lambda f, m: m["files"].pop("gate.json"), DataError, "gate.json is not listed"),
-        (lambda f, m: m.update(format=2), DataError, "not of format 1"),
-        (lambda f, m: m.pop("files"), DataError, "'files' is missing"),
-        (lambda f, m: m.update(files=[]), DataError, "not of format 1"),
-        (rewrite("gate.json", lambda g: g.pop("lines")), DataError, "gate.json: 'lines' is missing"),
-        (rewrite("params.json", lambda p: p.pop("brackets")), DataError, "params.json: 'brackets' is missing"),
-        (rewrite("gate.json", first_failed), GateRefused, "failed: trades"),
-        (rewrite("gate.json", lambda g: g.update(lines=[])), GateRefused, "nothing was judged"),
-        (rewrite("params.json", lambda p: p["sections"]["policy"].update(enter=7)), DataError, "Policy.enter"),
-        (rewrite("params.json", lambda p: p["sections"]["costs"].update(free_lunch=1)), DataError, "free_lunch"),
-        (rewrite("params.json", lambda p: p["sections"].pop("account")), DataError, "account"),
-        (rewrite("params.json", lambda p: p["sections"]["features"].update(magic=[3])), DataError, "unknown family 'magic'"),
-        (rewrite("params.json", lambda p: p["sections"]["features"].update(rsi=[15])), DataError, "rsi_14.*rsi_15"),
-        (rewrite("check.json", lambda c: c["predictions"][3].reverse()), DataError, "does not reproduce its stored predictions"),
-        (rewrite("check.json", lambda c: c["bars"]["close"].__setitem__(-2, 1.0)), DataError, "computes feature .* otherwise"),
-    ],
-)
-def test_a_forger_who_reseals_still_fails(copy, edit, error, message):
-    with pytest.raises(error, match=message):
-        bundle.load(reseal(copy, edit))
 
 
 def test_another_models_trees_are_refused_by_the_stored_predictions(copy, sealed, tmp_path):
@@ -245,19 +164,6 @@ def test_another_models_trees_are_refused_by_the_stored_predictions(copy, sealed
 
     with pytest.raises(DataError, match="does not reproduce its stored predictions"):
         bundle.load(reseal(copy, swap))
-
-
-def test_code_that_computes_a_feature_otherwise_is_refused(sealed, monkeypatch):
-    def other_rsi(window):
-        return Feature(f"rsi_{window}", lookback, ("close",), lambda arrays: arrays["close"] * 0 + 50)
-
-    lookback = build({"rsi": [14]}).lookback
-    monkeypatch.setitem(FAMILIES, "rsi", other_rsi)
-    with pytest.raises(DataError, match="computes feature rsi_14 otherwise"):
-        bundle.load(sealed.folder)
-    lookback += 1
-    with pytest.raises(DataError, match="trained on feature .*rsi_14"):
-        bundle.load(sealed.folder)
 
 
 @pytest.mark.parametrize("gate", [{"passed": False, "lines": GATE["lines"]}, {"passed": True, "lines": []}])

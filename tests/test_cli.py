@@ -14,7 +14,7 @@ from workspace import Workspace, free_port, words
 from quantalpha import cli, errors
 
 SECRET = "hunter2-4b8e61"
-COMMANDS = ["pipeline", "import", "exchange", "ui", "promote", "holdout", "run", "reconcile", "demo"]
+COMMANDS = ["pipeline", "import", "exchange", "ui", "promote", "rollback", "keys", "holdout", "run", "reconcile", "reproduce", "demo"]
 STEPS = ["run", "status", "schedule"]
 OPENINGS = ["open", "status"]
 

@@ -10,7 +10,16 @@ import pytest
 from quantalpha import plots
 from quantalpha.backtest import periods
 from quantalpha.schema import from_epoch_ms
-from quantalpha.validation import period_drift, rank_correlation
+from quantalpha.validation import (
+    areas,
+    confusion,
+    information_decay,
+    period_drift,
+    precision_recall_curves,
+    rank_correlation,
+    reliability,
+    roc_curves,
+)
 
 RNG = np.random.default_rng(0)
 N = 3000
@@ -24,6 +33,11 @@ TRADES = pd.DataFrame({"entry_time": INDEX[[1, 50, 2000]], "exit_time": INDEX[[5
 LABELS = pd.Series(RNG.choice([-1.0, 0.0, 1.0, np.nan], N), index=INDEX)
 CHANCE = pd.Series(RNG.random(N), index=INDEX)
 SCORES = pd.DataFrame(RNG.normal(size=(3, 5)), pd.Index([2.0, 3.5, 5.0], name="ratio"), pd.Index([4, 8, 16, 32, 64], name="fast"))
+THREE = RNG.dirichlet([1, 1, 1], N)
+CONFUSION = pd.concat({k: confusion(LABELS.iloc[k::2], THREE[k::2]) for k in (0, 1)}, names=["fold"])
+GROUPS = pd.DataFrame({"information_coefficient": RNG.normal(size=24), "log_loss": RNG.random(24) + 0.6})
+NUMBERS = ["sharpe_ratio", "max_drawdown", "turnover", "brier"]
+BOARD = pd.DataFrame(RNG.normal(size=(40, 4)), [f"run {k}" for k in range(40)], NUMBERS).assign(absent=np.nan, same=1.0)
 
 SETS = pd.DataFrame(
     {"trees": RNG.integers(50, 400, 20), "l2": 10 ** RNG.uniform(-1, 1, 20), "state": ["complete"] * 15 + ["pruned"] * 5}
@@ -69,6 +83,22 @@ FIGURES = {
     "events_on_price": lambda: plots.events_on_price(CLOSE, LABELS),
     "data_coverage": lambda: plots.data_coverage({"BTCUSDT 1h": INDEX.delete([5, 6, 900]), "ETHUSDT 1h": INDEX}, pd.Timedelta("1h")),
     "forecast_calibration": lambda: plots.forecast_calibration(CHANCE, LABELS == 1),
+    "confusion_matrix": lambda: plots.confusion_matrix(CONFUSION),
+    "confusion of many folds": lambda: plots.confusion_matrix(pd.concat(dict.fromkeys(range(40), CONFUSION.loc[0]), names=["fold"])),
+    "roc_and_precision_recall": lambda: plots.roc_and_precision_recall(
+        roc_curves(LABELS, THREE), precision_recall_curves(LABELS, THREE), areas(LABELS, THREE), title="ROC"
+    ),
+    "reliability_diagram": lambda: plots.reliability_diagram(reliability(LABELS, THREE)),
+    "information_decay": lambda: plots.information_decay(information_decay(CHANCE, CLOSE)),
+    "horizons beyond the bars": lambda: plots.information_decay(information_decay(CHANCE.iloc[:9], CLOSE.iloc[:9], [1, 4, 99])),
+    "scores_by_group": lambda: plots.scores_by_group({"trend": GROUPS.iloc[:2], "hour": GROUPS}),
+    "contributions": lambda: plots.contributions(MANY.T.iloc[:, :6].abs()),
+    "one contribution": lambda: plots.contributions(MANY.T.iloc[:1, :1].abs()),
+    "parallel_coordinates": lambda: plots.parallel_coordinates(BOARD.iloc[:4]),
+    "many candidates": lambda: plots.parallel_coordinates(BOARD),
+    "one candidate": lambda: plots.parallel_coordinates(BOARD.iloc[:1]),
+    "equity_overlay": lambda: plots.equity_overlay({"a": EQUITY, "b": CLOSE.iloc[500:]}),
+    "many equities": lambda: plots.equity_overlay({str(k): EQUITY + k * 500 for k in range(30)}),
     "paper_vs_backtest": lambda: plots.paper_vs_backtest(EQUITY.iloc[:200], EQUITY),
 }
 
@@ -130,6 +160,21 @@ def test_the_cell_nearest_to_the_chosen_parameters_is_framed():
     (frame,) = axes.lines
     assert (frame.get_xdata()[:4].mean(), frame.get_ydata()[:4].mean()) == pytest.approx((2, 1))  # fast 16, ratio 3.5
     assert len(axes.texts) == int((SCORES <= 1.0).to_numpy().sum())
+
+
+def test_up_is_better_on_every_axis():
+    """Of two candidates the first has more Sharpe and more drawdown: its line begins at the top and goes to the bottom."""
+    board = pd.DataFrame({"sharpe_ratio": [2.0, 1.0], "max_drawdown": [0.5, 0.1]}, ["bold", "shy"])
+    lines = {line.get_label(): list(line.get_ydata()) for line in plots.parallel_coordinates(board).axes[0].lines}
+    assert (lines["bold"], lines["shy"]) == ([1.0, 0.0], [0.0, 1.0])
+    many = FIGURES["many candidates"]().axes[0]
+    assert [text.get_text() for text in many.get_legend().get_texts()] == [*(f"run {k}" for k in range(6)), "34 more"]
+    assert len(many.get_xticks()) == 5  # a number that none has is left out
+
+
+def test_equities_begin_at_one():
+    axes = FIGURES["equity_overlay"]().axes
+    assert [line.get_ydata()[0] for line in axes[0].lines[:2]] == [1.0, 1.0] and max(axes[1].lines[0].get_ydata()) == 0.0
 
 
 def test_alike_features_stand_together():

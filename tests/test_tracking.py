@@ -18,6 +18,7 @@ import pytest
 
 from quantalpha import config, tracking
 from quantalpha.errors import QuantalphaError, UsageError
+from quantalpha.tracking import log as log_of
 from quantalpha.tracking import server
 from quantalpha.tracking import store as place
 
@@ -101,7 +102,9 @@ def test_a_run_has_a_child_for_each_stage_and_a_grandchild_for_each_fold(root, s
     assert children["compare"].tags["error"] == "boom ***"
     child = children["train-BTCUSDT-lightgbm"]
     assert math.isnan(child.metrics.pop("empty"))
-    assert child.metrics == {"sharpe_ratio": 0.3, "n_trades": 12.0}
+    steps = place.connect().get_metric_history(child.run_id, "fold/sharpe_ratio")
+    assert [(step.step, step.value) for step in steps] == [(0, 1.0), (1, -0.5)]  # a curve over the folds
+    assert child.metrics == {"sharpe_ratio": 0.3, "n_trades": 12.0, "fold/sharpe_ratio": -0.5}
     assert (child.params["models.seed"], child.params["symbol"], child.params["many.p149"]) == ("7", "BTCUSDT", "149")
     assert child.params["venue.rest_url"] == "http://***@host"
     assert (child.tags["sha256.data/features.parquet"], child.tags["sha256.data/model"], child.tags["stage_key"]) == ("aa", "bb", "k" * 64)
@@ -121,8 +124,7 @@ def test_a_folds_search_is_in_its_run_what_was_chosen_and_every_set(root, stage)
     content = json.loads(stage.files["metrics"].read_text())
     folds = [content["folds"][0] | {"study": study}, {"fold": "final", "study": study}]
     stage.files["metrics"].write_text(json.dumps(content | {"folds": folds}))
-    tracking.log_run(tracking.PipelineRun("research", "demo", "lock", "v", "", {}, time.time(), [stage]))
-    child = tracking.find_run(stage.id)
+    child = FIND
     runs = {run.name: run for run in tracking.runs(parent=child.run_id)}
     assert set(runs) == {f"{stage.id} fold 1", f"{stage.id} fold final"}
     run = runs[f"{stage.id} fold 1"]
@@ -146,11 +148,74 @@ def test_the_parent_names_its_best_candidate_and_the_experiment_says_how_to_read
     assert run.metrics == {"best_sharpe_ratio": 1.5, "best_total_return": 0.4, "best_max_drawdown": -0.1}
     without = tracking.find_run(log(stage, *worse[1:]))
     assert without.metrics == {} and "best_candidate" not in without.tags
-    client = place._client()
-    assert client.get_experiment(tracking.experiment_id()).tags["mlflow.note.content"] == place.HOW_TO_READ
+    client = place.connect()
+    assert client.get_experiment(tracking.experiment_id()).tags["mlflow.note.content"] == log_of.HOW_TO_READ
     client.set_experiment_tag(tracking.experiment_id(), "mlflow.note.content", "my own")
     log(stage)
     assert client.get_experiment(tracking.experiment_id()).tags["mlflow.note.content"] == "my own"
+
+
+@pytest.fixture
+def candidate(root, stage) -> list[tracking.StageRun]:
+    """Cleaning, training and the walk-forward of a candidate, and a stage of another market."""
+
+    def made(name: str, outputs: dict[str, str], inputs: list[str], **files: dict) -> tracking.StageRun:
+        paths = {key: root / outputs[key] for key in outputs}
+        for key, content in files.items():
+            paths[key].parent.mkdir(parents=True, exist_ok=True)
+            paths[key].write_text(json.dumps(content))
+        hashes = dict.fromkeys(outputs.values(), "aa")
+        return replace(
+            stage, id=f"{name}-BTCUSDT-lightgbm", name=name, inputs=dict.fromkeys(inputs, "aa"), outputs=hashes, files=paths,
+            params={"costs.maker": 0.0002, "costs.taker": 0.0005, "costs.slippage": 0.0001, "policy.leverage": 1.0},
+        )  # fmt: skip
+
+    passport = {"rows_out": 1234, "first": "2021-01-01T00:00:00Z", "last": "2022-01-01T00:00:00Z", "missing": {"bars": 3}}
+    clean = made("clean", {"report": "data/clean/BTCUSDT.json"}, [], report=passport)
+    strange = replace(clean, id="clean-ETHUSDT", outputs={"data/clean/ETHUSDT.json": "bb"})
+    train = made("train", {"trained": "data/train.json"}, ["data/clean/BTCUSDT.json"], trained={})
+    folds = [{"fold": k, "n_train": 9, "brier": 0.6 + k, "test_start": "2021-03-01", "test_end": "2021-04-01"} for k in (0, 1)]
+    metrics = {"sharpe_ratio": 1.234, "max_drawdown": 0.2, "total_return": math.nan, "log_loss": 1.05, "folds": folds}
+    outputs = {"candidate": "data/candidate", "metrics": "data/backtest.json"}
+    last = made("walk_forward", outputs, ["data/train.json"], metrics=metrics)
+    folder = root / "data/candidate"
+    folder.mkdir(exist_ok=True)
+    card = {"venue": "binanceusdm", "symbol": "BTCUSDT", "timeframe": "1h", "sections": {"features": {"rsi": [14]}}, "data": {}}
+    (folder / "candidate.json").write_text(json.dumps(card))
+    (folder / "baselines.json").write_text(json.dumps({"buy_and_hold": {"sharpe_ratio": 0.5, "profit_factor": None}}))
+    return [clean, strange, train, last]
+
+
+def test_a_candidates_page_tells_its_story_and_holds_what_it_was_made_from(candidate):
+    run = tracking.find_run(tracking.runs(parent=log(*candidate), stage="walk_forward")[0].run_id)
+    folder = tracking.artifact_folder(run.run_id)
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*.*")}
+    assert {"evidence/clean/BTCUSDT.json", "evidence/train/train.json", "candidate/candidate.json"} <= found
+    assert "evidence/clean/ETHUSDT.json" not in found
+    note = run.tags[place.NOTE]
+    for told in (
+        "**BTCUSDT lightgbm** on binanceusdm, 1h bars, out of sample 2021-03-01 to 2021-04-01 in 2 folds",
+        "| **this candidate** | 1.23 | - | 20.0% | - | - | - |",
+        "| buy_and_hold | 0.50 | - | - | - | - | - |",
+        "log loss 1.050",
+        "1,234 from 2021-01-01 to 2022-01-01, 3 missing",
+        "**Features**: rsi",
+        "taker 5 bp, maker 2 bp, slippage 1 bp a side",
+        "**Gate**: not judged yet; `quantalpha promote walk_forward-BTCUSDT-lightgbm` asks",
+    ):
+        assert told in note
+    steps = place.connect().get_metric_history(run.run_id, "fold/brier")
+    assert [(step.step, step.value) for step in steps] == [(0, 0.6), (1, 1.6)] and "fold/n_train" not in run.metrics
+    assert tracking.runs(parent=run.run_id) == []
+
+
+def test_the_gates_word_takes_its_place_in_the_story(candidate):
+    run = tracking.runs(parent=log(*candidate), stage="walk_forward")[0]
+    lines = [{"name": "trades", "passed": True}, {"name": "net_result", "passed": False}]
+    tracking.log_report(run.run_id, "gate.json", {"lines": lines}, {"gate": "refused"})
+    after = tracking.find_run(run.run_id).tags[place.NOTE]
+    assert "- **Gate**: **refused**, 1 of 2 lines passed; failed: net_result (gate.json)\n" in after and "not judged" not in after
+    assert len(after.splitlines()) == len(run.tags[place.NOTE].splitlines())
 
 
 def test_the_candidates_link_is_the_sorted_table_of_runs():
@@ -182,7 +247,7 @@ def test_a_run_is_found_by_id_beginning_and_name_and_listed_newest_first(root, s
 
 
 def test_a_driver_killed_while_logging_leaves_a_run_that_the_next_one_ends(root, stage):
-    dead = place._create(tracking.experiment_id(), "", "x", 0, {"pipeline": "dying", "kind": "pipeline"})
+    dead = log_of._create(tracking.experiment_id(), "", "x", 0, {"pipeline": "dying", "kind": "pipeline"})
     log(stage, name="dying")
     assert tracking.find_run(dead).status == "KILLED"
 
@@ -215,7 +280,7 @@ def test_the_store_says_what_it_holds_without_mlflow(root, stage, monkeypatch, t
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split() == ["True", "False"]
     assert not tracking.holds("0" * 32, store)
     assert not tracking.holds(run, "sqlite:///elsewhere.db")
-    place._client().delete_run(run)
+    place.connect().delete_run(run)
     assert not tracking.holds(run, store)
     use(monkeypatch, tmp_path)
     for content in (None, "not a database " * 100):
@@ -255,7 +320,7 @@ def test_artifacts_of_a_server_are_kept_by_run(monkeypatch, tmp_path):
             return target
 
     use(monkeypatch, tmp_path)
-    monkeypatch.setattr(place, "_client", Server)
+    monkeypatch.setattr(place, "connect", Server)
     assert tracking.artifact_folder("abc") == tracking.artifact_folder("abc") == tmp_path / "data/cache/runs/abc"
     assert (tmp_path / "data/cache/runs/abc/candidate.json").read_text() == "abc"
 

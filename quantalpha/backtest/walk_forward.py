@@ -17,9 +17,10 @@ from quantalpha.files import read_parquet
 from quantalpha.models import CLASSES, PROBABILITIES, Model
 from quantalpha.perp import Account, Costs, Stops
 from quantalpha.strategy import HysteresisPolicy, edge
-from quantalpha.validation import log_loss
+from quantalpha.validation import brier_score, class_scores, information_coefficient, log_loss
 
 FORECASTS, FOLDS, CHOSEN = "forecasts.parquet", "folds.json", "chosen.json"
+SCORES = ("accuracy", "f1", "log_loss", "brier", "information_coefficient")
 
 
 @dataclass(frozen=True)
@@ -121,20 +122,22 @@ def forecast_block(rows: Rows, model: Model, train: np.ndarray, test: np.ndarray
 
 
 def forecast_scores(labels: pd.DataFrame, probabilities: np.ndarray) -> dict[str, float | None]:
-    """Of finished labels: accuracy of the likeliest class, log loss, rank correlation of edge and return; None if undefined.
+    """Of finished labels: accuracy of the likeliest class, its macro F1, log loss, Brier score, rank correlation of edge and return; None
+    if undefined.
 
     labels: columns label and ret, n rows; probabilities: float64[n, 3] of CLASSES.
     """
     label, ret = labels["label"].to_numpy(float), labels["ret"].to_numpy(float)
     judged = np.isfinite(label) & np.isfinite(probabilities).all(axis=1)
     if not judged.any():
-        return dict.fromkeys(("accuracy", "log_loss", "information_coefficient"))
+        return dict.fromkeys(SCORES)
     chance, label = probabilities[judged], label[judged]
-    ranks = pd.DataFrame({"edge": edge(chance), "ret": ret[judged]}).rank()
-    with np.errstate(invalid="ignore"):
-        correlation = float(ranks["edge"].corr(ranks["ret"], min_periods=2))
-    return {
-        "accuracy": float((np.array(CLASSES)[chance.argmax(axis=1)] == label).mean()),
-        "log_loss": log_loss(label, chance),
-        "information_coefficient": correlation if np.isfinite(correlation) else None,
-    }
+    correlation = information_coefficient(edge(chance), ret[judged])
+    found = (
+        float((np.array(CLASSES)[chance.argmax(axis=1)] == label).mean()),
+        float(class_scores(label, chance).loc["macro", "f1"]),
+        log_loss(label, chance),
+        brier_score(label, chance),
+        correlation if np.isfinite(correlation) else None,
+    )
+    return dict(zip(SCORES, found))

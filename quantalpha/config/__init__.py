@@ -40,7 +40,7 @@ from quantalpha.config.sections import (
 from quantalpha.errors import UsageError, did_you_mean
 from quantalpha.files import sha256
 from quantalpha.secrets import environment, mask, secret
-from quantalpha.workspace import path, root
+from quantalpha.workspace import lock_sha256, path, require_same_libraries, root
 
 __all__ = [  # `environment` to `root`: everybody reads these from here
     "IMPORT",
@@ -68,8 +68,10 @@ __all__ = [  # `environment` to `root`: everybody reads these from here
     "Venue",
     "environment",
     "load",
+    "lock_sha256",
     "mask",
     "path",
+    "require_same_libraries",
     "root",
     "secret",
     "stage_params",

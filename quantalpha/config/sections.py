@@ -187,6 +187,25 @@ class Gate(Section):
     min_cost: Annotated[float, Field(ge=0, lt=0.1)]
     random_seeds: Annotated[int, Field(ge=20)]
     causality_cuts: Count
+    min_sharpe: Annotated[float, Field(ge=0)]
+    max_drawdown: Annotated[float, Field(gt=0, le=1)]
+    min_profit_factor: Annotated[float, Field(ge=1)]
+    stress: Annotated[float, Field(ge=1)]
+    groups: Annotated[int, Field(ge=2)]
+    test_groups: Count
+    min_winning_folds: Fraction
+    min_neighbour: Fraction
+    max_calibration_error: Annotated[float, Field(gt=0, lt=1)]
+    min_deflated_sharpe: Annotated[float, Field(ge=0.5, lt=1)]
+    max_overfitting: Annotated[float, Field(gt=0, le=0.5)]
+    max_decision_ms: Annotated[float, Field(gt=0)]
+    paper_days: Annotated[float, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _some_train(self):
+        if self.test_groups >= self.groups:
+            raise ValueError(f"test_groups: expected fewer than groups ({self.groups}), found {self.test_groups}")
+        return self
 
 
 class Pipeline(Section):
@@ -222,6 +241,7 @@ class Runner(Section):
     bars: Count | None
     stale_after: Positive
     retries: Annotated[int, Field(ge=0)]
+    max_model_age: Timeframe | None
 
 
 class Params(Section):

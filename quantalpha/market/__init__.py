@@ -9,11 +9,12 @@ from quantalpha.market.leaders import join_leaders
 from quantalpha.market.onchain import join_onchain
 from quantalpha.market.orderbook import bars_from_book, order_flow_imbalance
 from quantalpha.market.panel import read_panel
+from quantalpha.market.snapshot import put_back
 from quantalpha.market.store import FUNDING, Lake, mark_kind, research_lake
 from quantalpha.market.stream import BarClose, BarOpen, backfill, stream_bars
 
 __all__ = [
     "FUNDING", "BarClose", "BarOpen", "Client", "Lake", "backfill", "bars_from_book", "check_file", "clean_bars", "download",
-    "download_symbol", "enrich", "import_file", "join_leaders", "join_onchain", "mark_kind", "order_flow_imbalance", "read_panel",
-    "research_lake", "stream_bars",
+    "download_symbol", "enrich", "import_file", "join_leaders", "join_onchain", "mark_kind", "order_flow_imbalance", "put_back",
+    "read_panel", "research_lake", "stream_bars",
 ]  # fmt: skip

@@ -47,6 +47,24 @@ class BoostedTrees:
             out[np.ix_(usable, columns)] = self._score(x[usable]) if self._booster is not None else 1.0
         return out
 
+    def contributions(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What each feature adds to the raw score of each class, and the score without any: float64[n, k, 3] and float64[3].
+
+        Exact Shapley values of the trees (Lundberg et al., "From local explanations to global understanding with explainable AI for trees",
+        2020). Along k they sum to the raw score less the bias, and a softmax of raw scores is the forecast. 0, and a bias of -inf, for a
+        class absent from training. x: finite. Thirty to a hundred times as slow as `predict`.
+        """
+        x = np.ascontiguousarray(x, dtype=np.float64)
+        if x.ndim != 2 or x.shape[1] != self.features or not self.classes or not np.isfinite(x).all():
+            raise DataError(f"{self.kind}: expected finite x[n, {self.features}] as in training, found {x.shape}")
+        columns = [CLASSES.index(c) for c in self.classes]
+        parts, bias = np.zeros((len(x), self.features, len(CLASSES))), np.full(len(CLASSES), -np.inf)
+        bias[columns] = 0.0
+        if self._booster is not None and len(x):
+            found = self._explain(x)
+            parts[:, :, columns], bias[columns] = found[:, :-1], found[0, -1]
+        return parts, bias
+
     def save(self, folder: Path) -> list[str]:
         if not self.classes:
             raise DataError(f"{self.kind}: nothing to save before fit")
@@ -87,6 +105,10 @@ class BoostedTrees:
         """float64[n, present classes]"""
         raise NotImplementedError
 
+    def _explain(self, x: np.ndarray) -> np.ndarray:
+        """float64[n, features + 1, present classes]: contributions, and last the bias, the same for all rows."""
+        raise NotImplementedError
+
     def _shape(self) -> tuple[int, int]:
         """Features and classes the booster was trained on."""
         raise NotImplementedError
@@ -119,6 +141,10 @@ class LightGBM(BoostedTrees):
 
     def _score(self, x):
         return self._booster.predict(x, num_threads=1)
+
+    def _explain(self, x):
+        found = self._booster.predict(x, pred_contrib=True, num_threads=1)
+        return found.reshape(len(x), len(self.classes), self.features + 1).transpose(0, 2, 1)
 
     def _shape(self):
         return self._booster.num_feature(), self._booster.num_model_per_iteration()
@@ -154,6 +180,12 @@ class XGBoost(BoostedTrees):
 
     def _score(self, x):
         return self._booster.inplace_predict(x, validate_features=False).astype(np.float64)
+
+    def _explain(self, x):
+        import xgboost
+
+        found = self._booster.predict(xgboost.DMatrix(x, nthread=1), pred_contribs=True, strict_shape=True)
+        return found.astype(np.float64).transpose(0, 2, 1)
 
     def _shape(self):
         return self._booster.num_features(), int(json.loads(self._booster.save_config())["learner"]["learner_model_param"]["num_class"])

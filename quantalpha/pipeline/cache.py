@@ -26,7 +26,7 @@ def parts(stage: Stage, notebook: Notebook, params: Params, digests: Digests, ro
     """Everything the result of `stage` depends on, by group and name. No secret is in it."""
     package, modules = sources.used_by(notebook.tree, digests, root)
     return {
-        "notebook": {stage.notebook: digest_of([notebook.code, notebook.parameters])},
+        "notebook": {stage.notebook: notebook.digest},
         "package": package,
         "module": modules,
         "params": flatten(params.sections(name for name in stage.sections if name != HOW)),

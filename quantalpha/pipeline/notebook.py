@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from quantalpha.errors import UsageError, did_you_mean
+from quantalpha.files import digest_of
 from quantalpha.pipeline.graph import Stage
 
 
@@ -19,6 +20,11 @@ class Notebook:
     text: str
     code: tuple[str, ...]
     parameters: int | None
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of the code, and of which cell holds the parameters: text and outputs do not count."""
+        return digest_of([self.code, self.parameters])
 
     @cached_property
     def tree(self) -> ast.Module:

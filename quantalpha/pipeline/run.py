@@ -9,10 +9,10 @@ from quantalpha import tracking
 from quantalpha.errors import QuantalphaError, StageFailed
 from quantalpha.pipeline import plan as plans
 from quantalpha.pipeline import progress as display
-from quantalpha.pipeline.cache import LOCK, flatten
+from quantalpha.pipeline.cache import flatten
 from quantalpha.pipeline.driver import Drive, Outcome
 from quantalpha.pipeline.plan import Plan
-from quantalpha.pipeline.version import git_version
+from quantalpha.pipeline.recipe import recipe
 
 TRACKED = {"run_id": str, "store": str, "results": dict}
 
@@ -95,8 +95,9 @@ def _track(plan: Plan, drive: Drive, started: float) -> tuple[str | None, str | 
 def _described(plan: Plan, drive: Drive, states: dict[str, dict | None], started: float) -> tracking.PipelineRun:
     stages = [_described_stage(plan, outcome, states[key]) for key, outcome in drive.outcomes.items()]
     params = flatten(plan.params.sections(dict.fromkeys(section for stage in plan.stages for section in stage.sections)))
-    lock, (commit, uncommitted) = plan.digests.path(plan.root / LOCK), git_version(plan.root)
-    return tracking.PipelineRun(plan.name, plan.profile, lock, commit, uncommitted, params, started, stages)
+    good = {stage.id: states[stage.id] for stage in stages if stage.status in ("done", "fresh")}
+    made, version = recipe(plan, good)
+    return tracking.PipelineRun(plan.name, plan.profile, made["lock"], version.commit, version.patch, params, started, stages, made)
 
 
 def _described_stage(plan: Plan, outcome: Outcome, state: dict | None) -> tracking.StageRun:

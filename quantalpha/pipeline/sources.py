@@ -93,5 +93,12 @@ def _data_beside(path: Path) -> list[Path]:
     return [file for file in files if file.suffix != ".py" and file.name[0] != "." and file.name[-1] != "~"]
 
 
+def all_files(digests: Digests, package: Path | None = None) -> dict[str, str]:
+    """sha256 of every file of a package (None: of this one), by path from its parent; not what Python or an editor leaves."""
+    package = PACKAGE if package is None else package
+    files = {path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    return _hashed({path for path in files if path.name[0] != "." and path.name[-1] != "~"}, package.parent, digests)
+
+
 def _hashed(files: set[Path], base: Path, digests: Digests) -> dict[str, str]:
     return {path.relative_to(base).as_posix(): digests.file(path) for path in sorted(files)}

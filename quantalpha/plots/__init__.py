@@ -4,7 +4,16 @@ Times are UTC, returns and drawdowns simple fractions shown as percent, money in
 colour-blind readers too.
 """
 
+from quantalpha.plots.candidates import equity_overlay, parallel_coordinates
 from quantalpha.plots.data import data_coverage
+from quantalpha.plots.evaluation import (
+    confusion_matrix,
+    contributions,
+    information_decay,
+    reliability_diagram,
+    roc_and_precision_recall,
+    scores_by_group,
+)
 from quantalpha.plots.features import feature_bands, feature_correlation, feature_drift, feature_histograms, features_on_price
 from quantalpha.plots.forecasts import fold_metric, forecast_calibration
 from quantalpha.plots.labels import events_on_price, label_balance, label_overlap, return_by_ending
@@ -23,8 +32,11 @@ __all__ = [
     "PURPLE",
     "RED",
     "SKY",
+    "confusion_matrix",
+    "contributions",
     "data_coverage",
     "equity_and_drawdown",
+    "equity_overlay",
     "events_on_price",
     "feature_bands",
     "feature_correlation",
@@ -33,12 +45,17 @@ __all__ = [
     "features_on_price",
     "fold_metric",
     "forecast_calibration",
+    "information_decay",
     "label_balance",
     "label_overlap",
     "monthly_returns",
     "paper_vs_backtest",
+    "parallel_coordinates",
     "parameter_heatmap",
+    "reliability_diagram",
     "return_by_ending",
+    "roc_and_precision_recall",
+    "scores_by_group",
     "search_contour",
     "search_front",
     "search_importance",

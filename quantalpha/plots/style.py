@@ -53,10 +53,11 @@ def thin(series: pd.Series, points: int = POINTS) -> pd.Series:
     return series.iloc[np.unique(np.minimum(np.r_[0, extremes, n - 1], n - 1))]
 
 
-def figure(rows: int, columns: int = 1, *, height: float, width: float = WIDTH, sharex: bool = False, height_ratios=None):
+def figure(rows: int, columns: int = 1, *, height: float, width: float = WIDTH, **layout):
+    """A figure and its axes; layout: sharex, height_ratios and other options of `pyplot.subplots`."""
     from matplotlib import pyplot
 
-    return pyplot.subplots(rows, columns, figsize=(width, height), sharex=sharex, height_ratios=height_ratios)
+    return pyplot.subplots(rows, columns, figsize=(width, height), **layout)
 
 
 def segments(trips, colour: str):

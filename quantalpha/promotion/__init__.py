@@ -4,13 +4,14 @@
 """
 
 from quantalpha.promotion.candidate import Candidate, Trained, backtest_candidate, load_candidate, origin, write_candidate
-from quantalpha.promotion.gate import evaluate, promote
+from quantalpha.promotion.case import Case, Rehearsal, Terms
+from quantalpha.promotion.gate import evaluate, judge, promote
 from quantalpha.promotion.gate_report import GateLine, GateReport
 from quantalpha.promotion.reconcile import Recorded, Report, reconcile, research_result
-from quantalpha.promotion.tracked import Promotion, candidates, champion, promote_run, registered_name
+from quantalpha.promotion.tracked import Promotion, candidates, champion, promote_run, registered_name, roll_back
 
 __all__ = [
-    "Candidate", "GateLine", "GateReport", "Promotion", "Recorded", "Report", "Trained", "backtest_candidate", "candidates", "champion",
-    "evaluate", "load_candidate", "origin", "promote", "promote_run", "reconcile", "registered_name",
-    "research_result", "write_candidate",
+    "Candidate", "Case", "GateLine", "GateReport", "Promotion", "Recorded", "Rehearsal", "Report", "Terms", "Trained", "backtest_candidate",
+    "candidates", "champion", "evaluate", "judge", "load_candidate", "origin", "promote", "promote_run", "reconcile", "registered_name",
+    "research_result", "roll_back", "write_candidate",
 ]  # fmt: skip

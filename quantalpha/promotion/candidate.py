@@ -67,11 +67,9 @@ def origin(symbol: str, params, features: dict, data: dict, until: pd.Timestamp)
     """Identity of a training run. `params`: config.Params or a stage's sections (venue, data, RECORDED), features as they were asked for;
     `features`: their resolved spec, without "auto"; `data`: input passports; `until`: open time of the last research bar."""
     sections = {name: getattr(params, name).model_dump(mode="json") for name in RECORDED if name != "features"}
-    lock = config.root() / "requirements.lock"
-    if not lock.is_file():
-        raise DataError(f"{lock.name} is missing in {lock.parent.name}; a candidate must name the exact libraries it was made with")
     place = (symbol, params.data.timeframe, params.venue.kept_as)
-    return Origin(*place, {"features": features, ASKED: params.features} | sections, data, until.isoformat(), sha256(lock), code_version())
+    told = (data, until.isoformat(), config.lock_sha256(), code_version())
+    return Origin(*place, {"features": features, ASKED: params.features} | sections, *told)
 
 
 def code_version() -> str:
@@ -83,31 +81,49 @@ def code_version() -> str:
 
 
 def backtest_candidate(trained: Trained, bars: pd.DataFrame, random_seeds: int) -> tuple[Result, pd.DataFrame]:
-    """The walk-forward backtest after costs, and the baselines on the same bars: what the notebook shows and what the gate runs again.
-
-    Whoever scores a candidate has made a try: it is in the ledger of tries before its result is seen, once for the same bars, parameters
-    and code, however often and from whatever process it is scored.
-    """
-    parts = bundle.decision_parts(trained.origin.sections, bracket_schedule(trained.origin.symbol))
+    """`candidate_result`, and the baselines on the same bars: what the notebook shows and what the gate runs again."""
+    result = candidate_result(trained, bars)
+    parts = _parts(trained)
     policy = parts.pop("policy")
-    result = backtest_forecasts(bars, trained.walk, policy, **parts)
-    Trials().record(_try(trained, bars, result))
     target = policy.targets(trained.walk.edge)
     return result, baselines(bars, target, **parts, leverage=policy.leverage, random_seeds=random_seeds)
 
 
-def _try(trained: Trained, bars: pd.DataFrame, result: Result) -> Try:
+def candidate_result(trained: Trained, bars: pd.DataFrame) -> Result:
+    """The walk-forward backtest after costs.
+
+    Whoever scores a candidate has made a try: it is in the ledger of tries before its result is seen, once for the same bars, parameters,
+    forecasts and code, however often and from whatever process it is scored.
+    """
+    parts = _parts(trained)
+    result = backtest_forecasts(bars, trained.walk, parts.pop("policy"), **parts)
+    Trials().record(try_of(trained, bars, result))
+    return result
+
+
+def _parts(trained: Trained) -> dict:
+    return bundle.decision_parts(trained.origin.sections, bracket_schedule(trained.origin.symbol))
+
+
+def try_of(trained: Trained, bars: pd.DataFrame, result: Result) -> Try:
+    """What the ledger of tries keeps of it. Its terms are its forecasts: a change by hand that no parameter tells is another try."""
     origin = trained.origin
     return Try(
         data=data_hash(bars),
         strategy=f"{origin.symbol}-{trained.model.kind}",
         params=origin.sections,
         code=origin.code_version,
+        terms=data_hash(trained.walk.forecasts),
         scores=result.metrics(),
-        study=f"{origin.venue}-{origin.symbol}-{origin.timeframe}",
+        study=study(origin),
         context={"until": origin.until},
         returns=daily_returns(result.returns),
     )
+
+
+def study(origin: Origin) -> str:
+    """What the ledger of tries calls a market: 'binanceusdm-BTCUSDT-1h'."""
+    return f"{origin.venue}-{origin.symbol}-{origin.timeframe}"
 
 
 def write_candidate(folder: Path, trained: Trained, bars: pd.DataFrame, result: Result, table: pd.DataFrame) -> Candidate:

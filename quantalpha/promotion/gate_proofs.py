@@ -1,7 +1,6 @@
 """Gate lines about what a candidate was made from and could have seen: features, labels and training are run again on altered bars."""
 
 import json
-from datetime import datetime
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -14,16 +13,17 @@ from quantalpha.backtest.walk_forward import walk_forward_forecasts
 from quantalpha.errors import DataError
 from quantalpha.features import resolve
 from quantalpha.labels import label
-from quantalpha.promotion.candidate import ASKED, Candidate
+from quantalpha.promotion.candidate import ASKED
+from quantalpha.promotion.case import Case
 from quantalpha.promotion.gate_report import GateLine
-from quantalpha.promotion.hyperparameters import fits_of, rehearsed
+from quantalpha.promotion.hyperparameters import rehearsed, searched_again
 from quantalpha.schema import epoch_ms
 from quantalpha.validation import LeakReport, check_causal, check_walk_forward, check_warm_up
 
 
-def market_named(candidate: Candidate, bars: pd.DataFrame) -> GateLine:
+def market_named(case: Case) -> GateLine:
     """The bars are of the timeframe the candidate names, and their file is that of its symbol."""
-    origin = candidate.trained.origin
+    origin, bars = case.candidate.trained.origin, case.bars
     opens, length = epoch_ms(bars.index), timeframe.milliseconds(origin.timeframe)
     step, passport = int(np.diff(opens).min()), origin.data.get("bars")
     path = passport.get("path") if isinstance(passport, dict) else None
@@ -35,8 +35,9 @@ def market_named(candidate: Candidate, bars: pd.DataFrame) -> GateLine:
     return GateLine("market_named", not faults, float(step), float(length), reason)
 
 
-def holdout_sealed(bars: pd.DataFrame, start: datetime | None) -> GateLine:
-    """No bar of the hold-out was among those the candidate was made from. start: None where nothing is sealed."""
+def holdout_sealed(case: Case) -> GateLine:
+    """No bar of the hold-out was among those the candidate was made from."""
+    bars, start = case.bars, case.terms.sealed_from
     if start is None:
         return GateLine("holdout_sealed", True, None, None, "no hold-out is set (holdout.start is null)")
     seen = int((bars.index >= start).sum())
@@ -44,14 +45,14 @@ def holdout_sealed(bars: pd.DataFrame, start: datetime | None) -> GateLine:
     return GateLine("holdout_sealed", not seen, float(seen), 0.0, wrong if seen else f"its last bar {bars.index[-1]} is before {start}")
 
 
-def auto_from_training(candidate: Candidate, bars: pd.DataFrame) -> GateLine:
+def auto_from_training(case: Case) -> GateLine:
     """What was asked for as "auto" comes out again from the first training window alone."""
-    sections = candidate.trained.origin.sections
+    sections = case.sections
     if ASKED not in sections:
         raise DataError(f"the candidate does not tell which features were asked for ({ASKED}); run the pipeline again")
     asked, used = sections[ASKED], sections["features"]
     train = config.Splits.model_validate(sections["splits"]).train
-    fitted = resolve(asked, bars.iloc[:train])
+    fitted = resolve(asked, case.bars.iloc[:train])
     wrong = [name for name in fitted | used if json.dumps(fitted.get(name)) != json.dumps(used.get(name))]  # as it was stored
     told = ", ".join(f"{name}: {used.get(name)}, the first {train} bars give {fitted.get(name)}" for name in wrong)
     sound = f"the first {train} bars give what is used"
@@ -59,69 +60,77 @@ def auto_from_training(candidate: Candidate, bars: pd.DataFrame) -> GateLine:
     return GateLine("auto_from_training", not wrong, float(len(wrong)), 0.0, reason)
 
 
-def features_causal(candidate: Candidate, bars: pd.DataFrame, cuts: int) -> GateLine:
+def features_causal(case: Case) -> GateLine:
     """No feature of the past changes when the future is hidden or replaced."""
-    found = check_causal(candidate.features.compute, bars, cuts=cuts)
+    found = check_causal(case.candidate.features.compute, case.bars, cuts=case.gate.causality_cuts)
     sound = f"{len(found.columns)} columns do not change when the future is hidden or replaced"
     return _judged("features_causal", found, "features look ahead: {}", sound)
 
 
-def lookbacks_sufficient(candidate: Candidate, bars: pd.DataFrame) -> GateLine:
+def lookbacks_sufficient(case: Case) -> GateLine:
     """The last value of each feature on its declared lookback alone has the bits of the one on all bars."""
-    found = check_warm_up(candidate.features, bars, windows=(1,))
+    found = check_warm_up(case.candidate.features, case.bars, windows=(1,))
     wrong = found.drift.index[~(found.drift[1] <= 0)]
     named = ", ".join(f"{name} ({found.features.verdict[name]})" for name in wrong)
     reason = f"lookbacks do not hold: {named}" if named else f"{len(found.drift)} columns need no bar before their lookback"
     return GateLine("lookbacks_sufficient", found.clean, float(len(wrong)), 0.0, reason)
 
 
-def labels_known(params: config.Labels, bars: pd.DataFrame, cuts: int) -> GateLine:
+def labels_known(case: Case) -> GateLine:
     """No label changes after the close of its `end_time`, by which training is purged, and none is there before.
 
     Its weight is not asked here: it shares bars with labels that end later. `model_saw_no_test` judges what it tells.
     """
-    found = check_causal(lambda rows: label(rows, params).drop(columns="weight"), bars, cuts=cuts, known_at="end_time")
+    params, cuts = case.label_params, case.gate.causality_cuts
+    found = check_causal(lambda rows: label(rows, params).drop(columns="weight"), case.bars, cuts=cuts, known_at="end_time")
     sound = f"{len(found.columns)} columns are final at the end of their label, and empty before"
     wrong = "labels use bars after their end_time: {}; purging by it lets training see the test"
     return _judged("labels_known", found, wrong, sound)
 
 
-def model_saw_no_test(candidate: Candidate, bars: pd.DataFrame) -> GateLine:
+def choices_searched(case: Case) -> GateLine:
+    """The hyper-parameters of the last fold are chosen again when its search is run again in full, on its training window alone.
+
+    To search every fold again would take as long as the search did. All are fitted again with what is recorded by `forecasts_reproduce`, and
+    `model_saw_no_test` tries the search itself on altered bars.
+    """
+    choices, trials = case.candidate.trained.walk.chosen, case.sections["search"]["trials"] if "search" in case.sections else 0
+    if not trials or not choices:
+        sound = not trials and not choices
+        wrong = f"search.trials is {trials}, but {len(choices)} choices are recorded; run the pipeline again"
+        return GateLine("choices_searched", sound, float(len(choices)), None, "nothing was searched" if sound else wrong)
+    fold, training = len(choices) - 2, case.training
+    history = History(Rows(case.features, training["labels"], training["decay"]), case.bars, training["splits"])
+    again = searched_again(case.candidate, history, fold)
+    wrong = f"fold {fold} has {choices[fold]}, its search of {trials} sets chooses {again}; run the pipeline again"
+    reason = f"the search of fold {fold}, {trials} sets, chooses the same again" if again == choices[fold] else wrong
+    return GateLine("choices_searched", again == choices[fold], float(again != choices[fold]), 0.0, reason)
+
+
+def model_saw_no_test(case: Case) -> GateLine:
     """No forecast changes with the bars after it: split, purge, weights, search and fit are tried, on the newest bars that make a fold.
 
     What is trained again by code that lets the test in comes out again as well; `forecasts_reproduce` cannot see that.
     """
-    features, training = candidate.features, training_of(candidate, bars)
+    features, training, bars = case.candidate.features, case.training, case.bars
     splits = training["splits"]
     # A test of at least the horizon: a label that the end of the bars cuts off no longer lightens those beside it.
-    ended = max(labels_of(candidate).horizon, 0 if isinstance(splits.test, str) else splits.test)
-    complete = np.flatnonzero(np.isfinite(features.compute(bars).to_numpy(float)).all(axis=1))
+    ended = max(case.label_params.horizon, 0 if isinstance(splits.test, str) else splits.test)
+    complete = np.flatnonzero(np.isfinite(case.features.to_numpy(float)).all(axis=1))
     if not complete.size:
         raise DataError(f"no bar of {len(bars)} has all features; the longest needs {features.lookback}: pass a longer history")
     begin = complete[complete <= max(len(bars) - splits.train - splits.embargo - ended, complete[0])][-1]
 
     def forecast(rows: pd.DataFrame) -> pd.DataFrame:
-        again = training | {"labels": label(rows, labels_of(candidate)), "splits": splits.model_copy(update={"test": ended})}
+        again = training | {"labels": label(rows, case.label_params), "splits": splits.model_copy(update={"test": ended})}
         made = features.compute(rows)
-        if candidate.trained.walk.chosen:
-            again["fit"] = rehearsed(candidate, History(Rows(made, again["labels"], again["decay"]), rows, again["splits"]))
+        if case.candidate.trained.walk.chosen:
+            again["fit"] = rehearsed(case.candidate, History(Rows(made, again["labels"], again["decay"]), rows, again["splits"]))
         return walk_forward_forecasts(made, **again).forecasts
 
     found = check_walk_forward(forecast, bars.iloc[max(begin + 1 - features.lookback, 0) :], folds=1)
     wrong = "{} change with bars after the forecast: training saw its test rows"
     return _judged("model_saw_no_test", found, wrong, "no later bar changes a forecast")
-
-
-def training_of(candidate: Candidate, bars: pd.DataFrame) -> dict:
-    """Labels, splits, the fitting of a fresh model and the decay of its rows, as the candidate's parameters say."""
-    sections = candidate.trained.origin.sections
-    params = labels_of(candidate)
-    training = {"splits": config.Splits.model_validate(sections["splits"]), "fit": fits_of(candidate)}
-    return training | {"labels": label(bars, params), "decay": params.decay}
-
-
-def labels_of(candidate: Candidate) -> config.Labels:
-    return config.Labels.model_validate(candidate.trained.origin.sections["labels"])
 
 
 def _judged(name: str, found: LeakReport, wrong: str, sound: str) -> GateLine:

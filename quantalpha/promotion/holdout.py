@@ -1,20 +1,12 @@
 """The sealed hold-out: bars that no stage of research has read, on which the champion is scored, and a record of every time it was.
 
 A score that is looked at and acted upon is research from then on, so each opening is written to `mlruns/holdout.jsonl` before its result is
-shown: a JSON object a line, each with the sha256 of the line before, so that a line altered or taken out from between is noticed.
+shown (`audit`).
 """
-
-import getpass
-import hashlib
-import json
-import os
-import platform
-from datetime import UTC, datetime
-from pathlib import Path
 
 import pandas as pd
 
-from quantalpha import config, files
+from quantalpha import audit, config, files
 from quantalpha.backtest.result import Result
 from quantalpha.backtest.walk_forward import WalkForward, forecast_scores
 from quantalpha.bundle import Bundle, Origin
@@ -38,18 +30,16 @@ def open_holdout(champion: Bundle, params: config.Params, reason: str) -> dict:
     start = params.holdout.start
     if start is None:
         raise UsageError("hold-out: holdout.start is null, so nothing is sealed; set it in params.yaml before the research it is to judge")
-    if not reason.strip():
-        raise UsageError("--reason: expected why the hold-out is opened, found nothing; it is written down with your name")
+    told = audit.stamp(reason, "the hold-out is opened")
     if champion.until >= start:
         seen = f"{champion.symbol}'s champion was made from bars up to {champion.until}, sealed are those from {start} on"
         raise GateRefused(f"hold-out: {seen}: what it has seen cannot judge it; run the pipeline with this holdout.start and promote again")
     bars = _cleaned(champion, params)
     result, baselines, scores = score(champion, bars, pd.Timestamp(start), params.gate.random_seeds)
     span = {"first": result.equity.index[0].isoformat(), "last": result.equity.index[-1].isoformat(), "bars": len(result.equity)}
-    named = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "who": _who(), "reason": config.mask(reason.strip())}
-    named |= {"bundle": champion.id, "symbol": champion.symbol, "timeframe": champion.timeframe}
+    named = told | {"bundle": champion.id, "symbol": champion.symbol, "timeframe": champion.timeframe}
     rivals = {name: plain(row) for name, row in baselines.to_dict("index").items()}
-    return _append(named | span | {"scores": scores, "metrics": plain(result.metrics()), "baselines": rivals})
+    return _write_down(named | span | {"scores": scores, "metrics": plain(result.metrics()), "baselines": rivals})
 
 
 def score(champion: Bundle, bars: pd.DataFrame, start: pd.Timestamp, random_seeds: int) -> tuple[Result, pd.DataFrame, dict]:
@@ -68,7 +58,7 @@ def score(champion: Bundle, bars: pd.DataFrame, start: pd.Timestamp, random_seed
 
 def openings() -> list[dict]:
     """Every opening in order of time. DataError where the record was altered."""
-    return _read(config.path(FILE))[0]
+    return audit.read(config.path(FILE))
 
 
 def _cleaned(champion: Bundle, params: config.Params) -> pd.DataFrame:
@@ -82,42 +72,11 @@ def _cleaned(champion: Bundle, params: config.Params) -> pd.DataFrame:
     return bars
 
 
-def _append(opening: dict) -> dict:
-    """Adds a line, on the disk before it returns."""
-    path = config.path(FILE)
-    with files.locked(path.parent):
-        earlier, previous = _read(path)
-        opening = opening | {"opened": 1 + sum(_overlap(opening, other) for other in earlier), "previous": previous}
-        with path.open("ab") as file:
-            file.write((json.dumps(opening, allow_nan=False) + "\n").encode())
-            file.flush()
-            os.fsync(file.fileno())
-    return opening
+def _write_down(opening: dict) -> dict:
+    """Adds an opening, counted."""
+    return audit.append(config.path(FILE), lambda earlier: opening | {"opened": 1 + sum(_overlap(opening, other) for other in earlier)})
 
 
 def _overlap(one: dict, other: dict) -> bool:
     """Both showed some of the same bars; another venue or timeframe of the symbol moves with them."""
     return one["symbol"] == other["symbol"] and one["first"] <= other["last"] and other["first"] <= one["last"]
-
-
-def _read(path: Path) -> tuple[list[dict], str]:
-    """(openings, sha256 of the last line; empty where there is none)."""
-    lines, found, previous = path.read_bytes().splitlines() if path.is_file() else [], [], ""
-    for number, line in enumerate(lines, 1):
-        try:
-            found.append(json.loads(line))
-        except ValueError:
-            raise DataError(f"{path.name}: line {number} is cut off or damaged; restore the file from a copy") from None
-        if found[-1].get("previous") != previous:
-            raise DataError(f"{path.name}: line {number} does not follow the one before: the record was altered; restore it from a copy")
-        previous = hashlib.sha256(line).hexdigest()
-    return found, previous
-
-
-def _who() -> str:
-    """user@host."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container may run as a number without a name
-        user = str(os.getuid())
-    return f"{user}@{platform.node()}"

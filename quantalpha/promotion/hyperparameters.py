@@ -3,16 +3,12 @@
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
-import pandas as pd
-
 from quantalpha import bundle, config
 from quantalpha.backtest.model_search import FINAL, History, Study, Tuning, Work, search_fold, search_folds
 from quantalpha.backtest.rows import Fit, Rows
-from quantalpha.labels import label
 from quantalpha.models import fitter
 from quantalpha.perp import bracket_schedule
 from quantalpha.promotion.candidate import Candidate, code_version
-from quantalpha.promotion.gate_report import GateLine
 from quantalpha.validation.trials import Try
 
 JUDGED_BY = ("labels", "models", "policy", "account", "costs", "stops")
@@ -68,30 +64,9 @@ def rehearsed(candidate: Candidate, history: History) -> list[Fit]:
     return fits(tuning.kind, tuning.models, [*few, few[-1]])
 
 
-def choices_searched(candidate: Candidate, bars: pd.DataFrame) -> GateLine:
-    """What was chosen for one fold is chosen again when its search is run again in full, from that fold's training window alone.
-
-    Every choice in this way would take as long as the search did; the last fold's stands for them. All are refitted by
-    `forecasts_reproduce`, and `model_saw_no_test` tries the search itself on altered bars.
-    """
-    sections, choices = candidate.trained.origin.sections, candidate.trained.walk.chosen
-    trials = sections["search"]["trials"] if "search" in sections else 0
-    if not trials or not choices:
-        sound = not trials and not choices
-        wrong = f"search.trials is {trials}, but {len(choices)} choices are recorded; run the pipeline again"
-        return GateLine("choices_searched", sound, float(len(choices)), None, "nothing was searched" if sound else wrong)
-    last = len(choices) - 2
-    again = search_fold(_history(candidate, bars), last, _tuning_of(candidate, sections)).chosen
-    wrong = f"fold {last} has {choices[last]}, its search of {trials} sets chooses {again}; run the pipeline again"
-    reason = f"the search of fold {last}, {trials} sets, chooses the same again" if again == choices[last] else wrong
-    return GateLine("choices_searched", again == choices[last], float(again != choices[last]), 0.0, reason)
-
-
-def _history(candidate: Candidate, bars: pd.DataFrame) -> History:
-    sections = candidate.trained.origin.sections
-    params = config.Labels.model_validate(sections["labels"])
-    rows = Rows(candidate.features.compute(bars), label(bars, params), params.decay)
-    return History(rows, bars, config.Splits.model_validate(sections["splits"]))
+def searched_again(candidate: Candidate, history: History, fold: int) -> dict:
+    """What the search of a fold, in full, chooses from the history the candidate was made from."""
+    return search_fold(history, fold, _tuning_of(candidate, candidate.trained.origin.sections)).chosen
 
 
 def _tuning_of(candidate: Candidate, sections: dict) -> Tuning:

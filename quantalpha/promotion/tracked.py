@@ -1,18 +1,20 @@
-"""From a tracked run to a sealed bundle with an alias: find the candidate, judge it, seal it, move the alias last."""
+"""From a tracked run to a sealed bundle with an alias: find the candidate, judge it, seal it, move the alias last; and back again."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from quantalpha import bundle, config, tracking
+from quantalpha import bundle, config, signing, tracking
 from quantalpha.bundle import Bundle
 from quantalpha.errors import DataError, UsageError
 from quantalpha.files import read_parquet, tree_sha256
 from quantalpha.promotion.candidate import load_candidate
-from quantalpha.promotion.gate import promote
-from quantalpha.promotion.gate_report import GateReport
+from quantalpha.promotion.case import Case, Terms
+from quantalpha.promotion.gate import judge, seal
+from quantalpha.promotion.gate_report import GateReport, check_override
 from quantalpha.tracking import RunInfo
 
 STAGE, OUTPUT = "walk_forward", "candidate"
@@ -36,12 +38,20 @@ def registered_name(venue: str, symbol: str, timeframe: str) -> str:
 
 def champion(model: str | None, params: config.Params) -> Bundle:
     """The verified bundle behind alias paper of the registered `model`, or (None) of the first of data.symbols that has one; UsageError."""
+    _, folder = promoted(model, "paper", params)
+    return bundle.load(folder, folder.name)
+
+
+def promoted(model: str | None, alias: str, params: config.Params) -> tuple[str, Path]:
+    """(model, folder of the bundle behind `alias`), of `model` or the first of data.symbols that has one. Asked once, so that whatever is
+    promoted meanwhile, one whole bundle is run; UsageError where none has."""
     markets = [(venue, symbol, params.data.timeframe) for venue in (params.venue.kept_as, config.IMPORT) for symbol in params.data.symbols]
     names = [model] if model is not None else [registered_name(*market) for market in markets]
-    folders = [folder for folder in (tracking.find_alias(name, "paper") for name in names) if folder is not None]
-    if not folders:
-        raise UsageError(f"no bundle has alias paper among {', '.join(names)}; promote a run first: `quantalpha promote latest`")
-    return bundle.load(folders[0], folders[0].name)
+    for name in names:
+        folder = tracking.find_alias(name, alias)
+        if folder is not None:
+            return name, folder
+    raise UsageError(f"no bundle has alias {alias} among {', '.join(names)}; promote a run first: `quantalpha promote latest`")
 
 
 def candidates(wanted: str) -> list[RunInfo]:
@@ -76,21 +86,41 @@ def _judgeable(pipeline: str) -> list[RunInfo]:
     return sorted(found, key=lambda stage: stage.metrics[SHARPE], reverse=True)
 
 
-def promote_run(run: RunInfo, alias: str, params: config.Params) -> Promotion:
-    """Judge the candidate of a walk-forward run by the gate and the hold-out of `params`; if it passes, seal it under data/bundles and
-    point `alias` at it.
+def promote_run(run: RunInfo, terms: Terms, overrides: Sequence[str] = (), reason: str = "") -> Promotion:
+    """Judge the candidate of a walk-forward run by `terms`; if it passes, or fails only the lines named in `overrides` and `reason` tells
+    why they may, seal it under data/bundles and point `terms.alias` at it.
 
     Raises DataError where the candidate is not what the run left, or the bars it was made from are gone or have changed: then the pipeline
-    must run again.
+    must run again. UsageError as GateReport.overridden, and where no session would load what is sealed (signing.require_usable).
     """
+    check_override(overrides, reason)
+    signing.require_usable()
     folder = tracking.artifact_folder(run.run_id) / OUTPUT
     check_unaltered(run, folder)
-    report, sealed = promote(folder, candidate_bars(folder), config.path("data/bundles"), params.gate, params.holdout.start)
-    tracking.log_report(run.run_id, "gate.json", report.to_dict(), {"gate": "passed" if report.passed else "refused"})
+    candidate = load_candidate(folder)
+    config.require_same_libraries(candidate.trained.origin.lock_sha256, f"run {run.name}")
+    case = Case.of(candidate, candidate_bars(folder), terms)
+    report = judge(case).overridden(overrides, reason)
+    sealed = seal(candidate, case.bars, report, config.path("data/bundles"))
+    tracking.log_report(run.run_id, "gate.json", report.to_dict(), {"gate": report.outcome})
     if sealed is None:
         return Promotion(run, report, None, None)
     name = registered_name(sealed.venue, sealed.symbol, sealed.timeframe)
-    return Promotion(run, report, sealed, tracking.register(name, sealed.folder, run.run_id, alias))
+    return Promotion(run, report, sealed, tracking.register(name, sealed.folder, run.run_id, terms.alias, reason))
+
+
+def roll_back(model: str | None, alias: str, params: config.Params, reason: str = "") -> dict:
+    """Point `alias` of `model` (None: as `champion`) at the bundle it pointed to before, once that is found sound; the written-down move.
+
+    UsageError where it never pointed to another, DataError where that one is damaged, gone or of other libraries; then nothing moves.
+    """
+    if model is not None:
+        tracking.require_model(model)
+    name, now = promoted(model, alias, params)
+    before = tracking.earlier(name, alias)
+    sound = bundle.load(before, before.name)
+    config.require_same_libraries(sound.manifest["lock_sha256"], bundle.title(before))
+    return tracking.roll_back(name, alias, (now, before), reason)
 
 
 def check_unaltered(run: RunInfo, folder: Path) -> None:

@@ -3,6 +3,6 @@
 from quantalpha.runner.console import print_status
 from quantalpha.runner.engine import Status
 from quantalpha.runner.journal import recorded
-from quantalpha.runner.session import Summary, run_replay, run_session, session_bundle, session_folder
+from quantalpha.runner.session import Summary, run_replay, run_session, session_bundle, session_folder, sessions
 
-__all__ = ["Status", "Summary", "print_status", "recorded", "run_replay", "run_session", "session_bundle", "session_folder"]
+__all__ = ["Status", "Summary", "print_status", "recorded", "run_replay", "run_session", "session_bundle", "session_folder", "sessions"]

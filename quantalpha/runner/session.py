@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from quantalpha import __version__, config, schema, timeframe
+from quantalpha import __version__, config, schema, timeframe, verdict
 from quantalpha.bundle import Bundle
 from quantalpha.bundle import load as load_bundle
 from quantalpha.errors import DataError, ExchangeError, Halted, QuantalphaError, UsageError, did_you_mean
@@ -25,6 +25,7 @@ from quantalpha.files import read_json, write_atomic
 from quantalpha.market import stream
 from quantalpha.runner import feed, risk
 from quantalpha.runner.broker_paper import PaperBroker
+from quantalpha.runner.console import warn_overridden
 from quantalpha.runner.decide import Decider
 from quantalpha.runner.engine import Engine, Status, Strategy, status
 from quantalpha.runner.events import MarketCloseEvent, SessionEvent
@@ -56,6 +57,7 @@ class Summary:
     cash: float
     position: float
     in_sample: int  # decisions on bars the model may have learnt from
+    overridden: list[str]  # lines of the gate that the bundle failed and a person overrode
     seconds: float
 
     def to_dict(self) -> dict:
@@ -113,6 +115,7 @@ class Session:
         self.bundle, self.mode, self.folder, self.limit = bundle, mode, folder, limit
         self.step = timeframe.milliseconds(bundle.timeframe)
         self.reason, self.in_sample = "interrupted", 0
+        self.overridden = [line["name"] for line in verdict.overridden(bundle.gate)]
         self.until = int(bundle.until.timestamp() * 1000)
         self.journal = Journal(folder / FILE, folder.name, batch=REPLAY_BATCH if mode == "replay" else 1)
         self.started = time.monotonic()
@@ -122,8 +125,10 @@ class Session:
 
     @classmethod
     def start(cls, bundle: Bundle, params: config.Params, mode: str, session_id: str | None, sessions: Path | None) -> "Session":
-        """A new folder with its card. UsageError: the name is none or taken; DataError: a live bar tells the bundle too little."""
+        """A new folder with its card. UsageError: the name is none or taken; DataError: a live bar tells the bundle too little, or it was
+        made with other libraries."""
         decider = Decider(bundle)
+        config.require_same_libraries(bundle.manifest["lock_sha256"], f"bundle {bundle.id[:12]}")
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{bundle.id[:8]}" if session_id is None else session_id
         if not re.fullmatch(NAME, name):
             raise UsageError(f"session: expected a name of at most 100 letters a-z, digits, '-', '_' and '.', found {name[:120]!r}")
@@ -136,6 +141,7 @@ class Session:
             raise UsageError(f"session {name!r}: no folder can be made in {folder.parent}: {error.strerror}; make it writable") from None
         card = {"session": name, "mode": mode, "bundle": bundle.id, "bundle_folder": str(bundle.folder.absolute()), "symbol": bundle.symbol}
         card |= {"timeframe": bundle.timeframe, "started": datetime.now(UTC).isoformat(), "code_version": __version__}
+        card |= {"overridden": verdict.overridden(bundle.gate)}
         card |= {"params": params.sections(["venue", "runner"])}  # what is in force; the rest is sealed in the bundle
         write_atomic(folder / CARD, json.dumps(_masked(card), indent=1) + "\n")
         return cls(bundle, decider, mode, folder, None if mode == "replay" else params.runner.bars)
@@ -158,7 +164,8 @@ class Session:
         return done
 
     def __enter__(self) -> "Session":
-        self._say("start", f"{self.mode} {self.bundle.id}")
+        warn_overridden(self.bundle)
+        self._say("start", "; ".join([f"{self.mode} {self.bundle.id}", *(f"{name} overridden" for name in self.overridden)]))
         return self
 
     def __exit__(self, kind, error, trace) -> None:
@@ -181,7 +188,7 @@ class Session:
             session=self.folder.name, folder=str(self.folder), bundle=self.bundle.id, mode=self.mode, symbol=self.bundle.symbol,
             timeframe=self.bundle.timeframe, reason=self.reason, decisions=counts["Signal"], orders=counts["Order"],
             rejected=counts["RejectedOrder"], fills=counts["Fill"], equity=ledger.equity, cash=ledger.cash, position=ledger.quantity,
-            in_sample=self.in_sample, seconds=time.monotonic() - self.started,
+            in_sample=self.in_sample, overridden=self.overridden, seconds=time.monotonic() - self.started,
         )  # fmt: skip
 
 
@@ -193,11 +200,23 @@ async def _follow(session: Session, params: config.Params, on_status: OnStatus |
         for event in feed.replay(history, bundle.symbol, step, warm_up=True):
             session.feed(event, None)
         since = int(schema.epoch_ms(history.index)[-1]) + step
+        _require_young(bundle, since, params.runner.max_model_age)
         bars = stream.stream_bars(params.venue, bundle.symbol, bundle.timeframe, since, retries=params.runner.retries, clock=stream.wall_ms)
         async with contextlib.aclosing(bars):
             while (bar := await _next(bars, stop, params.runner.stale_after * step / 1000)) is not None:
                 if session.feed(feed.live(bar, bundle.symbol, step, stream.wall_ms()), on_status):
                     return
+
+
+def _require_young(bundle: Bundle, now: int, limit: str | None) -> None:
+    """DataError where the model has learnt nothing for longer than `limit`. now: ms, when the first live bar opens."""
+    age = now - int(bundle.until.timestamp() * 1000)
+    if limit is not None and age > timeframe.milliseconds(limit):
+        days = age / timeframe.UNITS["d"]
+        raise DataError(
+            f"bundle {bundle.id[:12]}: stale: it learnt from bars up to {bundle.until:%Y-%m-%d %H:%M}, {days:.0f} days before the "
+            f"first live one, and runner.max_model_age is {limit}; run the pipeline and promote its new run, or set runner.max_model_age"
+        )
 
 
 async def _next(bars: AsyncIterator[stream.BarOpen | stream.BarClose], stop: asyncio.Event, patience: float):
@@ -243,6 +262,12 @@ def session_folder(session: str) -> Path:
     if session not in names:
         raise UsageError(f"session {session!r}: not found in data/sessions; {did_you_mean(session, names)}")
     return config.path("data/sessions") / session
+
+
+def sessions(mode: str) -> list[Path]:
+    """The folders of all sessions of a mode, the oldest first."""
+    cards = sorted(config.path("data/sessions").glob(f"*/{CARD}"), key=lambda card: card.stat().st_mtime)
+    return [card.parent for card in cards if read_json(card, "mode")["mode"] == mode]
 
 
 def session_bundle(folder: Path) -> Bundle:

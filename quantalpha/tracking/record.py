@@ -2,11 +2,12 @@
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from quantalpha.errors import QuantalphaError
 
+GATE_FILE = "gate.json"  # what the gate said, among the artefacts of a candidate's run
 CANDIDATE_STAGE = "walk_forward"  # each of its runs is a candidate for promotion
 RANKED_BY = "sharpe_ratio"
 HEADLINE = (RANKED_BY, "total_return", "max_drawdown")
@@ -38,10 +39,11 @@ class PipelineRun:
     profile: str
     lock: str | None  # sha256 of requirements.lock
     code_version: str  # commit
-    uncommitted: str  # diff against it, masked; empty: none
+    uncommitted: str  # patch that makes of it what ran, masked; empty: none
     params: dict
     started: float
     stages: list[StageRun]
+    recipe: dict = field(default_factory=dict)  # what it takes to make the run again
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,16 @@ def read_metrics(stage: StageRun) -> tuple[dict[str, float], list[dict]]:
         return {key: value for key, value in content.items() if is_number(value)}, content.get("folds", [])
     except (ValueError, AttributeError):
         raise QuantalphaError(f"stage {stage.id}: output metrics: expected a JSON object of numbers; the run was not tracked") from None
+
+
+def upstream(stage: StageRun, stages: list[StageRun]) -> list[StageRun]:
+    """The stages whose outputs it was made from, near or far, in the order of `stages`."""
+    wanted, found = set(stage.inputs), []
+    for other in reversed(stages):  # an order in which inputs come before what is made of them
+        if other is not stage and wanted & set(other.outputs):
+            found.append(other)
+            wanted |= set(other.inputs)
+    return found[::-1]
 
 
 def is_number(value) -> bool:

@@ -1,15 +1,20 @@
 """Evidence that a result is earned: splits, metrics, and proof that nothing looks ahead."""
 
 from quantalpha.validation.augment import block_bootstrap, jitter, magnitude_warp, time_warp, training_windows
+from quantalpha.validation.calibration import brier_score, brier_skill, calibration_error, reliability
 from quantalpha.validation.causality import check_causal
 from quantalpha.validation.causality_evidence import LeakReport
 from quantalpha.validation.causality_fit import check_fit, check_walk_forward
-from quantalpha.validation.classification import class_scores, direction_loss, log_loss
+from quantalpha.validation.classification import class_scores, confusion, direction_loss, judged, log_loss, log_losses
 from quantalpha.validation.clusters import EffectiveTrials, effective_trials
+from quantalpha.validation.comparison import Difference, diebold_mariano, sharpe_difference
 from quantalpha.validation.confidence import confidence_bands
 from quantalpha.validation.coverage import check_coverage
+from quantalpha.validation.discrimination import areas, precision_recall_curves, roc_curves
 from quantalpha.validation.drift import period_drift
 from quantalpha.validation.evidence import Evidence, evidence
+from quantalpha.validation.family import Family, family
+from quantalpha.validation.information import information_coefficient, information_decay
 from quantalpha.validation.metrics import (
     annual_volatility,
     cagr,
@@ -35,8 +40,10 @@ from quantalpha.validation.trials import Trials, Try
 from quantalpha.validation.warm_up import WarmUpReport, check_warm_up
 
 __all__ = [
+    "Difference",
     "EffectiveTrials",
     "Evidence",
+    "Family",
     "Fold",
     "LeakReport",
     "Overfitting",
@@ -46,8 +53,12 @@ __all__ = [
     "WarmUpReport",
     "alike",
     "annual_volatility",
+    "areas",
     "block_bootstrap",
+    "brier_score",
+    "brier_skill",
     "cagr",
+    "calibration_error",
     "calmar_ratio",
     "check_causal",
     "check_coverage",
@@ -58,23 +69,34 @@ __all__ = [
     "combinatorial_paths",
     "combinatorial_purged",
     "confidence_bands",
+    "confusion",
     "deflated_sharpe_ratio",
+    "diebold_mariano",
     "direction_loss",
     "drawdown",
     "effective_trials",
     "evidence",
     "expected_maximum_sharpe",
+    "family",
     "group_blocks",
+    "information_coefficient",
+    "information_decay",
     "jitter",
+    "judged",
     "log_loss",
+    "log_losses",
     "magnitude_warp",
     "max_drawdown",
     "minimum_track_record_length",
     "period_drift",
+    "precision_recall_curves",
     "probabilistic_sharpe_ratio",
     "probability_of_backtest_overfitting",
     "profit_factor",
     "rank_correlation",
+    "reliability",
+    "roc_curves",
+    "sharpe_difference",
     "sharpe_ratio",
     "sortino_ratio",
     "superior_tries",

@@ -10,6 +10,8 @@ from numba import njit
 from quantalpha.errors import DataError, UsageError
 from quantalpha.validation.metrics import finite
 
+CHUNK = 1 << 22  # row weights at a time
+
 
 class Resampled(NamedTuple):
     """Of `paths` accounts that start at 1 and meet the returns again in another order. float64[paths], curves [paths, steps]."""
@@ -43,6 +45,19 @@ def resample(returns, *, paths: int, block: float, seed: int, steps) -> Resample
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         list(threads.map(draw, range(paths), np.random.default_rng(seed).spawn(paths)))
     return Resampled(*rows.T, curves)
+
+
+def resampled_means(values: np.ndarray, block: float, paths: int, seed: int) -> np.ndarray:
+    """float64[paths, columns]: means of values [n, columns] over resampled rows, the same for every column, in blocks as in `resample`."""
+    rows, generators = len(values), np.random.default_rng(seed).spawn(paths)
+    means, step = np.empty((paths, values.shape[1])), max(CHUNK // rows, 1)
+    for first in range(0, paths, step):
+        drawn = generators[first : first + step]
+        counts = np.zeros((len(drawn), rows))
+        for k, generator in enumerate(drawn):
+            _count(counts[k], 1.0 / block, generator)
+        means[first : first + step] = counts @ values / rows
+    return means
 
 
 def block_length(values) -> float:
@@ -105,3 +120,14 @@ def _path(returns, centre, ends, steps, generator, curve):
             step += 1
     deviation = np.sqrt(max(square - total * total / n, 0.0) / (n - 1))
     return equity, centre + total / n, deviation, 1.0 - ratio, lowest
+
+
+@njit(cache=True, nogil=True)
+def _count(counts, ends, generator):
+    """How often each row is met on one path; the draws are those of `resample`, path by path."""
+    n, done = counts.size, 0
+    while done < n:
+        at, length = generator.integers(0, n), generator.geometric(ends)
+        for k in range(at, at + min(length, n - done)):
+            counts[k % n] += 1.0
+        done += length

@@ -23,7 +23,7 @@ class Evidence:
     n_obs: int  # periods
     skew: float
     kurtosis: float  # 3 for a normal distribution
-    n_tries: int  # as many as were given
+    n_tries: int  # as many as were given, and the unseen
     effective_trials: int  # independent ones among them
     trials_std: float  # standard deviation of the independent ones' Sharpe ratios, at least what luck alone gives
     expected_maximum: float  # Sharpe ratio that the best shows by luck: of the independent ones, or of all resampled, whichever is more
@@ -38,13 +38,15 @@ class Evidence:
     still_needed: float  # periods of these that are missing, whole
 
 
-def evidence(returns, best, *, confidence: float = 0.95, blocks: int = 16, seed: int = 0) -> Evidence:
+def evidence(returns, best, *, unseen: int = 0, confidence: float = 0.95, blocks: int = 16, seed: int = 0) -> Evidence:
     """Of try `best` among the tries of returns [rows, tries], simple and per period: all that were made, the bad ones too.
 
-    best: a column's name, or its number where returns is an array. seed: of the bootstrap. Tries of which nothing is known but their
-    number are not in here; count them in `deflated_sharpe_ratio`.
+    best: a column's name, or its number where returns is an array. unseen: further tries of which nothing is known but their number; each
+    is taken for an independent one. seed: of the bootstrap.
     """
     table = return_matrix(returns)
+    if isinstance(unseen, bool) or not isinstance(unseen, int) or unseen < 0:
+        raise UsageError(f"evidence: unseen: expected a whole number of at least 0, found {unseen!r}")
     if best not in table.columns:
         raise UsageError(f"evidence: {best!r} is not among the {table.shape[1]} tries; {did_you_mean(best, table.columns)}")
     chosen, trials, n_obs = table[best].to_numpy(), effective_trials(table), len(table)
@@ -54,15 +56,16 @@ def evidence(returns, best, *, confidence: float = 0.95, blocks: int = 16, seed:
     # Independent tries that are worth nothing differ by the error of their estimates; a few of them may look closer by chance.
     trials_std = max(trials.sharpe_std, 1.0 / math.sqrt(n_obs - 1))
     # Clusters forget that the best of a cluster was chosen as well; resampling knows how alike the tries are, but not how they differ.
-    benchmark = max(expected_maximum_sharpe(trials.count, trials_std), snooping.expected_maximum / math.sqrt(n_obs))
+    independent = trials.count + unseen
+    benchmark = max(expected_maximum_sharpe(independent, trials_std), snooping.expected_maximum / math.sqrt(n_obs))
     needed = minimum_track_record_length(sharpe, benchmark=benchmark, confidence=confidence, **moments)
     split = probability_of_backtest_overfitting(table, blocks=blocks) if table.shape[1] > 1 else None
     return Evidence(
         sharpe=sharpe,
         n_obs=n_obs,
         **moments,
-        n_tries=table.shape[1],
-        effective_trials=trials.count,
+        n_tries=table.shape[1] + unseen,
+        effective_trials=independent,
         trials_std=trials_std,
         expected_maximum=benchmark,
         psr=probabilistic_sharpe_ratio(sharpe, n_obs=n_obs, **moments),

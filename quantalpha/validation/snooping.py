@@ -10,13 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numba import njit
 
 from quantalpha.errors import DataError, UsageError
-from quantalpha.validation.bootstrap import block_length
+from quantalpha.validation.bootstrap import block_length, resampled_means
 from quantalpha.validation.matrix import moving, return_matrix
-
-CHUNK = 1 << 22  # row weights at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +40,7 @@ def superior_tries(returns, *, level: float = 0.05, paths: int = 1000, block: fl
     values = table.to_numpy()[:, moves]
     block = _checked_block(values, level, paths, block)
     mean = values.mean(axis=0)
-    noise = _resampled_means(values - mean, block, paths, seed)
+    noise = resampled_means(values - mean, block, paths, seed)
     deviation = np.sqrt((noise**2).mean(axis=0))
     statistic, luck = mean / deviation, noise / deviation
     clearly_worse = statistic < -math.sqrt(2.0 * math.log(math.log(len(values))))
@@ -93,27 +90,3 @@ def _stepwise(statistic: np.ndarray, luck: np.ndarray) -> np.ndarray:
 
 def _p_value(observed: float, luck: np.ndarray) -> float:
     return float((1 + (luck >= observed).sum()) / (1 + len(luck)))
-
-
-def _resampled_means(centred: np.ndarray, block: float, paths: int, seed: int) -> np.ndarray:
-    """float64[paths, tries]: means of resampled rows, the same rows for every try, as counts of rows times returns."""
-    rows, generators = len(centred), np.random.default_rng(seed).spawn(paths)
-    means, step = np.empty((paths, centred.shape[1])), max(CHUNK // rows, 1)
-    for first in range(0, paths, step):
-        drawn = generators[first : first + step]
-        counts = np.zeros((len(drawn), rows))
-        for k, generator in enumerate(drawn):
-            _count(counts[k], 1.0 / block, generator)
-        means[first : first + step] = counts @ centred / rows
-    return means
-
-
-@njit(cache=True, nogil=True)
-def _count(counts, ends, generator):
-    """How often each row is met on one path; the draws are those of `bootstrap.resample`, path by path."""
-    n, done = counts.size, 0
-    while done < n:
-        at, length = generator.integers(0, n), generator.geometric(ends)
-        for k in range(at, at + min(length, n - done)):
-            counts[k % n] += 1.0
-        done += length

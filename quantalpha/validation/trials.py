@@ -100,13 +100,24 @@ class Trials:
         return table.assign(time=schema.from_epoch_ms(table["time"]), **texts).join(scores)
 
     def returns(self, days: pd.DatetimeIndex, **equal: str) -> pd.DataFrame:
-        """DataFrame[days, key] of simple daily returns: of the tries chosen as in `count`, those that have one on each of `days` (UTC
-        midnights, one after another), in order of time."""
-        first, last = (schema.epoch_ms(days[[0, -1]]) // DAY).tolist()
-        rows = self._select("tries.key, first, days", equal, "JOIN returns USING (key)")
-        found = {key: (first - began, np.frombuffer(blob)) for key, began, blob in rows}
-        length = last - first + 1
-        return pd.DataFrame({key: x[at : at + length] for key, (at, x) in found.items() if 0 <= at <= len(x) - length}, index=days)
+        """DataFrame[days, key] of simple daily returns on `days` (UTC midnights, one after another): of the tries chosen as in `count` that
+        have returns, in order of time; NaN on days on which a try was not scored."""
+        first = int(schema.epoch_ms(days[:1])[0]) // DAY
+        found = {}
+        for key, began, blob in self._select("tries.key, first, days", equal, "JOIN returns USING (key)"):
+            values = np.frombuffer(blob)
+            at = np.arange(len(days)) + first - began
+            scored = (at >= 0) & (at < len(values))
+            found[key] = np.where(scored, values[np.clip(at, 0, len(values) - 1)], np.nan)
+        return pd.DataFrame(found, index=days)
+
+    def days(self, key: str) -> pd.DatetimeIndex:
+        """The UTC midnights of a try's returns, one after another; DataError where it has none."""
+        with self._transaction() as connection:
+            found = connection.execute("SELECT first, length(days) / 8 FROM returns WHERE key = ?", [key]).fetchone()
+        if found is None:
+            raise DataError(f"ledger of tries: try {key[:12]} has no returns; score it again")
+        return schema.from_epoch_ms(DAY * (found[0] + np.arange(found[1])))
 
     def _select(self, what: str, equal: Mapping[str, str], joined: str = "") -> list[tuple]:
         known = [name for name in COLUMNS if name not in JSON]

@@ -39,6 +39,21 @@ def test_learns_what_is_there(fitted):
     assert p[x[:, 0] > 1, 2].mean() > 0.7 and p[x[:, 0] < -1, 0].mean() > 0.7
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("known", [(-1, 0, 1), (-1, 1), (0,)])
+def test_contributions_and_bias_are_the_raw_score(kind, known):
+    x, y = rows()
+    model = create(kind, PARAMS).fit(x[np.isin(y, known)], y[np.isin(y, known)])
+    parts, bias = model.contributions(x)
+    raw = np.exp(parts.sum(axis=1) + bias)
+    assert parts.shape == (900, 6, 3) and np.isfinite(parts).all() and np.isfinite(bias).tolist() == [c in known for c in CLASSES]
+    np.testing.assert_allclose(raw / raw.sum(axis=1, keepdims=True), model.predict(x), atol=2e-6)
+    if len(known) > 1:
+        assert np.abs(parts).mean(axis=(0, 2)).argmax() == 0  # the label is the sign of the first feature
+    with pytest.raises(DataError, match=r"expected finite x\[n, 6\]"):
+        model.contributions(np.where(x == x[3, 2], np.nan, x))
+
+
 def test_a_row_alone_equals_the_row_in_a_batch(fitted):
     x, _ = rows(seed=2)
     batch = fitted.predict(x)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from quantalpha import bundle, config
+from quantalpha import bundle, config, rehearsal, runner
 from quantalpha.backtest.walk_forward import WalkForward, final_model, walk_forward_forecasts
 from quantalpha.bundle import Origin
 from quantalpha.errors import DataError, GateRefused
@@ -19,19 +19,26 @@ from quantalpha.files import sha256
 from quantalpha.labels import label, triple_barrier
 from quantalpha.models import create, fitter
 from quantalpha.promotion import (
+    Case,
     GateReport,
+    Terms,
     Trained,
     backtest_candidate,
+    case,
     evaluate,
+    gate_live,
+    gate_money,
     gate_proofs,
+    gate_tries,
     load_candidate,
     origin,
     promote,
     write_candidate,
 )
-from quantalpha.promotion.gate import net_result, trades
-from quantalpha.promotion.gate_report import GateLine
-from quantalpha.validation import splits
+from quantalpha.promotion.candidate import try_of
+from quantalpha.promotion.gate import LINES as JUDGES
+from quantalpha.promotion.gate_report import GateLine, guarded
+from quantalpha.validation import evidence, splits
 from quantalpha.validation.trials import Trials
 
 TREES = {"trees": 20, "learning_rate": 0.1, "leaves": 7, "min_rows_per_leaf": 20, "row_fraction": 0.7, "column_fraction": 1.0, "l2": 1.0}
@@ -63,24 +70,20 @@ SECTIONS = {
     "splits": {"scheme": "sliding", "train": 900, "test": 300, "embargo": 4},
     "models": {"names": ["lightgbm", "xgboost"], "seed": 7, "lightgbm": TREES, "xgboost": TREES},
 }
+LONG = SECTIONS["splits"] | {"train": 1800, "test": 1800}
 DATA = {"bars": {"path": "data/clean/BTCUSDT.parquet", "sha256": "ab" * 32}}
-GATE = config.Gate(min_trades=30, min_cost=0.0004, random_seeds=20, causality_cuts=4)
+PARAMS = config.load("default", [
+    "gate.random_seeds=20", "gate.causality_cuts=4", "gate.groups=4", "gate.stress=1.2",
+    "gate.min_sharpe=0.5", "gate.max_drawdown=0.5", "gate.min_profit_factor=1.0",
+])  # fmt: skip
+GATE, TERMS = PARAMS.gate, rehearsal.terms(PARAMS)  # an edge in each hour trades so often that the defaults would refuse it
 LINES = [
-    "market_named",
-    "holdout_sealed",
-    "auto_from_training",
-    "features_causal",
-    "lookbacks_sufficient",
-    "labels_known",
-    "live_equals_batch",
-    "live_columns",
-    "forecasts_reproduce",
-    "model_saw_no_test",
-    "real_costs",
-    "net_result",
-    "trades",
+    "market_named", "holdout_sealed", "auto_from_training", "features_causal", "lookbacks_sufficient", "labels_known",
+    "live_equals_batch", "live_columns", "forecasts_reproduce", "model_saw_no_test", "real_costs", "trades", "net_result",
+    "walk_forward_net", "walk_forward_stressed", "combinatorial_net", "combinatorial_stressed", "stable_over_folds",
+    "stable_over_parameters", "calibrated", "critic", "deflated_sharpe", "overfitting", "decision_time", "replay_identical",
     "bundle_roundtrip",
-]
+]  # fmt: skip
 
 
 def tape(momentum, n=1900, seed=4):
@@ -112,14 +115,30 @@ def line(report, name):
     return next(x for x in report.lines if x.name == name)
 
 
+def judged(found, bars, *names, terms=TERMS):
+    """These lines of the gate alone, by name."""
+    before = Case.of(found, bars, terms)
+    return {each.__name__: guarded(each.__name__, lambda each=each: each(before)) for each in JUDGES if each.__name__ in names}
+
+
+def terms(sealed_from=None, **changed):
+    return replace(TERMS, gate=GATE.model_copy(update=changed), sealed_from=sealed_from)
+
+
+@pytest.fixture(autouse=True)
+def ledger(tmp_path_factory, monkeypatch):
+    """Each test has tries of its own."""
+    monkeypatch.setattr("quantalpha.validation.trials.FILE", str(tmp_path_factory.mktemp("ledger") / "trials.db"))
+
+
 @pytest.fixture(scope="module")
 def edge_bars():
-    return tape(0.6)
+    return tape(0.105, 9000)
 
 
 @pytest.fixture(scope="module", params=["lightgbm", "xgboost"])
 def good(request, tmp_path_factory, edge_bars):
-    return candidate(tmp_path_factory.mktemp("good"), edge_bars, request.param)
+    return candidate(tmp_path_factory.mktemp("good"), edge_bars, request.param, splits=LONG)
 
 
 @pytest.fixture
@@ -129,7 +148,7 @@ def copy(good, tmp_path):
 
 
 def test_a_planted_edge_passes_every_line_and_becomes_a_bundle(good, edge_bars, tmp_path):
-    report, sealed = promote(good.folder, edge_bars, tmp_path, GATE)
+    report, sealed = promote(good.folder, edge_bars, tmp_path, TERMS)
     assert report.passed, str(report)
     assert [x.name for x in report.lines] == LINES
     report.refuse()  # says nothing
@@ -141,12 +160,12 @@ def test_a_planted_edge_passes_every_line_and_becomes_a_bundle(good, edge_bars, 
 
 
 def test_the_same_candidate_gives_the_same_bundle(good, edge_bars, tmp_path):
-    ids = {promote(good.folder, edge_bars, tmp_path, GATE)[1].id for _ in range(2)}
+    ids = {promote(good.folder, edge_bars, tmp_path, TERMS)[1].id for _ in range(2)}
     assert len(ids) == 1 and [p.name for p in tmp_path.iterdir()] == list(ids)
 
 
 def test_a_candidate_made_twice_has_the_same_bytes(good, edge_bars, tmp_path):
-    again = candidate(tmp_path / "again", edge_bars, good.trained.model.kind)
+    again = candidate(tmp_path / "again", edge_bars, good.trained.model.kind, splits=LONG)
     for path in good.folder.iterdir():
         assert path.read_bytes() == (again.folder / path.name).read_bytes(), path.name
 
@@ -154,12 +173,13 @@ def test_a_candidate_made_twice_has_the_same_bytes(good, edge_bars, tmp_path):
 def test_noise_is_refused_for_its_result_and_leaves_no_bundle(tmp_path):
     bars = tape(0.0)
     folder = candidate(tmp_path / "noise", bars).folder
-    report, sealed = promote(folder, bars, tmp_path / "bundles", GATE)
+    report, sealed = promote(folder, bars, tmp_path / "bundles", TERMS)
     assert sealed is None and not (tmp_path / "bundles").exists()
-    assert [x.name for x in report.lines if not x.passed] == ["net_result"]
+    assert {x.name for x in report.lines if not x.passed} >= {"net_result", "walk_forward_net", "combinatorial_net", "deflated_sharpe"}
+    assert {"features_causal", "forecasts_reproduce", "model_saw_no_test", "replay_identical"} <= {x.name for x in report.lines if x.passed}
     with pytest.raises(GateRefused, match=r"net_result: .*Sharpe -?\d+\.\d\d does not beat .*random_p95 -?\d+\.\d\d") as refused:
         report.refuse()
-    assert str(refused.value).startswith("BTCUSDT-lightgbm: refused by 1 of 14 gate lines: ")
+    assert str(refused.value).startswith("BTCUSDT-lightgbm: refused by ")
 
 
 def peek(window):
@@ -172,7 +192,7 @@ def test_a_leaky_feature_is_refused_by_name_however_well_it_trades(tmp_path, mon
     bars = tape(0.0)
     found = candidate(tmp_path / "leak", bars, features={"returns": [1], "peek": [1]})
     assert found.metrics["sharpe_ratio"] > 10
-    report, sealed = promote(found.folder, bars, tmp_path / "bundles", GATE)
+    report, sealed = promote(found.folder, bars, tmp_path / "bundles", TERMS)
     assert sealed is None and line(report, "net_result").passed
     causal = line(report, "features_causal")
     assert not causal.passed and causal.value == 1 and "peek_1" in causal.reason and "returns_1" not in causal.reason
@@ -197,21 +217,22 @@ def scaled_by_the_whole_series(bars, params):
 def test_labels_that_use_bars_after_their_end_are_refused_by_name(tmp_path, monkeypatch, wrong, kind):
     bars, labels = tape(0.6), SECTIONS["labels"] | {"kind": kind}
     found = candidate(tmp_path / "late", bars, labels=labels, make=wrong)
-    assert line(evaluate(found, bars, GATE), "labels_known").passed  # the package's own labels
-    monkeypatch.setattr(gate_proofs, "label", wrong)
-    report = evaluate(found, bars, GATE)
-    judged = line(report, "labels_known")
-    assert not judged.passed and judged.value >= 1 and judged.threshold == 0
-    assert "labels use bars after their end_time: label (" in judged.reason
-    assert line(report, "forecasts_reproduce").passed, "trained again from the same wrong labels, all comes out again"
+    assert judged(found, bars, "labels_known")["labels_known"].passed  # the package's own labels
+    for module in (gate_proofs, case):
+        monkeypatch.setattr(module, "label", wrong)
+    lines = judged(found, bars, "labels_known", "forecasts_reproduce")
+    one = lines["labels_known"]
+    assert not one.passed and one.value >= 1 and one.threshold == 0
+    assert "labels use bars after their end_time: label (" in one.reason
+    assert lines["forecasts_reproduce"].passed, "trained again from the same wrong labels, all comes out again"
 
 
 def test_a_label_without_any_event_cannot_be_judged(good, edge_bars):
-    judged = GateLine("labels_known", False, None, None, "check_causal: column 'label' has no value in 1900 bars")
+    expected = GateLine("labels_known", False, None, None, "check_causal: column 'label' has no value in 9000 bars")
     sections = good.trained.origin.sections | {"labels": SECTIONS["labels"] | {"events": 1e6}}
     mute = replace(good, trained=replace(good.trained, origin=replace(good.trained.origin, sections=sections)))
-    found = line(evaluate(mute, edge_bars, GATE), "labels_known")
-    assert found.reason.startswith(judged.reason) and replace(found, reason=judged.reason) == judged
+    found = judged(mute, edge_bars, "labels_known")["labels_known"]
+    assert found.reason.startswith(expected.reason) and replace(found, reason=expected.reason) == expected
 
 
 @pytest.mark.parametrize("kind", ["fixed_horizon", "trend_scanning"])
@@ -219,12 +240,12 @@ def test_every_kind_event_weight_and_decay_is_trained_again_alike(tmp_path, kind
     bars = tape(0.6)
     labels = SECTIONS["labels"] | {"kind": kind, "events": 0.5, "weights": "attribution", "decay": 0.5}
     found = candidate(tmp_path / "made", bars, labels=labels)
-    passed = {x.name for x in evaluate(found, bars, GATE).lines if x.passed}
-    assert passed >= {"labels_known", "forecasts_reproduce", "model_saw_no_test", "bundle_roundtrip"}
+    lines = judged(found, bars, "labels_known", "forecasts_reproduce", "model_saw_no_test", "bundle_roundtrip", "replay_identical")
+    assert len(lines) == 5 and all(one.passed for one in lines.values()), lines
     for changed in ({"decay": 1.0}, {"weights": "equal"}, {"events": None}):
         sections = found.trained.origin.sections | {"labels": labels | changed}
         other = replace(found, trained=replace(found.trained, origin=replace(found.trained.origin, sections=sections)))
-        assert not line(evaluate(other, bars, GATE), "forecasts_reproduce").passed, changed
+        assert not judged(other, bars, "forecasts_reproduce")["forecasts_reproduce"].passed, changed
 
 
 def test_a_model_trained_on_its_test_rows_is_refused(tmp_path):
@@ -232,7 +253,7 @@ def test_a_model_trained_on_its_test_rows_is_refused(tmp_path):
     bars = tape(0.0)
     at_once = lambda b, params: label(b, params).assign(end_time=lambda t: (t.index + pd.Timedelta("1h")).where(t["label"].notna()))  # noqa: E731
     found = candidate(tmp_path / "unpurged", bars, splits=SECTIONS["splits"] | {"embargo": 0}, make=at_once)
-    assert "walk-forward forecasts differ" in line(evaluate(found, bars, GATE), "forecasts_reproduce").reason
+    assert "walk-forward forecasts differ" in judged(found, bars, "forecasts_reproduce")["forecasts_reproduce"].reason
 
 
 def test_training_that_lets_the_test_in_is_refused_though_all_of_it_comes_out_again(tmp_path, monkeypatch):
@@ -245,10 +266,11 @@ def test_training_that_lets_the_test_in_is_refused_though_all_of_it_comes_out_ag
 
     monkeypatch.setattr(splits, "_walk", inside)
     bars = tape(0.0)
-    report = evaluate(candidate(tmp_path / "inside", bars, splits=SECTIONS["splits"] | {"embargo": 0}), bars, GATE)
-    assert [x.name for x in report.lines if not x.passed] == ["model_saw_no_test"]
-    judged = line(report, "model_saw_no_test")
-    assert judged.value >= 1 and "p_up (model)" in judged.reason and "training saw its test rows" in judged.reason
+    found = candidate(tmp_path / "inside", bars, splits=SECTIONS["splits"] | {"embargo": 0})
+    lines = judged(found, bars, "features_causal", "labels_known", "forecasts_reproduce", "net_result", "model_saw_no_test")
+    assert [name for name, one in lines.items() if not one.passed] == ["model_saw_no_test"]
+    one = lines["model_saw_no_test"]
+    assert one.value >= 1 and "p_up (model)" in one.reason and "training saw its test rows" in one.reason
 
 
 def test_training_without_a_purge_is_refused(tmp_path, monkeypatch):
@@ -256,14 +278,14 @@ def test_training_without_a_purge_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(splits, "_walk", lambda start, end, *rest: honest(start, start, *rest))
     bars = tape(0.6)
     found = candidate(tmp_path / "unpurged", bars, splits=SECTIONS["splits"] | {"embargo": 0})
-    assert not line(evaluate(found, bars, GATE), "model_saw_no_test").passed
+    assert not judged(found, bars, "model_saw_no_test")["model_saw_no_test"].passed
 
 
 def test_labels_longer_than_the_test_are_no_leak(tmp_path):
     bars = tape(0.6)
     long = {"labels": SECTIONS["labels"] | {"horizon": 150}, "splits": SECTIONS["splits"] | {"test": 100, "embargo": 0}}
-    judged = line(evaluate(candidate(tmp_path / "long", bars, **long), bars, GATE), "model_saw_no_test")
-    assert judged.passed, judged.reason
+    one = judged(candidate(tmp_path / "long", bars, **long), bars, "model_saw_no_test")["model_saw_no_test"]
+    assert one.passed, one.reason
 
 
 def test_a_lookback_too_short_is_refused_by_name(tmp_path, monkeypatch):
@@ -275,12 +297,11 @@ def test_a_lookback_too_short_is_refused_by_name(tmp_path, monkeypatch):
     monkeypatch.setitem(FAMILIES, "short", short)
     bars = tape(0.6)
     found = candidate(tmp_path / "short", bars, features={"returns": [1], "short": [1]})
-    report = evaluate(found, bars, GATE)
-    for name in ("lookbacks_sufficient", "live_equals_batch"):
-        judged = line(report, name)
-        assert not judged.passed and "short_1" in judged.reason and "returns_1" not in judged.reason
-    judged = line(report, "lookbacks_sufficient")
-    assert (judged.value, judged.threshold) == (1.0, 0.0) and "short_1 (too short)" in judged.reason
+    lines = judged(found, bars, "lookbacks_sufficient", "live_equals_batch")
+    for one in lines.values():
+        assert not one.passed and "short_1" in one.reason and "returns_1" not in one.reason
+    one = lines["lookbacks_sufficient"]
+    assert (one.value, one.threshold) == (1.0, 0.0) and "short_1 (too short)" in one.reason
 
 
 def test_columns_that_no_live_bar_has_are_refused_by_name(tmp_path):
@@ -288,18 +309,19 @@ def test_columns_that_no_live_bar_has_are_refused_by_name(tmp_path):
     bars = tape(0.6)
     led = bars.assign(**{"BTCUSDT.close": 500 * bars["close"] ** 0.9})
     found = candidate(tmp_path / "led", led, features={"returns": [1], "leader_return": [["BTCUSDT", 4]]})
-    report = evaluate(found, led, GATE)
-    judged = line(report, "live_columns")
-    assert not judged.passed and judged.value == 1 and "read BTCUSDT.close; a live bar has open, high" in judged.reason
+    lines = judged(found, led, "live_columns", "forecasts_reproduce", "bundle_roundtrip", "replay_identical")
+    one = lines["live_columns"]
+    assert not one.passed and one.value == 1 and "read BTCUSDT.close; a live bar has open, high" in one.reason
     assert "BTCUSDT.close" in found.check["bars"]
-    assert line(report, "forecasts_reproduce").passed and line(report, "bundle_roundtrip").passed
+    assert lines["forecasts_reproduce"].passed and lines["bundle_roundtrip"].passed
+    assert not lines["replay_identical"].passed and "needs column 'BTCUSDT.close'" in lines["replay_identical"].reason
 
 
 def test_costs_that_do_not_exist_are_refused(tmp_path):
     bars = tape(0.6)
     free = {"maker": 0.0, "taker": 0.0, "slippage": 0.0, "liquidation": 0.0, "delay": 0}
-    judged = line(evaluate(candidate(tmp_path / "free", bars, costs=free), bars, GATE), "real_costs")
-    assert not judged.passed and judged.value == 0.0 and "0.0 bp a side" in judged.reason
+    one = judged(candidate(tmp_path / "free", bars, costs=free), bars, "real_costs")["real_costs"]
+    assert not one.passed and one.value == 0.0 and "0.0 bp a side" in one.reason
 
 
 def test_the_model_that_would_trade_is_trained_again(tmp_path):
@@ -312,9 +334,9 @@ def test_the_model_that_would_trade_is_trained_again(tmp_path):
     inverted = final_model(features, labels, config.Splits(**SECTIONS["splits"]), fit)
     forged = Trained(honest.trained.origin, inverted, honest.trained.walk)
     write_candidate(tmp_path / "forged", forged, bars, *backtest_candidate(forged, bars, GATE.random_seeds))
-    report = evaluate(load_candidate(tmp_path / "forged"), bars, GATE)
-    assert [x.name for x in report.lines if not x.passed] == ["forecasts_reproduce"]
-    assert "the final model differ" in line(report, "forecasts_reproduce").reason
+    lines = judged(load_candidate(tmp_path / "forged"), bars, "net_result", "model_saw_no_test", "bundle_roundtrip", "forecasts_reproduce")
+    assert [name for name, one in lines.items() if not one.passed] == ["forecasts_reproduce"]
+    assert "the final model differ" in lines["forecasts_reproduce"].reason
 
 
 def test_hindsight_in_any_fold_is_found(tmp_path):
@@ -327,18 +349,18 @@ def test_hindsight_in_any_fold_is_found(tmp_path):
     forecasts.loc[early, ["p_down", "p_flat", "p_up"]] = np.c_[~rises, np.zeros(len(rises)), rises].astype(float)
     forged = Trained(noise.trained.origin, noise.trained.model, WalkForward(forecasts, noise.trained.walk.folds))
     write_candidate(tmp_path / "forged", forged, bars, *backtest_candidate(forged, bars, GATE.random_seeds))
-    report = evaluate(load_candidate(tmp_path / "forged"), bars, GATE)
-    assert line(report, "net_result").passed, "hindsight pays"
-    assert "walk-forward forecasts differ" in line(report, "forecasts_reproduce").reason
+    lines = judged(load_candidate(tmp_path / "forged"), bars, "net_result", "forecasts_reproduce")
+    assert lines["net_result"].passed, "hindsight pays"
+    assert "walk-forward forecasts differ" in lines["forecasts_reproduce"].reason
 
 
 def test_bars_beyond_those_it_was_made_from_change_nothing(good, edge_bars):
     later = edge_bars.iloc[-50:].set_axis(edge_bars.index[-50:] + pd.Timedelta("50h"))
-    assert evaluate(good, pd.concat([edge_bars, later]), GATE).to_dict() == evaluate(good, edge_bars, GATE).to_dict()
+    assert evaluate(good, pd.concat([edge_bars, later]), TERMS).to_dict() == evaluate(good, edge_bars, TERMS).to_dict()
 
 
 def test_too_few_trades_are_refused_with_their_number(good, edge_bars):
-    report = evaluate(good, edge_bars, GATE.model_copy(update={"min_trades": 10_000}))
+    report = evaluate(good, edge_bars, terms(min_trades=10_000))
     assert [x.name for x in report.lines if not x.passed] == ["trades"]
     assert line(report, "trades").value == good.metrics["n_trades"] and line(report, "trades").threshold == 10_000
 
@@ -346,8 +368,8 @@ def test_too_few_trades_are_refused_with_their_number(good, edge_bars):
 def test_all_failed_lines_are_named_at_once(tmp_path):
     bars = tape(0.0)
     found = candidate(tmp_path, bars)
-    with pytest.raises(GateRefused, match="net_result: .*; trades: .* at least 10000 needed"):
-        evaluate(found, bars, GATE.model_copy(update={"min_trades": 10_000})).refuse()
+    with pytest.raises(GateRefused, match="trades: .* at least 10000 needed; net_result: .*; walk_forward_net: .*"):
+        evaluate(found, bars, terms(min_trades=10_000)).refuse()
 
 
 @pytest.mark.parametrize("name", ["candidate.json", "model.json", "trees.*", "forecasts.parquet", "folds.json", "check.json",
@@ -356,10 +378,10 @@ def test_missing_and_altered_files_are_named(copy, edge_bars, tmp_path, name):
     path = next(copy.glob(name))
     path.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(DataError, match=f"{path.name}.*(altered|cannot be read)"):
-        promote(copy, edge_bars, tmp_path / "bundles", GATE)
+        promote(copy, edge_bars, tmp_path / "bundles", TERMS)
     path.unlink()
     with pytest.raises(DataError, match=f"{path.name} is missing"):
-        promote(copy, edge_bars, tmp_path / "bundles", GATE)
+        promote(copy, edge_bars, tmp_path / "bundles", TERMS)
     assert not (tmp_path / "bundles").exists()
 
 
@@ -421,10 +443,10 @@ def other_labels(folder):
 )
 def test_edited_numbers_do_not_come_out_again(copy, edge_bars, tmp_path, forge, reason):
     forge(copy)
-    report, sealed = promote(copy, edge_bars, tmp_path / "bundles", GATE)
+    report, sealed = promote(copy, edge_bars, tmp_path / "bundles", TERMS)
     assert sealed is None
-    judged = line(report, "forecasts_reproduce")
-    assert not judged.passed and reason in judged.reason
+    one = line(report, "forecasts_reproduce")
+    assert not one.passed and reason in one.reason
 
 
 @pytest.mark.parametrize(
@@ -461,27 +483,27 @@ def test_an_impossible_card_is_refused(copy, edit, message):
 def test_a_candidate_of_another_market_is_refused(copy, edge_bars, tmp_path, claim, reason):
     card = json.loads((copy / "candidate.json").read_text())
     (copy / "candidate.json").write_text(json.dumps(card | claim))
-    report, sealed = promote(copy, edge_bars, tmp_path / "bundles", GATE)
+    report, sealed = promote(copy, edge_bars, tmp_path / "bundles", TERMS)
     assert sealed is None
-    judged = line(report, "market_named")
-    assert not judged.passed and reason in judged.reason
+    one = line(report, "market_named")
+    assert not one.passed and reason in one.reason
 
 
 def test_bars_that_open_between_the_steps_are_not_of_the_timeframe(good, edge_bars):
     until = (edge_bars.index[-1] + pd.Timedelta("7min")).isoformat()
     moved = replace(good, trained=replace(good.trained, origin=replace(good.trained.origin, until=until)))
     late = edge_bars.set_axis(edge_bars.index + pd.Timedelta("7min"))
-    assert "a bar opens at 2024-01-01 00:07" in gate_proofs.market_named(moved, late).reason
+    assert "a bar opens at 2024-01-01 00:07" in judged(moved, late, "market_named")["market_named"].reason
 
 
 def test_what_has_seen_the_holdout_is_refused(good, edge_bars, tmp_path):
     last = edge_bars.index[-1]
-    report, sealed = promote(good.folder, edge_bars, tmp_path / "bundles", GATE, last - pd.Timedelta("2h"))
+    report, sealed = promote(good.folder, edge_bars, tmp_path / "bundles", terms(last - pd.Timedelta("2h")))
     assert sealed is None and [x.name for x in report.lines if not x.passed] == ["holdout_sealed"]
-    judged = line(report, "holdout_sealed")
-    assert judged.value == 3 and f"made from bars up to {last}, 3 of them from holdout.start" in judged.reason
-    assert line(evaluate(good, edge_bars, GATE, last + pd.Timedelta("1h")), "holdout_sealed").passed
-    assert "no hold-out is set" in line(evaluate(good, edge_bars, GATE), "holdout_sealed").reason
+    one = line(report, "holdout_sealed")
+    assert one.value == 3 and f"made from bars up to {last}, 3 of them from holdout.start" in one.reason
+    assert judged(good, edge_bars, "holdout_sealed", terms=terms(last + pd.Timedelta("1h")))["holdout_sealed"].passed
+    assert "no hold-out is set" in judged(good, edge_bars, "holdout_sealed")["holdout_sealed"].reason
 
 
 def test_auto_fitted_on_more_than_the_training_bars_is_refused(tmp_path):
@@ -491,28 +513,26 @@ def test_auto_fitted_on_more_than_the_training_bars_is_refused(tmp_path):
     honest, hindsight = resolve(asked, bars.iloc[:900]), resolve(asked, bars)
     assert honest != hindsight
     sound = candidate(tmp_path / "sound", bars, features=honest, features_asked=asked)
-    judged = line(evaluate(sound, bars, GATE), "auto_from_training")
-    assert judged.passed, judged.reason
+    one = judged(sound, bars, "auto_from_training")["auto_from_training"]
+    assert one.passed, one.reason
     peeked = candidate(tmp_path / "peeked", bars, features=hindsight, features_asked=asked)
-    judged = line(evaluate(peeked, bars, GATE), "auto_from_training")
-    assert not judged.passed and judged.value == 1 and "fractional_difference: [[" in judged.reason
+    one = judged(peeked, bars, "auto_from_training")["auto_from_training"]
+    assert not one.passed and one.value == 1 and "fractional_difference: [[" in one.reason
     sections = {key: value for key, value in sound.trained.origin.sections.items() if key != "features_asked"}
     silent = replace(sound, trained=replace(sound.trained, origin=replace(sound.trained.origin, sections=sections)))
-    assert not line(evaluate(silent, bars, GATE), "auto_from_training").passed
+    assert not judged(silent, bars, "auto_from_training")["auto_from_training"].passed
 
 
 def test_what_could_not_be_tried_is_not_called_proved(good, edge_bars, monkeypatch):
     monkeypatch.delattr("os.fork")
-    report = evaluate(good, edge_bars, GATE)
-    for name in ("features_causal", "labels_known"):
-        judged = line(report, name)
-        assert not judged.passed and "not proved, could not be tried: whether state is kept between calls" in judged.reason
+    for one in judged(good, edge_bars, "features_causal", "labels_known").values():
+        assert not one.passed and "not proved, could not be tried: whether state is kept between calls" in one.reason
 
 
 def test_features_that_need_more_bars_than_there_are_fail_their_lines(good, edge_bars):
-    few = replace(good, features=build({"returns": [5000]}))
-    failed = {x.name for x in evaluate(few, edge_bars, GATE).lines if not x.passed}
-    assert failed >= {"features_causal", "lookbacks_sufficient", "live_equals_batch", "model_saw_no_test"}
+    few = replace(good, features=build({"returns": [50_000]}))
+    lines = judged(few, edge_bars, "features_causal", "lookbacks_sufficient", "live_equals_batch", "model_saw_no_test")
+    assert len(lines) == 4 and not any(one.passed for one in lines.values()), lines
 
 
 def test_plots_may_lie_beside_a_candidate(copy):
@@ -522,10 +542,10 @@ def test_plots_may_lie_beside_a_candidate(copy):
 
 def test_the_wrong_bars_are_refused(good, edge_bars, tmp_path):
     with pytest.raises(DataError, match="give the bars it was made from"):
-        promote(good.folder, edge_bars.iloc[:1500], tmp_path, GATE)
+        promote(good.folder, edge_bars.iloc[:1500], tmp_path, TERMS)
     other = edge_bars.copy()
     other.loc[other.index[800:], ["open", "high", "low", "close"]] *= 1.01
-    report, sealed = promote(good.folder, other, tmp_path, GATE)
+    report, sealed = promote(good.folder, other, tmp_path, TERMS)
     assert sealed is None and not line(report, "forecasts_reproduce").passed
 
 
@@ -534,7 +554,7 @@ def test_on_recorded_bars_the_evidence_reproduces_and_the_result_is_judged(share
     bars = pd.read_parquet(shared_data / "binance_spot_BTCUSDT_1h.parquet").set_index("timestamp")
     bars = bars.loc["2021-03-01":"2021-08-31", ["open", "high", "low", "close", "volume"]]
     found = candidate(tmp_path, bars, features={"returns": [1, 24], "volatility": [24], "rsi": [14], "calendar": [24]})
-    report = evaluate(found, bars, GATE)
+    report = evaluate(found, bars, TERMS)
     assert {x.name for x in report.lines if x.passed} >= {"features_causal", "forecasts_reproduce", "bundle_roundtrip"}, str(report)
     traded = bars.loc[found.trained.walk.forecasts.index[0] : found.trained.walk.forecasts.index[-1]]
     quantity, price = 10_000 / traded["close"].iloc[0], traded["open"].iloc[1] * 1.0001  # decided at a close, filled at the next open
@@ -562,14 +582,135 @@ RIVALS = {"buy_and_hold": 0.5, "ma_cross": -0.2, "random_median": 0.0, "random_p
     ],
 )
 def test_net_result_asks_for_profit_and_for_more_than_every_baseline(sharpe, total, rivals, passes):
-    judged = net_result({"sharpe_ratio": sharpe, "total_return": total}, rivals)
-    assert judged.passed is passes
-    assert judged.reason and json.dumps(judged.value, allow_nan=False)
+    table = pd.DataFrame({"sharpe_ratio": rivals})
+    one = gate_money.net_result(SimpleNamespace(metrics={"sharpe_ratio": sharpe, "total_return": total}, scored=(None, table)))
+    assert one.passed is passes
+    assert one.reason and json.dumps(one.value, allow_nan=False) and json.dumps(one.threshold, allow_nan=False)
 
 
 def test_an_undefined_number_of_trades_fails():
-    assert not trades({"n_trades": math.nan}, 1).passed
-    assert trades({"n_trades": 30.0}, 30).passed and not trades({"n_trades": 29.0}, 30).passed
+    for count, passes in ((math.nan, False), (30.0, True), (29.0, False)):
+        assert gate_money.trades(SimpleNamespace(metrics={"n_trades": count}, gate=GATE)).passed is passes
+
+
+HELD = {"sharpe_ratio": 1.1, "max_drawdown": 0.19, "profit_factor": 1.6}
+
+
+@pytest.mark.parametrize(
+    ("changed", "missed"),
+    [
+        ({}, None),
+        ({"sharpe_ratio": 1.0}, "Sharpe above 1"),
+        ({"max_drawdown": 0.2}, "drawdown below 20%"),
+        ({"profit_factor": 1.5}, "profit factor above 1.5"),
+        ({"sharpe_ratio": math.nan}, "Sharpe above 1"),
+        ({"max_drawdown": math.nan}, "drawdown below 20%"),
+        ({"profit_factor": math.nan}, "profit factor above 1.5"),
+        ({"sharpe_ratio": -1.0, "max_drawdown": 0.9, "profit_factor": 0.1}, "Sharpe above 1, drawdown below 20%, profit factor above 1.5"),
+    ],
+)
+def test_the_limits_are_what_params_say_and_nothing_undefined_passes(changed, missed):
+    one = gate_money.walk_forward_net(SimpleNamespace(metrics=HELD | changed, gate=config.load("default").gate))
+    assert one.passed is (missed is None) and (missed is None or one.reason.endswith(f"; asked for: {missed}"))
+
+
+def test_costs_and_histories_are_worse_than_the_walk_forward_at_its_costs(good, edge_bars):
+    before = Case.of(good, edge_bars, TERMS)
+    plain, dear = gate_money.walk_forward_net(before), gate_money.walk_forward_stressed(before)
+    assert dear.value < plain.value == good.metrics["sharpe_ratio"]
+    again = before.backtest(good.trained.walk, 1.0)
+    assert again.metrics() == before.metrics and before.backtest(good.trained.walk, 2.0).costs == before.result.costs.stressed(2.0)
+    paths = [before.backtest(path).metrics()["sharpe_ratio"] for path in before.paths]
+    assert len(paths) == 3 and gate_money.combinatorial_net(before).value == pytest.approx(np.median(paths))
+
+
+def test_a_result_of_one_window_or_one_setting_is_refused(good, edge_bars, monkeypatch):
+    before = Case.of(good, edge_bars, terms(min_winning_folds=0.99))
+    losing = before.result.returns.where(good.trained.walk.forecasts["fold"] > 0, -0.001)
+    monkeypatch.setitem(vars(before), "scored", (SimpleNamespace(returns=losing, metrics=before.result.metrics), before.scored[1]))
+    one = gate_money.stable_over_folds(before)
+    assert not one.passed and one.value == pytest.approx(2 / 3) and "2 of 3 test windows earned" in one.reason and "number 0" in one.reason
+    policy, walk = good.trained.origin.sections["policy"], good.trained.walk
+    nearest = min(before.backtest(walk, enter=policy["enter"] * nudge).metrics()["sharpe_ratio"] for nudge in (0.8, 1.25))
+    assert gate_money.stable_over_parameters(before).value == pytest.approx(nearest)
+    monkeypatch.setitem(vars(before), "metrics", before.metrics | {"sharpe_ratio": 2.1 * nearest})
+    assert not gate_money.stable_over_parameters(before).passed
+
+
+def test_overconfident_forecasts_are_refused(good, edge_bars):
+    sure = good.trained.walk.forecasts.copy()
+    sure[["p_down", "p_flat", "p_up"]] = np.eye(3)[sure[["p_down", "p_flat", "p_up"]].to_numpy().argmax(axis=1)]
+    loud = replace(good, trained=replace(good.trained, walk=WalkForward(sure, good.trained.walk.folds)))
+    lines = judged(loud, edge_bars, "calibrated"), judged(good, edge_bars, "calibrated")
+    assert [one["calibrated"].passed for one in lines] == [False, True]
+
+
+def test_what_the_critic_finds_severe_is_refused(tmp_path):
+    bars = tape(0.6)
+    one = judged(candidate(tmp_path / "wonder", bars), bars, "critic")["critic"]
+    assert not one.passed and one.value == 1 and "look for a leak of the future" in one.reason and "short_sample" in one.reason
+
+
+def test_what_a_runner_does_not_do_alike_is_refused(good, edge_bars):
+    class Late(rehearsal.Runner):
+        def replay(self, sealed, bars):
+            found = super().replay(sealed, bars)
+            found.decisions["target"] = found.decisions["target"].shift(fill_value=0.0)
+            return found
+
+    late = replace(TERMS, rehearsal=Late(PARAMS))
+    one = judged(good, edge_bars, "replay_identical", terms=late)["replay_identical"]
+    assert not one.passed and one.value >= 1 and "replay and backtest differ: decisions: " in one.reason
+    none = judged(good, edge_bars, "replay_identical", terms=Terms(GATE))["replay_identical"]
+    assert not none.passed and "no runner was given to rehearse with" in none.reason
+
+
+def test_a_decision_that_takes_too_long_is_refused(good, edge_bars):
+    one = judged(good, edge_bars, "decision_time", terms=terms(max_decision_ms=1e-6))["decision_time"]
+    assert not one.passed and one.value > 1e-6
+
+
+def test_live_asks_for_days_on_paper_that_agree(good, edge_bars, tmp_path, monkeypatch):
+    monkeypatch.setattr("quantalpha.workspace.root", lambda: tmp_path)
+    live = replace(terms(paper_days=30.0), alias="live")
+    before = Case.of(good, edge_bars, live)
+    days, agrees = gate_live.paper_days(before), gate_live.paper_agrees(before)
+    assert not days.passed and days.value == 0 and not agrees.passed and agrees.reason == "no paper session to compare"
+    _, sealed = promote(good.folder, edge_bars, tmp_path / "data/bundles", TERMS)
+    runner.run_replay(sealed, PARAMS, edge_bars.iloc[-800:], session_id="a-paper")
+    card = tmp_path / "data/sessions/a-paper/session.json"
+    assert gate_live.paper_days(before).value == 0, "a replay is no paper session"
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"mode": "paper"}))
+    assert gate_live.paper_days(before).value == pytest.approx(800 / 24) and gate_live.paper_days(before).passed
+    agrees = gate_live.paper_agrees(before)
+    assert agrees.passed and agrees.reason == "1 paper sessions agree"
+    other = Case.of(replace(good, trained=replace(good.trained, origin=replace(good.trained.origin, symbol="ETHUSDT"))), edge_bars, live)
+    assert gate_live.paper_days(other).value == 0, "another model's days do not count"
+
+
+def test_the_many_that_were_tried_deflate_the_one_that_was_chosen(good, edge_bars, tmp_path, monkeypatch):
+    monkeypatch.setattr("quantalpha.validation.trials.FILE", str(tmp_path / "trials.db"))
+    before = Case.of(good, edge_bars, TERMS)
+    alone, own = gate_tries.deflated_sharpe(before), try_of(good.trained, edge_bars, before.result)
+    assert alone.passed and "the best of 1 tries shows 0.00 by luck" in alone.reason
+    rng, days = np.random.default_rng(0), own.returns
+    tries = [replace(own, params={"n": k}, returns=days * 0 + rng.normal(0, days.std(), len(days))) for k in range(200)]
+    Trials().record(tries)
+    many = gate_tries.deflated_sharpe(Case.of(good, edge_bars, TERMS))
+    assert not many.passed and many.value < alone.value and "the best of 201 tries shows" in many.reason
+    assert "more days" in many.reason or "needs a better Sharpe ratio" in many.reason
+    lost = gate_tries.overfitting(Case.of(good, edge_bars, terms(max_overfitting=1e-9)))
+    assert lost.threshold == 1e-9 and "best of 201 tries" in lost.reason
+
+
+def test_two_good_ideas_are_no_overfitting_and_two_bad_ones_are(good):
+    """PBO says 0.94 and 0.5 of them alike: the toss of a coin between two equals."""
+    rng = np.random.default_rng(3)
+    for drift, passes in ((0.004, True), (0.0, False)):
+        returns = rng.normal(drift, 0.01, (600, 2))
+        found = evidence(returns - returns.mean(axis=0) + drift, 0)
+        one = gate_tries.overfitted(found, 0.2)
+        assert found.effective_trials == 2 and found.pbo > 0.2 and one.passed is passes, one.reason
 
 
 def test_a_report_without_lines_has_not_passed():
@@ -580,7 +721,7 @@ def test_a_report_without_lines_has_not_passed():
 
 
 def test_the_table_names_every_line_with_its_numbers(good, edge_bars):
-    report = evaluate(good, edge_bars, GATE)
+    report = evaluate(good, edge_bars, TERMS)
     text = str(report)
     assert all(x.name in text and x.reason in text for x in report.lines)
     assert text.count("\n") == len(LINES) and json.dumps(report.to_dict(), allow_nan=False)
@@ -606,7 +747,7 @@ def test_every_candidate_that_was_scored_is_one_try_however_often_it_is_scored(t
     monkeypatch.setattr("quantalpha.validation.trials.FILE", str(tmp_path / "trials.db"))
     bars, trials = tape(0.6), Trials(tmp_path / "trials.db")
     made = candidate(tmp_path / "one", bars)
-    evaluate(made, bars, GATE)
+    evaluate(made, bars, TERMS)
     candidate(tmp_path / "again", bars)
     assert trials.count() == trials.count(study="binanceusdm-BTCUSDT-1h", strategy="BTCUSDT-lightgbm") == 1
     candidate(tmp_path / "other", bars, policy=SECTIONS["policy"] | {"leverage": 0.5})

@@ -77,7 +77,7 @@ def test_every_opening_is_kept_and_counted(entered, champion, params):
     first, second = (holdout.open_holdout(champion, params, reason) for reason in ("one", "two"))
     assert (first["opened"], second["opened"]) == (1, 2) and first["metrics"] == second["metrics"]
     elsewhere = json.loads(json.dumps(second)) | {"symbol": "ETHUSDT"}
-    assert holdout._append({key: elsewhere[key] for key in elsewhere if key not in ("opened", "previous")})["opened"] == 1
+    assert holdout._write_down({key: elsewhere[key] for key in elsewhere if key not in ("opened", "previous")})["opened"] == 1
     assert holdout.openings()[:2] == [first, second] and len(holdout.openings()) == 3
 
 
@@ -92,13 +92,13 @@ def test_every_opening_is_kept_and_counted(entered, champion, params):
 )
 def test_an_altered_record_is_refused(entered, spoil, says):
     for reason in ("one", "two", "three"):
-        holdout._append({"symbol": "BTCUSDT", "first": "2021-03-01", "last": "2021-03-02", "reason": reason})
+        holdout._write_down({"symbol": "BTCUSDT", "first": "2021-03-01", "last": "2021-03-02", "reason": reason})
     path = entered.root / holdout.FILE
     path.write_text("\n".join(spoil(path.read_text().splitlines())) + "\n")
     with pytest.raises(DataError, match=says):
         holdout.openings()
     with pytest.raises(DataError, match=says):
-        holdout._append({"symbol": "BTCUSDT", "first": "2021-03-01", "last": "2021-03-02"})
+        holdout._write_down({"symbol": "BTCUSDT", "first": "2021-03-01", "last": "2021-03-02"})
 
 
 def test_what_has_seen_the_holdout_is_not_judged_by_it(entered, params, bars, tmp_path):

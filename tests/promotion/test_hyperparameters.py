@@ -12,6 +12,7 @@ from quantalpha.errors import DataError
 from quantalpha.features import build
 from quantalpha.labels import label
 from quantalpha.promotion import Candidate, Trained, gate_proofs, hyperparameters, origin
+from quantalpha.promotion.case import Case, Terms
 from quantalpha.promotion.gate import _final_gap, _forecast_gap
 from quantalpha.validation.trials import Trials
 
@@ -46,13 +47,16 @@ def with_choices(candidate: Candidate, chosen: list[dict]) -> Candidate:
     return replace(candidate, trained=replace(candidate.trained, walk=walk))
 
 
+def case(candidate: Candidate, bars: pd.DataFrame) -> Case:
+    return Case.of(candidate, bars, Terms(small().gate))
+
+
 def test_every_fold_and_the_final_model_come_out_again(candidate, bars):
-    features = candidate.features.compute(bars)
+    searched, plain = case(candidate, bars), case(with_choices(candidate, []), bars)
     assert len(candidate.trained.walk.chosen) == 2
-    assert _forecast_gap(candidate, features, bars) == 0.0
-    assert _final_gap(candidate, features, bars) == 0.0
-    plain = with_choices(candidate, [])
-    assert _forecast_gap(plain, features, bars) > 1e-3 and _final_gap(plain, features, bars) > 1e-3
+    assert _forecast_gap(searched) == _final_gap(searched) == 0.0
+    assert _forecast_gap(plain) > 1e-3 and _final_gap(plain) > 1e-3
+    assert len(searched.paths) > 1  # other histories, with the final model's choice
 
 
 def test_the_sets_are_tries_of_the_market(candidate):
@@ -68,13 +72,13 @@ def test_choices_are_kept_with_the_forecasts(candidate, tmp_path):
 
 
 def test_a_folds_search_chooses_the_same_again(candidate, bars):
-    line = hyperparameters.choices_searched(candidate, bars)
+    line = gate_proofs.choices_searched(case(candidate, bars))
     assert line.passed and line.reason == "the search of fold 0, 6 sets, chooses the same again"
 
 
 def test_a_choice_that_the_search_does_not_make_is_refused(candidate, bars):
     other = [one | {"trees": one["trees"] + 1} for one in candidate.trained.walk.chosen]
-    line = hyperparameters.choices_searched(with_choices(candidate, other), bars)
+    line = gate_proofs.choices_searched(case(with_choices(candidate, other), bars))
     assert not line.passed and "its search of 6 sets chooses" in line.reason
 
 
@@ -82,18 +86,18 @@ def test_a_choice_that_the_search_does_not_make_is_refused(candidate, bars):
 def test_choices_without_a_search_and_a_search_without_choices_are_refused(candidate, bars, trials, keep):
     search = candidate.trained.origin.sections["search"] | {"trials": trials}
     odd = changed(candidate if keep else with_choices(candidate, []), search=search)
-    line = hyperparameters.choices_searched(odd, bars)
+    line = gate_proofs.choices_searched(case(odd, bars))
     assert not line.passed and f"search.trials is {trials}, but" in line.reason
 
 
 def test_where_nothing_is_searched_the_line_says_so(candidate, bars):
     search = candidate.trained.origin.sections["search"] | {"trials": 0}
-    line = hyperparameters.choices_searched(changed(with_choices(candidate, []), search=search), bars)
+    line = gate_proofs.choices_searched(case(changed(with_choices(candidate, []), search=search), bars))
     assert line.passed and line.reason == "nothing was searched"
 
 
 def test_the_search_itself_is_tried_on_altered_bars(candidate, bars, monkeypatch):
-    assert gate_proofs.model_saw_no_test(candidate, bars).passed
+    assert gate_proofs.model_saw_no_test(case(candidate, bars)).passed
     honest = hyperparameters.search_fold
 
     def peeking(history, fold, tuning):
@@ -102,16 +106,15 @@ def test_the_search_itself_is_tried_on_altered_bars(candidate, bars, monkeypatch
         return replace(study, chosen=study.chosen | {"trees": 5 + int(history.bars["close"].iloc[-1] * 1e6) % 30})
 
     monkeypatch.setattr(hyperparameters, "search_fold", peeking)
-    line = gate_proofs.model_saw_no_test(candidate, bars)
+    line = gate_proofs.model_saw_no_test(case(candidate, bars))
     assert not line.passed and "training saw its test rows" in line.reason
 
 
 def test_choices_of_another_number_of_folds_or_of_no_model_are_named(candidate, bars):
-    features = candidate.features.compute(bars)
     with pytest.raises(DataError, match="expected a fit for each of 1 folds and the final model, found 3"):
-        _forecast_gap(with_choices(candidate, [*candidate.trained.walk.chosen, {}]), features, bars)
+        _forecast_gap(case(with_choices(candidate, [*candidate.trained.walk.chosen, {}]), bars))
     with pytest.raises(DataError, match="xgboost: chosen hyper-parameters .*search again"):
-        _forecast_gap(with_choices(candidate, [{"tree": 5}, {}]), features, bars)
+        _forecast_gap(case(with_choices(candidate, [{"tree": 5}, {}]), bars))
 
 
 def test_without_trials_nothing_is_searched_or_recorded(bars, tmp_path):

@@ -122,6 +122,40 @@ def test_a_bundle_that_needs_more_than_a_live_bar_tells_never_starts(exchange, t
     assert not sessions.exists()
 
 
+WORD = {"who": "me@desk", "time": "2026-01-01T00:00:00+00:00", "reason": "a rehearsal"}
+
+
+def test_an_overridden_gate_is_told_at_every_start_and_in_every_record(trained, tape_settings, sessions, capsys):
+    lines = [{"name": "trades", "passed": True}, {"name": "net_result", "passed": False, "override": WORD}]
+    overridden = replace(trained, gate={"passed": True, "lines": lines})
+    bars = synthetic_bars("BTCUSDT", tape_settings.synthetic).head(60)
+    for name in ("s1", "s2"):
+        summary = run_replay(overridden, tape_settings, bars, session_id=name, sessions=sessions)
+        said = (
+            f"warning: bundle {trained.id[:12]}: gate line net_result failed and was OVERRIDDEN by me@desk at {WORD['time']}: a rehearsal\n"
+        )
+        assert capsys.readouterr().err == said and summary.overridden == ["net_result"]
+    assert read(sessions / "s1" / FILE)[0].reason == f"replay {trained.id}; net_result overridden"
+    assert json.loads((sessions / "s1" / "session.json").read_text())["overridden"] == [{"name": "net_result"} | WORD]
+    summary = run_replay(trained, tape_settings, bars, session_id="s3", sessions=sessions)
+    assert capsys.readouterr().err == "" and summary.overridden == []
+
+
+@pytest.mark.parametrize(("age", "stale"), [("50d", True), ("900d", False), (None, False)])
+def test_a_model_that_has_learnt_nothing_for_long_is_not_run(exchange, trained, sessions, age, stale):
+    """The session begins about 30 days after the tape does; the model learnt up to 31 days before that."""
+    manifest = trained.manifest | {"until": (exchange.settings.synthetic.start - pd.Timedelta("31d")).isoformat()}
+    old, settings = replace(trained, manifest=manifest), with_runner(exchange.settings, bars=1, max_model_age=age)
+    if not stale:
+        assert run_session(old, settings, mode="paper", sessions=sessions).decisions == 1
+        return
+    with pytest.raises(
+        DataError, match=r"stale: it learnt from bars up to 2020-12-01 00:00, \d+ days before .*runner.max_model_age is 50d"
+    ):
+        run_session(old, settings, mode="paper", session_id="s", sessions=sessions)
+    assert recorded(sessions / "s")["decisions"].empty
+
+
 def test_an_unknown_mode_is_a_usage_error(trained, tape_settings, sessions):
     with pytest.raises(UsageError, match="expected paper"):
         run_session(trained, tape_settings, mode="live", sessions=sessions)

@@ -20,6 +20,21 @@ def test_by_hand():
     assert log_loss(LABEL, CHANCE) == pytest.approx(-np.log([0.7, 0.3, 0.6, 0.25]).mean())
 
 
+def test_macro_counts_what_is_undefined_as_nothing():
+    macro = class_scores(LABEL, CHANCE).loc["macro"]
+    assert macro[["precision", "recall", "f1"]].tolist() == pytest.approx([(1 + 1 / 3) / 3, 1 / 2, (2 / 3 + 1 / 2) / 3])
+    assert macro["support"] == 4
+
+
+def test_macro_as_in_scikit_learn():
+    from sklearn.metrics import precision_recall_fscore_support
+
+    rng = np.random.default_rng(0)
+    label, chance = rng.integers(-1, 2, 300), rng.dirichlet([1, 1, 1], 300)
+    found = precision_recall_fscore_support(label, chance.argmax(axis=1) - 1, average="macro")
+    assert class_scores(label, chance).loc["macro", ["precision", "recall", "f1"]].tolist() == pytest.approx(found[:3])
+
+
 def test_limits():
     sure = np.eye(3)[[2, 2, 0, 1]]
     assert log_loss(LABEL, sure) == 0

@@ -6,8 +6,7 @@ import pytest
 
 from quantalpha.errors import DataError, UsageError
 from quantalpha.validation import superior_tries
-from quantalpha.validation.bootstrap import resample
-from quantalpha.validation.snooping import _resampled_means
+from quantalpha.validation.bootstrap import resample, resampled_means
 
 PLAN = {"paths": 199, "block": 4.0, "seed": 2}
 
@@ -24,7 +23,7 @@ def edges(seed=0, edge=0.5, tries=8):
 
 def test_the_paths_are_those_of_the_bootstrap():
     returns = noise()
-    means = _resampled_means(returns, 4.0, 50, 7)
+    means = resampled_means(returns, 4.0, 50, 7)
     for k in range(3):
         assert means[:, k] == pytest.approx(resample(returns[:, k], paths=50, block=4.0, seed=7, steps=[]).mean, abs=1e-15)
 

@@ -232,7 +232,9 @@ def test_returns_come_back_for_the_tries_that_span_the_days(trials):
         pd.testing.assert_series_equal(
             found[one.key], one.returns.reindex(days, fill_value=0.0), check_names=False, check_freq=False, check_exact=True
         )
-    assert set(trials.returns(pd.date_range("2024-01-01", "2024-02-20", tz="UTC"))) == {made[0].key, made[2].key}
+    longer = trials.returns(pd.date_range("2024-01-01", "2024-04-15", tz="UTC"))
+    assert longer.notna().sum().to_dict() == {made[0].key: 60, made[1].key: 60, made[2].key: 70}
+    assert longer[made[1].key].first_valid_index() == late.index[0] and longer[made[1].key].last_valid_index() == late.index[-1]
     assert trials.returns(days, strategy="other").shape == (20, 0)
     assert trials.record(made) == 0 and trials.returns(days).shape == (20, 3)
 

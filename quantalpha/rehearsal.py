@@ -1,0 +1,34 @@
+"""The runner, handed down to the gate: it replays a candidate's bundle before it is sealed, and finds its paper sessions."""
+
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+
+from quantalpha import config, runner
+from quantalpha.bundle import Bundle
+from quantalpha.promotion import Recorded, Terms
+
+SAME = ("params.json", "check.json", "model.json")  # files that make two bundles one model; model.json holds the hash of the trees
+
+
+def terms(params: config.Params, alias: str = "paper") -> Terms:
+    """By what a candidate is judged that is to become `alias`."""
+    return Terms(params.gate, params.holdout.start, Runner(params), alias)
+
+
+class Runner:
+    """See `promotion.case.Rehearsal`."""
+
+    def __init__(self, params: config.Params):
+        self.params = params
+
+    def replay(self, sealed: Bundle, bars: pd.DataFrame) -> Recorded:
+        with tempfile.TemporaryDirectory() as scratch:
+            done = runner.run_replay(sealed, self.params, bars, session_id="rehearsal", sessions=Path(scratch))
+            return Recorded(**runner.recorded(Path(done.folder)))
+
+    def paper(self, sealed: Bundle) -> list[tuple[Bundle, Recorded]]:
+        wanted = [sealed.manifest["files"][name] for name in SAME]
+        found = ((runner.session_bundle(folder), folder) for folder in runner.sessions("paper"))
+        return [(own, Recorded(**runner.recorded(folder))) for own, folder in found if [own.manifest["files"][n] for n in SAME] == wanted]

@@ -1,0 +1,81 @@
+"""Which tries a chosen one competed with."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from quantalpha.errors import DataError
+from quantalpha.validation import Trials, Try, family
+
+STUDY = "venue-BTCUSDT-1h"
+DAYS = pd.date_range("2024-01-01", periods=100, tz="UTC")
+
+
+def tried(name, days=DAYS, *, data="bars", seed=0, study=STUDY, context=None, **more):
+    returns = None if days is None else pd.Series(np.random.default_rng(seed).normal(0, 0.01, len(days)), days)
+    return Try(data, "lgbm", {"name": name}, "code", {"sharpe": 1.0}, study=study, context=context or {}, returns=returns, **more)
+
+
+@pytest.fixture
+def trials(tmp_path):
+    return Trials(tmp_path / "mlruns" / "trials.db")
+
+
+def of(chosen, trials):
+    return family(chosen.key, trials, STUDY)
+
+
+def test_all_that_were_scored_on_its_days_compete(trials):
+    chosen, rival, stranger = tried("chosen"), tried("rival", seed=1), tried("stranger", study="venue-ETHUSDT-1h")
+    trials.record([chosen, rival, stranger])
+    found = of(chosen, trials)
+    assert set(found.returns) == {chosen.key, rival.key} and found.returns.index.equals(DAYS)
+    np.testing.assert_array_equal(found.returns[rival.key], rival.returns)
+    assert (found.chosen, found.unseen, found.trained, found.elsewhere) == (chosen.key, 0, 0, 0)
+
+
+def test_a_few_missing_days_are_left_out_for_all_and_more_make_a_try_unseen(trials):
+    chosen, older = tried("chosen"), tried("older", DAYS[:95], data="old", seed=1)
+    half, silent, other = tried("half", DAYS[:50], data="old", seed=2), tried("silent", None), tried("other", DAYS - pd.Timedelta("200d"))
+    trials.record([chosen, older, half, silent, other])
+    found = of(chosen, trials)
+    assert set(found.returns) == {chosen.key, older.key} and found.returns.index.equals(DAYS[:95])
+    assert (found.unseen, found.elsewhere) == (2, 1)
+
+
+def test_an_idea_on_newer_data_is_no_new_one(trials):
+    chosen = tried("chosen")
+    weekly = [tried("chosen", DAYS[: 30 + 7 * week], data=f"week {week}", seed=week) for week in range(8)]
+    other = [tried("other", DAYS[: 60 + 20 * k], data=f"month {k}", seed=20 + k) for k in range(3)]
+    trials.record([*weekly, *other, chosen])
+    found = of(chosen, trials)
+    assert set(found.returns) == {chosen.key, other[2].key} and (found.unseen, found.elsewhere) == (0, 0)
+
+
+def test_a_change_that_no_parameter_tells_is_an_idea_of_its_own(trials):
+    chosen, by_hand = tried("chosen", terms="forecasts"), tried("chosen", seed=1, terms="other forecasts")
+    trials.record([chosen, by_hand])
+    assert set(of(chosen, trials).returns) == {chosen.key, by_hand.key}
+
+
+def test_what_was_tried_in_training_is_judged_elsewhere(trials):
+    chosen = tried("chosen")
+    trials.record([chosen, *(tried(f"trial {k}", DAYS[:40], seed=k, context={"role": "train", "fold": 0}) for k in range(5))])
+    found = of(chosen, trials)
+    assert found.trained == 5 and found.unseen == 0 and found.returns.shape == (100, 1)
+
+
+def test_a_forecast_counts_until_it_is_traded(trials):
+    chosen, left = tried("chosen", terms="a"), tried("left", None, terms="b", data="table", context={"role": "forecast"})
+    same = tried("same", None, terms="a", data="table", context={"role": "forecast"})
+    trials.record([chosen, left, same])
+    assert of(chosen, trials).unseen == 1
+
+
+def test_a_stranger_is_refused(trials):
+    silent, elsewhere = tried("silent", None), tried("chosen", study="another")
+    trials.record([silent, elsewhere])
+    with pytest.raises(DataError, match="has no returns"):
+        of(silent, trials)
+    with pytest.raises(DataError, match="none of study"):
+        of(elsewhere, trials)
