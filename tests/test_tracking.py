@@ -295,7 +295,7 @@ def test_the_tracking_server_may_stand_in_the_env_file(monkeypatch, tmp_path):
     (tmp_path / ".env").write_text("MLFLOW_TRACKING_URI=http://me:hunter2hunter2@127.0.0.1:9\n")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     use(monkeypatch, tmp_path)
-    assert place._uri() == "http://me:hunter2hunter2@127.0.0.1:9"
+    assert place.uri() == "http://me:hunter2hunter2@127.0.0.1:9"
     assert tracking.store_name() == "http://***@127.0.0.1:9"
     assert tracking.holds("a", "http://***@127.0.0.1:9") and not tracking.holds("a", "sqlite:///x")
     with pytest.raises(UsageError, match=r"open http://\*\*\*@127.0.0.1:9 in a browser"):
@@ -307,7 +307,7 @@ def test_the_tracking_server_may_stand_in_the_env_file(monkeypatch, tmp_path):
     assert "hunter2" not in str(caught.value)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:10")
     _forget()
-    assert place._uri() == "http://127.0.0.1:10"
+    assert place.uri() == "http://127.0.0.1:10"
 
 
 def test_artifacts_of_a_server_are_kept_by_run(monkeypatch, tmp_path):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from quantalpha import tracking
+from quantalpha import config, tracking
 from quantalpha.backtest.comparison import compare_forecasts, compare_returns
 from quantalpha.backtest.periods import daily_returns
 from quantalpha.backtest.result import Result
@@ -12,7 +12,6 @@ from quantalpha.errors import QuantalphaError
 from quantalpha.files import read_json, tree_sha256
 from quantalpha.labels import label
 from quantalpha.promotion.candidate import Candidate, candidate_result, study
-from quantalpha.promotion.gate_proofs import labels_of
 from quantalpha.promotion.tracked import STAGE, candidate_bars
 from quantalpha.validation import Trials
 
@@ -43,7 +42,8 @@ def duel(candidates: Sequence[Candidate], results: dict[str, Result]) -> pd.Data
     rival = next((each for each in others if study(each.trained.origin) == study(first.trained.origin)), None)
     if rival is None:
         return pd.DataFrame()
-    labels = label(candidate_bars(first.folder), labels_of(first))
+    params = config.Labels.model_validate(first.trained.origin.sections["labels"])
+    labels = label(candidate_bars(first.folder), params)
     forecasts = compare_forecasts(first.trained.walk, rival.trained.walk, labels)
     returns = compare_returns(*(daily_returns(results[each.name].returns) for each in (first, rival)))
     return pd.concat([forecasts, returns]).rename(columns={"first": first.name, "second": rival.name})

@@ -262,6 +262,7 @@ def sealed_bars_inside(world: World) -> None:
     judged = promotion.GateReport("BTCUSDT-lightgbm", [gate_proofs.holdout_sealed(case)], {})
     world.patch.setattr(tracked, "candidate_bars", lambda folder: world.bars)
     world.patch.setattr(tracked, "judge", lambda _: judged)
+    world.patch.setattr(tracked, "Case", SimpleNamespace(of=lambda *_: case))
     world.promote = lambda: (World.promote(world), judged.refuse())
     world.patch.setattr(tracking, "log_report", lambda *_: None)
 

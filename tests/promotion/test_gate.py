@@ -103,7 +103,7 @@ def candidate(folder, bars, kind="lightgbm", make=label, **changed):
     """What the pipeline does from features to candidate; `make` makes its labels."""
     sections = SECTIONS | changed
     sections = {"features_asked": sections["features"]} | sections
-    named = Origin("BTCUSDT", "1h", "binanceusdm", sections, DATA, bars.index[-1].isoformat(), "cd" * 32, "0.1.0+test")
+    named = Origin("BTCUSDT", "1h", "binanceusdm", sections, DATA, bars.index[-1].isoformat(), config.lock_sha256(), "0.1.0+test")
     features, labels = build(sections["features"]).compute(bars), make(bars, config.Labels(**sections["labels"]))
     fit = fitter(kind, config.Models(**sections["models"]))
     given, decay = (features, labels, config.Splits(**sections["splits"]), fit), sections["labels"]["decay"]
@@ -728,7 +728,7 @@ def test_the_table_names_every_line_with_its_numbers(good, edge_bars):
 
 
 def test_the_origin_records_what_a_run_was_made_of(tmp_path, monkeypatch):
-    monkeypatch.setattr(config, "root", lambda: tmp_path)
+    monkeypatch.setattr("quantalpha.workspace.root", lambda: tmp_path)
     params = {name: value for name, value in SECTIONS.items() if name != "features"}
     kinds = {"account": config.AccountParams, "costs": config.CostParams, "stops": config.StopParams}
     checked = {name: kinds.get(name, getattr(config, name.capitalize(), None))(**value) for name, value in params.items()}

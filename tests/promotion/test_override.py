@@ -91,8 +91,7 @@ def test_an_overridden_report_is_sealed_with_its_override(tmp_path, report, monk
     params = small_bundle.params("venue.name=import", "synthetic.bars=1000")
     plain = small_bundle.build(tmp_path / "plain", synthetic_bars("BTCUSDT", params.synthetic), params)
     given = []
-    monkeypatch.setattr(gate, "_content", lambda candidate, bars, judged: given.append(judged.to_dict()) or given)
-    monkeypatch.setattr(gate, "research_bars", lambda candidate, bars: bars)
+    monkeypatch.setattr(gate.gate_live, "content", lambda candidate, bars, judged: given.append(judged.to_dict()) or given)
     monkeypatch.setattr(gate.bundle, "write", lambda destination, content: plain)
     assert gate.seal(None, None, report, tmp_path) is None and not given
     assert gate.seal(None, None, report.overridden(["trades", "net_result"], "x"), tmp_path) is plain
