@@ -21,7 +21,12 @@ def test_the_training_notebook_searches_and_shows_what_it_chose(tmp_path):
         (tmp_path / "data").mkdir()
         for name, table in (("features", build(FEATURES).compute(bars)), ("labels", label(bars, settings.labels)), ("bars", bars)):
             table.to_parquet(tmp_path / paths[name])
-        own = {"params": settings.model_dump(mode="json"), "trained": "data/trained", "metrics": "data/metrics.json"} | paths
+        own = {
+            "params": settings.model_dump(mode="json"),
+            "trained": "data/trained",
+            "metrics": "data/metrics.json",
+            "contributions": "data/made_of.csv",
+        } | paths
         shown = _run(tmp_path / "notebooks/05_train_boosting.ipynb", own)
         walk = WalkForward.load(tmp_path / "data/trained")
     table = shown["search_report.choices(studies)"]

@@ -124,13 +124,14 @@ def test_a_folds_search_is_in_its_run_what_was_chosen_and_every_set(root, stage)
     content = json.loads(stage.files["metrics"].read_text())
     folds = [content["folds"][0] | {"study": study}, {"fold": "final", "study": study}]
     stage.files["metrics"].write_text(json.dumps(content | {"folds": folds}))
-    child = FIND
+    log(stage)
+    child = tracking.find_run(stage.id)
     runs = {run.name: run for run in tracking.runs(parent=child.run_id)}
     assert set(runs) == {f"{stage.id} fold 1", f"{stage.id} fold final"}
     run = runs[f"{stage.id} fold 1"]
     assert (run.params["chosen.trees"], run.params["chosen.l2"], run.metrics["search.sharpe_ratio"]) == ("50", "0.25", 1.5)
     assert run.metrics["sharpe_ratio"] == 1.0 and run.params["test_start"] == "2021-01-01"
-    steps = place._client().get_metric_history(run.run_id, "sets.sharpe_ratio")
+    steps = place.connect().get_metric_history(run.run_id, "sets.sharpe_ratio")
     assert [(point.step, point.value) for point in steps] == [(0, 0.5), (2, 1.5)]
 
 

@@ -91,7 +91,7 @@ def labels_known(case: Case) -> GateLine:
 def choices_searched(case: Case) -> GateLine:
     """The hyper-parameters of the last fold are chosen again when its search is run again in full, on its training window alone.
 
-    To search every fold again would take as long as the search did. All are fitted again with what is recorded by `forecasts_reproduce`, and
+    To search every fold again would take as long as the search did. `forecasts_reproduce` fits all again with what is recorded, and
     `model_saw_no_test` tries the search itself on altered bars.
     """
     choices, trials = case.candidate.trained.walk.chosen, case.sections["search"]["trials"] if "search" in case.sections else 0

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 
 from quantalpha import bundle, config
 from quantalpha.backtest.model_search import FINAL, History, Study, Tuning, Work, search_fold, search_folds
-from quantalpha.backtest.rows import Fit, Rows
+from quantalpha.backtest.rows import Fit
 from quantalpha.models import fitter
 from quantalpha.perp import bracket_schedule
 from quantalpha.promotion.candidate import Candidate, code_version
