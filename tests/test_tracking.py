@@ -124,7 +124,7 @@ def test_a_folds_search_is_in_its_run_what_was_chosen_and_every_set(root, stage)
     content = json.loads(stage.files["metrics"].read_text())
     folds = [content["folds"][0] | {"study": study}, {"fold": "final", "study": study}]
     stage.files["metrics"].write_text(json.dumps(content | {"folds": folds}))
-    tracking.log_run(tracking.PipelineRun("research", "demo", "lock", "v", "", {}, time.time(), [stage]))
+    log(stage)
     child = tracking.find_run(stage.id)
     runs = {run.name: run for run in tracking.runs(parent=child.run_id)}
     assert set(runs) == {f"{stage.id} fold 1", f"{stage.id} fold final"}

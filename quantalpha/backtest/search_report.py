@@ -36,7 +36,8 @@ def for_folds(folds: Sequence[dict], studies: Sequence[Study]) -> list[dict]:
 def _json(study: Study) -> dict:
     """chosen; what it came to; sets: every set's OBJECTIVES in the order of the asking, None where undefined."""
     sets = study.trials[list(OBJECTIVES)].astype(object).where(study.trials[list(OBJECTIVES)].notna(), None)
-    return {"chosen": study.chosen, **_counts(study), **_scores(study), "sets": sets.to_dict("list")}
+    scores = {name: value if np.isfinite(value) else None for name, value in _scores(study).items()}
+    return {"chosen": study.chosen, **_counts(study), **scores, "sets": sets.to_dict("list")}
 
 
 def _counts(study: Study) -> dict:

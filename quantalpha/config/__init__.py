@@ -16,7 +16,6 @@ from pydantic import ValidationError
 from quantalpha.config.sections import (
     IMPORT,
     AccountParams,
-    Boosting,
     Clean,
     Context,
     CostParams,
@@ -25,18 +24,17 @@ from quantalpha.config.sections import (
     Gate,
     Holdout,
     Labels,
-    Models,
     Params,
     Pipeline,
     Policy,
     Runner,
-    Search,
-    Section,
     Splits,
     StopParams,
     Synthetic,
     Venue,
 )
+from quantalpha.config.training import Boosting, Models, Search
+from quantalpha.config.values import Section
 from quantalpha.errors import UsageError, did_you_mean
 from quantalpha.files import sha256
 from quantalpha.secrets import environment, mask, secret

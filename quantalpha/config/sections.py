@@ -3,9 +3,10 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from quantalpha import timeframe
+from quantalpha.config.training import KINDS, Models, Search, check_ends
 from quantalpha.config.values import (
     Address,
     Count,
@@ -15,7 +16,7 @@ from quantalpha.config.values import (
     Instant,
     Lag,
     Positive,
-    Range,
+    Section,
     Seed,
     Symbol,
     Symbols,
@@ -25,10 +26,6 @@ from quantalpha.config.values import (
 from quantalpha.secrets import mask
 
 IMPORT = "import"  # the venue name of the user's own files
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
 
 
 class Venue(Section):
@@ -112,38 +109,6 @@ class Splits(Section):
     train: Count
     test: TestBlock
     embargo: Annotated[int, Field(ge=0)]
-
-
-class Boosting(Section):
-    trees: Count
-    learning_rate: Positive
-    leaves: Annotated[int, Field(ge=2)]
-    min_rows_per_leaf: Count
-    row_fraction: Annotated[float, Field(gt=0, le=1)]
-    column_fraction: Annotated[float, Field(gt=0, le=1)]
-    l2: Annotated[float, Field(ge=0)]
-
-
-Hyperparameter = Literal[tuple(Boosting.model_fields)]
-
-
-class Models(Section):
-    names: Annotated[list[Literal["lightgbm", "xgboost"]], Field(min_length=1)]
-    seed: Seed
-    lightgbm: Boosting
-    xgboost: Boosting
-
-
-class Search(Section):
-    trials: Annotated[int, Field(ge=0)]
-    batch: Count
-    folds: Count
-    prune: bool
-    seed: Seed
-    max_drawdown: Annotated[float, Field(gt=0, le=1)]
-    max_turnover: Positive
-    lightgbm: dict[Hyperparameter, Range]
-    xgboost: dict[Hyperparameter, Range]
 
 
 class Policy(Section):
@@ -289,23 +254,11 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _ranges_hold_hyperparameters(self):
-        for kind in ("lightgbm", "xgboost"):
+        for kind in KINDS:
             for name, bounds in getattr(self.search, kind).items():
-                _check_ends(f"search.{kind}.{name}", bounds, getattr(self.models, kind), name)
+                check_ends(f"search.{kind}.{name}", bounds, getattr(self.models, kind), name)
         return self
 
     def sections(self, names) -> dict[str, Any]:
         """The named sections as plain JSON values: what a pipeline stage is given and hashed by."""
         return {name: self.model_dump(mode="json")[name] for name in names}
-
-
-def _check_ends(where: str, bounds: tuple, model: Boosting, name: str) -> None:
-    """That both ends of a range are values the hyper-parameter may have."""
-    whole = Boosting.model_fields[name].annotation is int
-    if whole != (bounds[2] == "int"):
-        raise ValueError(f"{where}: kind must be {'int' if whole else 'float or log'}, found {bounds[2]!r}")
-    for end in bounds[:2]:
-        try:
-            Boosting.model_validate(model.model_dump() | {name: end})
-        except ValueError as error:
-            raise ValueError(f"{where}: expected {error.errors()[0]['msg'].removeprefix('Input should be ')}, found {end!r}") from None

@@ -77,8 +77,9 @@ class Case:
     @cached_property
     def training(self) -> dict:
         """Labels, splits, the fitting of a fresh model and the decay of its rows, as the candidate's parameters say."""
-        training = {"splits": config.Splits.model_validate(self.sections["splits"]), "fit": fits_of(self.candidate)}
-        return training | {"labels": label(self.bars, self.label_params), "decay": self.label_params.decay}
+        training = {"splits": config.Splits.model_validate(self.sections["splits"])}
+        training |= {"fit": fits_of(self.candidate), "decay": self.label_params.decay}
+        return training | {"labels": label(self.bars, self.label_params)}
 
     @cached_property
     def scored(self) -> tuple[Result, pd.DataFrame]:
@@ -101,10 +102,10 @@ class Case:
 
     @cached_property
     def paths(self) -> list[WalkForward]:
-        """Complete histories of out-of-sample forecasts from combinatorial purged folds; of searched models that which would trade."""
-        fit = self.training["fit"]
+        """Complete histories of out-of-sample forecasts from combinatorial purged folds, with the final model's hyper-parameters."""
         rows = Rows(self.features, self.training["labels"], self.training["decay"])
         cut = {"groups": self.gate.groups, "test_groups": self.gate.test_groups, "embargo": self.training["splits"].embargo}
+        fit = self.training["fit"]
         return combinatorial_forecasts(rows, fit if callable(fit) else fit[-1], **cut)
 
     @cached_property

@@ -62,12 +62,11 @@ def forecasts_reproduce(case: Case) -> GateLine:
 
 LINES = (
     gate_proofs.market_named, gate_proofs.holdout_sealed, gate_proofs.auto_from_training, gate_proofs.features_causal,
-    gate_proofs.lookbacks_sufficient, gate_proofs.labels_known, gate_live.live_equals_batch, gate_live.live_columns,
-    forecasts_reproduce, gate_proofs.choices_searched, gate_proofs.model_saw_no_test, gate_money.real_costs, gate_money.trades,
-    gate_money.net_result, gate_money.walk_forward_net, gate_money.walk_forward_stressed, gate_money.combinatorial_net,
-    gate_money.combinatorial_stressed, gate_money.stable_over_folds, gate_money.stable_over_parameters, gate_money.calibrated,
-    gate_money.critic, gate_tries.deflated_sharpe, gate_tries.overfitting, gate_live.decision_time, gate_live.replay_identical,
-    gate_live.bundle_roundtrip,
+    gate_proofs.lookbacks_sufficient, gate_proofs.labels_known, gate_live.live_equals_batch, gate_live.live_columns, forecasts_reproduce,
+    gate_proofs.choices_searched, gate_proofs.model_saw_no_test, gate_money.real_costs, gate_money.trades, gate_money.net_result,
+    gate_money.walk_forward_net, gate_money.walk_forward_stressed, gate_money.combinatorial_net, gate_money.combinatorial_stressed,
+    gate_money.stable_over_folds, gate_money.stable_over_parameters, gate_money.calibrated, gate_money.critic, gate_tries.deflated_sharpe,
+    gate_tries.overfitting, gate_live.decision_time, gate_live.replay_identical, gate_live.bundle_roundtrip,
 )  # fmt: skip
 LIVE_LINES = (gate_live.paper_days, gate_live.paper_agrees)
 

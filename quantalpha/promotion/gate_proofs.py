@@ -16,7 +16,7 @@ from quantalpha.labels import label
 from quantalpha.promotion.candidate import ASKED
 from quantalpha.promotion.case import Case
 from quantalpha.promotion.gate_report import GateLine
-from quantalpha.promotion.hyperparameters import rehearsed, search_again
+from quantalpha.promotion.hyperparameters import rehearsed, searched_again
 from quantalpha.schema import epoch_ms
 from quantalpha.validation import LeakReport, check_causal, check_walk_forward, check_warm_up
 
@@ -88,6 +88,25 @@ def labels_known(case: Case) -> GateLine:
     return _judged("labels_known", found, wrong, sound)
 
 
+def choices_searched(case: Case) -> GateLine:
+    """The hyper-parameters of the last fold are chosen again when its search is run again in full, on its training window alone.
+
+    To search every fold again would take as long as the search did. `forecasts_reproduce` fits all again with what is recorded, and
+    `model_saw_no_test` tries the search itself on altered bars.
+    """
+    choices, trials = case.candidate.trained.walk.chosen, case.sections["search"]["trials"] if "search" in case.sections else 0
+    if not trials or not choices:
+        sound = not trials and not choices
+        wrong = f"search.trials is {trials}, but {len(choices)} choices are recorded; run the pipeline again"
+        return GateLine("choices_searched", sound, float(len(choices)), None, "nothing was searched" if sound else wrong)
+    fold, training = len(choices) - 2, case.training
+    history = History(Rows(case.features, training["labels"], training["decay"]), case.bars, training["splits"])
+    again = searched_again(case.candidate, history, fold)
+    wrong = f"fold {fold} has {choices[fold]}, its search of {trials} sets chooses {again}; run the pipeline again"
+    reason = f"the search of fold {fold}, {trials} sets, chooses the same again" if again == choices[fold] else wrong
+    return GateLine("choices_searched", again == choices[fold], float(again != choices[fold]), 0.0, reason)
+
+
 def model_saw_no_test(case: Case) -> GateLine:
     """No forecast changes with the bars after it: split, purge, weights, search and fit are tried, on the newest bars that make a fold.
 
@@ -112,26 +131,6 @@ def model_saw_no_test(case: Case) -> GateLine:
     found = check_walk_forward(forecast, bars.iloc[max(begin + 1 - features.lookback, 0) :], folds=1)
     wrong = "{} change with bars after the forecast: training saw its test rows"
     return _judged("model_saw_no_test", found, wrong, "no later bar changes a forecast")
-
-
-def choices_searched(case: Case) -> GateLine:
-    """What was chosen for one fold is chosen again when its search is run again in full, from that fold's training window alone.
-
-    Every choice in this way would take as long as the search did; the last fold's stands for them. All are refitted by
-    `forecasts_reproduce`, and `model_saw_no_test` tries the search itself on altered bars.
-    """
-    choices, trials = case.candidate.trained.walk.chosen, case.sections.get("search", {}).get("trials", 0)
-    if not trials or not choices:
-        sound = not trials and not choices
-        wrong = f"search.trials is {trials}, but {len(choices)} choices are recorded; run the pipeline again"
-        return GateLine("choices_searched", sound, float(len(choices)), None, "nothing was searched" if sound else wrong)
-    last, training = len(choices) - 2, case.training
-    again = search_again(
-        case.candidate, History(Rows(case.features, training["labels"], training["decay"]), case.bars, training["splits"]), last
-    )
-    wrong = f"fold {last} has {choices[last]}, its search of {trials} sets chooses {again}; run the pipeline again"
-    reason = f"the search of fold {last}, {trials} sets, chooses the same again" if again == choices[last] else wrong
-    return GateLine("choices_searched", again == choices[last], float(again != choices[last]), 0.0, reason)
 
 
 def _judged(name: str, found: LeakReport, wrong: str, sound: str) -> GateLine:

@@ -64,8 +64,8 @@ def rehearsed(candidate: Candidate, history: History) -> list[Fit]:
     return fits(tuning.kind, tuning.models, [*few, few[-1]])
 
 
-def search_again(candidate: Candidate, history: History, fold: int) -> dict:
-    """What the whole search of one fold chooses."""
+def searched_again(candidate: Candidate, history: History, fold: int) -> dict:
+    """What the search of a fold, in full, chooses from the history the candidate was made from."""
     return search_fold(history, fold, _tuning_of(candidate, candidate.trained.origin.sections)).chosen
 
 

@@ -7,16 +7,14 @@ import pandas as pd
 import pytest
 from searches import FEATURES, history, small, tape
 
-from quantalpha import config
 from quantalpha.backtest.walk_forward import WalkForward, final_model, walk_forward_forecasts
 from quantalpha.errors import DataError
 from quantalpha.features import build
 from quantalpha.labels import label
-from quantalpha.promotion import Candidate, Case, Terms, Trained, gate_proofs, hyperparameters, origin
+from quantalpha.promotion import Candidate, Trained, gate_proofs, hyperparameters, origin
+from quantalpha.promotion.case import Case, Terms
 from quantalpha.promotion.gate import _final_gap, _forecast_gap
 from quantalpha.validation.trials import Trials
-
-TERMS = Terms(config.load("default").gate)
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +47,16 @@ def with_choices(candidate: Candidate, chosen: list[dict]) -> Candidate:
     return replace(candidate, trained=replace(candidate.trained, walk=walk))
 
 
+def case(candidate: Candidate, bars: pd.DataFrame) -> Case:
+    return Case.of(candidate, bars, Terms(small().gate))
+
+
 def test_every_fold_and_the_final_model_come_out_again(candidate, bars):
+    searched, plain = case(candidate, bars), case(with_choices(candidate, []), bars)
     assert len(candidate.trained.walk.chosen) == 2
-    assert _forecast_gap(Case.of(candidate, bars, TERMS)) == 0.0
-    assert _final_gap(Case.of(candidate, bars, TERMS)) == 0.0
-    plain = with_choices(candidate, [])
-    assert _forecast_gap(Case.of(plain, bars, TERMS)) > 1e-3 and _final_gap(Case.of(plain, bars, TERMS)) > 1e-3
+    assert _forecast_gap(searched) == _final_gap(searched) == 0.0
+    assert _forecast_gap(plain) > 1e-3 and _final_gap(plain) > 1e-3
+    assert len(searched.paths) > 1  # other histories, with the final model's choice
 
 
 def test_the_sets_are_tries_of_the_market(candidate):
@@ -70,13 +72,13 @@ def test_choices_are_kept_with_the_forecasts(candidate, tmp_path):
 
 
 def test_a_folds_search_chooses_the_same_again(candidate, bars):
-    line = gate_proofs.choices_searched(Case.of(candidate, bars, TERMS))
+    line = gate_proofs.choices_searched(case(candidate, bars))
     assert line.passed and line.reason == "the search of fold 0, 6 sets, chooses the same again"
 
 
 def test_a_choice_that_the_search_does_not_make_is_refused(candidate, bars):
     other = [one | {"trees": one["trees"] + 1} for one in candidate.trained.walk.chosen]
-    line = gate_proofs.choices_searched(Case.of(with_choices(candidate, other), bars, TERMS))
+    line = gate_proofs.choices_searched(case(with_choices(candidate, other), bars))
     assert not line.passed and "its search of 6 sets chooses" in line.reason
 
 
@@ -84,18 +86,18 @@ def test_a_choice_that_the_search_does_not_make_is_refused(candidate, bars):
 def test_choices_without_a_search_and_a_search_without_choices_are_refused(candidate, bars, trials, keep):
     search = candidate.trained.origin.sections["search"] | {"trials": trials}
     odd = changed(candidate if keep else with_choices(candidate, []), search=search)
-    line = gate_proofs.choices_searched(Case.of(odd, bars, TERMS))
+    line = gate_proofs.choices_searched(case(odd, bars))
     assert not line.passed and f"search.trials is {trials}, but" in line.reason
 
 
 def test_where_nothing_is_searched_the_line_says_so(candidate, bars):
     search = candidate.trained.origin.sections["search"] | {"trials": 0}
-    line = gate_proofs.choices_searched(Case.of(changed(with_choices(candidate, []), search=search), bars, TERMS))
+    line = gate_proofs.choices_searched(case(changed(with_choices(candidate, []), search=search), bars))
     assert line.passed and line.reason == "nothing was searched"
 
 
 def test_the_search_itself_is_tried_on_altered_bars(candidate, bars, monkeypatch):
-    assert gate_proofs.model_saw_no_test(Case.of(candidate, bars, TERMS)).passed
+    assert gate_proofs.model_saw_no_test(case(candidate, bars)).passed
     honest = hyperparameters.search_fold
 
     def peeking(history, fold, tuning):
@@ -104,15 +106,15 @@ def test_the_search_itself_is_tried_on_altered_bars(candidate, bars, monkeypatch
         return replace(study, chosen=study.chosen | {"trees": 5 + int(history.bars["close"].iloc[-1] * 1e6) % 30})
 
     monkeypatch.setattr(hyperparameters, "search_fold", peeking)
-    line = gate_proofs.model_saw_no_test(Case.of(candidate, bars, TERMS))
+    line = gate_proofs.model_saw_no_test(case(candidate, bars))
     assert not line.passed and "training saw its test rows" in line.reason
 
 
 def test_choices_of_another_number_of_folds_or_of_no_model_are_named(candidate, bars):
     with pytest.raises(DataError, match="expected a fit for each of 1 folds and the final model, found 3"):
-        _forecast_gap(Case.of(with_choices(candidate, [*candidate.trained.walk.chosen, {}]), bars, TERMS))
+        _forecast_gap(case(with_choices(candidate, [*candidate.trained.walk.chosen, {}]), bars))
     with pytest.raises(DataError, match="xgboost: chosen hyper-parameters .*search again"):
-        _forecast_gap(Case.of(with_choices(candidate, [{"tree": 5}, {}]), bars, TERMS))
+        _forecast_gap(case(with_choices(candidate, [{"tree": 5}, {}]), bars))
 
 
 def test_without_trials_nothing_is_searched_or_recorded(bars, tmp_path):
