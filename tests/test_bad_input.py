@@ -171,7 +171,7 @@ WRONG_WORDS = {
     "unknown registered model": ("run --model SOLUSDT-1h", "SOLUSDT-1h"),
     "no run yet": ("promote latest", "no run is logged yet"),
     "unknown run": ("promote nowhere", "'nowhere'", "not found"),
-    "unknown alias": ("promote latest --to live", "--to", "expected paper"),
+    "unknown alias": ("promote latest --to moon", "--to", "expected paper or live"),
     "no session yet": ("reconcile", "no session has run yet"),
     "unknown session": ("reconcile tuesday", "'tuesday'"),
 }

@@ -18,14 +18,15 @@ from quantalpha import bundle, demo, features
 SECRET = "s3cr3t-f9c1d07e52"
 TELLTALE = "import os\nprint('the secret is', os.environ['QA_TEST_SECRET'])"
 SMALL = {
-    "data.end": "2021-07-15", "exchange.now": "2021-07-18", "synthetic.bars": 5200, "synthetic.edge": {"BTCUSDT": 0.06, "ETHUSDT": 0.0},
-    "splits.train": 1200, "splits.test": 650, "models.names": ["lightgbm"], "models.lightgbm.trees": 40,
-    "gate.min_trades": 20, "gate.random_seeds": 20, "gate.causality_cuts": 5, "runner.bars": 40,
+    "data.end": "2021-07-15", "exchange.now": "2021-07-18", "synthetic.bars": 5200, "synthetic.edge": {"BTCUSDT": 0.015, "ETHUSDT": 0.0},
+    "splits.train": 1200, "splits.test": 650, "models.names": ["xgboost"], "models.xgboost.trees": 60,
+    "gate.min_trades": 20, "gate.random_seeds": 20, "gate.causality_cuts": 5, "gate.max_calibration_error": 0.2, "gate.min_neighbour": 0.3,
+    "runner.bars": 40,
 }  # fmt: skip
 STAGES = [f"{stage}-{symbol}" for stage in ("download", "clean", "features", "labels") for symbol in ("BTCUSDT", "ETHUSDT")]
-LAST = ["compare", "walk_forward-BTCUSDT-lightgbm", "walk_forward-ETHUSDT-lightgbm"]
-STAGES += ["train-BTCUSDT-lightgbm", "train-ETHUSDT-lightgbm", *LAST]
-CHAMPION, LOSER = "BTCUSDT-lightgbm", "ETHUSDT-lightgbm"
+LAST = ["compare", "walk_forward-BTCUSDT-xgboost", "walk_forward-ETHUSDT-xgboost"]
+STAGES += ["train-BTCUSDT-xgboost", "train-ETHUSDT-xgboost", *LAST]
+CHAMPION, LOSER = "BTCUSDT-xgboost", "ETHUSDT-xgboost"
 
 
 @dataclass(frozen=True)
@@ -142,9 +143,9 @@ def test_mlflow_has_a_parent_a_child_for_each_stage_and_one_for_each_fold(shown,
     assert sorted(stages) == sorted(STAGES)
     assert {run.info.status for run in stages.values()} == {"FINISHED"}
     for symbol in ("BTCUSDT", "ETHUSDT"):
-        train = stages[f"train-{symbol}-lightgbm"]
+        train = stages[f"train-{symbol}-xgboost"]
         folds = children(store, train.info.run_id)
-        assert sorted(folds) == [f"train-{symbol}-lightgbm fold {number}" for number in range(1, len(folds) + 1)] and len(folds) >= 5
+        assert sorted(folds) == [f"train-{symbol}-xgboost fold {number}" for number in range(1, len(folds) + 1)] and len(folds) >= 5
         assert all("information_coefficient" in fold.data.metrics for fold in folds.values())
         assert any(name.startswith("sha256.data/features") for name in train.data.tags)
 

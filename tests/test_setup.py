@@ -85,7 +85,7 @@ def test_notebooks_are_thin_and_stripped(path):
 
 def test_secrets_and_data_stay_out_of_git():
     ignored = (ROOT / ".gitignore").read_text().split()
-    assert {".env", "data/*", "mlruns/*", ".venv/"} <= set(ignored)
+    assert {".env", "data/*", "mlruns/*", ".venv"} <= set(ignored)
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split()
     assert not [name for name in tracked if name.endswith((".parquet", ".db", ".env", ".pkl"))]
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from quantalpha.errors import DataError
 from quantalpha.validation.trials import Trials
 
 ROLE, TRAIN, FORECAST = "role", "train", "forecast"  # of a try, in its context: scored inside a training window; not traded
@@ -25,16 +24,15 @@ class Family:
 
 
 def family(key: str, trials: Trials, study: str) -> Family:
-    """The tries of `study` that compete with the one of `key`.
+    """The tries of `study`, and of that under which it was first made, that compete with the one of `key`.
 
     Of an idea that was scored again on newer data only the data with most of the chosen one's days count. A forecast that was scored but
-    never traded counts as unseen. DataError where the chosen one is not in the study, or has no returns.
+    never traded counts as unseen. DataError where the chosen one has no returns.
     """
-    days, table = trials.days(key), trials.frame(study=study).set_index("key")
-    if key not in table.index:
-        raise DataError(f"ledger of tries: {key[:12]} is none of study {study!r}; score the candidate again")
+    days, studies = trials.days(key), dict.fromkeys([study, *trials.frame(key=key)["study"]])
+    table = pd.concat([trials.frame(study=name) for name in studies]).set_index("key")
     role = table["context"].map(lambda context: context.get(ROLE))
-    returns = trials.returns(days, study=study)
+    returns = pd.concat([trials.returns(days, study=name) for name in studies], axis=1)
     shared = returns.notna().mean().reindex(table.index)  # NaN: nothing is known
     shared[key] = 2.0  # its own data come first
     competing = table[(role != TRAIN) & ~_traded_later(table, role)]

@@ -120,11 +120,11 @@ class Trials:
         return schema.from_epoch_ms(DAY * (found[0] + np.arange(found[1])))
 
     def _select(self, what: str, equal: Mapping[str, str], joined: str = "") -> list[tuple]:
-        known = [name for name in COLUMNS if name not in JSON]
+        known = ["key", *(name for name in COLUMNS if name not in JSON)]
         for name in equal:
             if name not in known:
                 raise UsageError(f"trials: tries are not chosen by {name!r}; {did_you_mean(name, known)}")
-        where = " AND ".join(f"{name} = ?" for name in equal) or "1"
+        where = " AND ".join(f"tries.{name} = ?" for name in equal) or "1"
         with self._transaction() as connection:
             return connection.execute(
                 f"SELECT {what} FROM tries {joined} WHERE {where} ORDER BY time, key", list(equal.values())

@@ -101,7 +101,7 @@ def test_a_month_that_has_grown_since_is_cut_to_what_it_was(workspace):
 
 def test_a_revised_month_is_named_and_so_is_what_it_changed(workspace):
     revised = again.bars().iloc[:1000]
-    revised.iloc[500, 3] *= 1.0001
+    revised.iloc[300:700:2, :4] *= 1.01
     store(workspace, revised, replace=True)
     made = reproduce(workspace)
     assert [name for name, same in inputs(made).items() if not same] == ["data BTCUSDT"]

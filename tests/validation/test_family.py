@@ -72,10 +72,18 @@ def test_a_forecast_counts_until_it_is_traded(trials):
     assert of(chosen, trials).unseen == 1
 
 
-def test_a_stranger_is_refused(trials):
-    silent, elsewhere = tried("silent", None), tried("chosen", study="another")
-    trials.record([silent, elsewhere])
-    with pytest.raises(DataError, match="has no returns"):
-        of(silent, trials)
-    with pytest.raises(DataError, match="none of study"):
-        of(elsewhere, trials)
+def test_one_without_returns_is_refused(trials):
+    silent = tried("silent", None)
+    trials.record(silent)
+    for one in (silent, tried("never made")):
+        with pytest.raises(DataError, match="has no returns"):
+            of(one, trials)
+
+
+def test_one_that_was_made_under_another_name_competes_under_both(trials):
+    """The same bars, parameters and code are the same try, whatever the market is called the second time."""
+    first, rivals = tried("chosen", study="old name"), [tried("a", seed=1, study="old name"), tried("b", seed=2)]
+    trials.record([first, *rivals])
+    trials.record(tried("chosen"))
+    assert trials.count() == 3
+    assert set(of(tried("chosen"), trials).returns) == {first.key, *(one.key for one in rivals)}
