@@ -29,7 +29,7 @@ def test_the_training_notebook_searches_and_shows_what_it_chose(tmp_path):
         } | paths
         shown = _run(tmp_path / "notebooks/05_train_boosting.ipynb", own)
         walk = WalkForward.load(tmp_path / "data/trained")
-    table = shown["search_report.choices(studies)"]
+    table = shown["search_report.choices(found.studies)"]
     assert table.index.tolist() == [0, "final"] and table["trees"].tolist() == [one["trees"] for one in walk.chosen]
     assert sum(type(value).__name__ == "Figure" for value in shown.values()) >= 4
     assert len(pd.read_csv(tmp_path / "data/trained/trials.csv")) == 12

@@ -54,11 +54,6 @@ class History:
     bars: pd.DataFrame
     splits: config.Splits
 
-    @classmethod
-    def of(cls, features: pd.DataFrame, labels: pd.DataFrame, bars: pd.DataFrame, params) -> "History":
-        """params: config.Params or a stage's sections (labels, splits)."""
-        return cls(Rows(features, labels, params.labels.decay), bars, params.splits)
-
     def blocks(self) -> dict[int | str, np.ndarray]:
         """The training rows of each fold by its number, and, last, those of the "final" model."""
         return {number: fold.train for number, fold in enumerate(self.rows.folds(self.splits))} | {FINAL: self.rows.final(self.splits)}

@@ -1,11 +1,10 @@
 """What a training stage searched: a candidate carries it, the gate does it again, and what nobody searched is refused."""
 
-import json
 from dataclasses import replace
 
 import pandas as pd
 import pytest
-from searches import FEATURES, history, small, tape
+from searches import FEATURES, small, tape
 
 from quantalpha.backtest.walk_forward import WalkForward, final_model, walk_forward_forecasts
 from quantalpha.errors import DataError
@@ -28,11 +27,10 @@ def candidate(bars, tmp_path_factory) -> Candidate:
     params, folder = small("search.trials=6", "models.names=[xgboost]"), tmp_path_factory.mktemp("studies")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hyperparameters, "STUDIES", str(folder))
-        studies = hyperparameters.search("BTCUSDT", "xgboost", params, history(bars, params))
-    chosen = hyperparameters.chosen(studies)
-    fits = hyperparameters.fits("xgboost", params.models, chosen)
-    given = build(FEATURES).compute(bars), label(bars, params.labels), params.splits, fits
-    walk = replace(walk_forward_forecasts(*given), chosen=chosen)
+        made = build(FEATURES).compute(bars), label(bars, params.labels)
+        found = hyperparameters.search("BTCUSDT", "xgboost", params, (*made, bars))
+    given = *made, params.splits, found.fits
+    walk = replace(walk_forward_forecasts(*given), chosen=found.chosen)
     named = origin("BTCUSDT", params, FEATURES, {}, bars.index[-1])
     return Candidate(folder, Trained(named, final_model(*given), walk), build(FEATURES), {}, pd.DataFrame(), {})
 
@@ -117,7 +115,7 @@ def test_choices_of_another_number_of_folds_or_of_no_model_are_named(candidate, 
         _forecast_gap(case(with_choices(candidate, [{"tree": 5}, {}]), bars))
 
 
-def test_without_trials_nothing_is_searched_or_recorded(bars, tmp_path):
+def test_without_trials_nothing_is_searched(bars):
     params = small("search.trials=0")
-    assert hyperparameters.search("BTCUSDT", "xgboost", params, history(bars, params)) == []
-    assert json.loads(json.dumps(hyperparameters.chosen([]))) == []
+    found = hyperparameters.search("BTCUSDT", "xgboost", params, (build(FEATURES).compute(bars), label(bars, params.labels), bars))
+    assert found.studies == found.chosen == [] and callable(found.fits)
