@@ -103,6 +103,12 @@ def write(folder: Path, content: BundleContent) -> Bundle:
     return _open(folder / id, verify(folder / id))
 
 
+def rehearse(folder: Path, content: BundleContent) -> Bundle:
+    """What `write` would seal, in `folder` itself, to be tried before a gate has judged: not signed, and no session loads it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return _open(folder, verify(folder, _fill(folder, content)), judged=False)
+
+
 def verify(folder: Path, expected_id: str | None = None) -> dict:
     """The manifest of an untouched bundle, or DataError naming what is wrong. `expected_id`: the registry's; None: the folder's name."""
     folder, name = Path(folder), title(folder)
@@ -132,12 +138,13 @@ def load(folder: Path, expected_id: str | None = None) -> Bundle:
     return _open(folder, manifest)
 
 
-def _open(folder: Path, manifest: dict) -> Bundle:
-    """What `verify` found untouched, whoever signed it."""
+def _open(folder: Path, manifest: dict, judged: bool = True) -> Bundle:
+    """What `verify` found untouched, whoever signed it. judged: by a gate that passed it."""
     params = read_json(folder / "params.json", "symbol", "timeframe", "venue", "feature_list", "brackets", "sections")
     gate = read_json(folder / "gate.json", "passed", "lines")
     check = read_json(folder / "check.json", "timestamp", "bars", "features", "predictions")
-    verdict.require(gate, f"{title(folder)}: gate.json")
+    if judged:
+        verdict.require(gate, f"{title(folder)}: gate.json")
     features = feature_set(params["sections"]["features"], params["timeframe"], params["feature_list"], title(folder))
     parts = {"model": models.load(folder), "features": features}
     reproduce(check, parts["features"], parts["model"], f"{title(folder)}: check.json")

@@ -207,6 +207,8 @@ def promote(
         raise UsageError(f"--to: expected paper or live, found {to!r}")
     params = config.load(profile, overrides)
     refuse_sealed(overrides)
+    if sealed := [text for text in overrides if text.startswith("holdout.")]:
+        raise UsageError(f"--set {sealed[0]}: no one lifts the seal at a promotion; holdout.start is what params.yaml says")
     found = promotion.promote_run(promotion.candidates(run)[0], rehearsal.terms(params, to), override, reason)
     result = {"run_id": found.run.run_id, "run": found.run.name, "bundle": found.bundle and found.bundle.id, "version": found.version}
     result |= found.report.to_dict()

@@ -1,12 +1,14 @@
 """The runner, handed down to the gate: it replays a candidate's bundle before it is sealed, and finds its paper sessions."""
 
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
 
 from quantalpha import config, runner
 from quantalpha.bundle import Bundle
+from quantalpha.errors import DataError
 from quantalpha.promotion import Recorded, Terms
 
 SAME = ("params.json", "check.json", "model.json")  # files that make two bundles one model; model.json holds the hash of the trees
@@ -29,6 +31,11 @@ class Runner:
             return Recorded(**runner.recorded(Path(done.folder)))
 
     def paper(self, sealed: Bundle) -> list[tuple[Bundle, Recorded]]:
-        wanted = [sealed.manifest["files"][name] for name in SAME]
-        found = ((runner.session_bundle(folder), folder) for folder in runner.sessions("paper"))
-        return [(own, Recorded(**runner.recorded(folder))) for own, folder in found if [own.manifest["files"][n] for n in SAME] == wanted]
+        """Sessions whose bundle is gone, damaged or not signed as is asked for now count for nobody."""
+        wanted, found = [sealed.manifest["files"][name] for name in SAME], []
+        for folder in runner.sessions("paper"):
+            with suppress(DataError):
+                own = runner.session_bundle(folder)
+                if [own.manifest["files"][name] for name in SAME] == wanted:
+                    found.append((own, folder))
+        return [(own, Recorded(**runner.recorded(folder))) for own, folder in found]

@@ -9,6 +9,11 @@ from quantalpha.errors import GateRefused
 INTEGRITY = {
     "market_named": "it would trade another market than it was judged on",
     "holdout_sealed": "bars that research has seen cannot be sealed again",
+    "auto_from_training": "its features were fitted on bars that judge it",
+    "features_causal": "its features use what is not known yet",
+    "labels_known": "its training reached into its tests",
+    "choices_searched": "nobody knows where its hyper-parameters come from",
+    "model_saw_no_test": "it was trained on what it is judged by",
     "live_columns": "no live bar has what its features read",
     "forecasts_reproduce": "what was judged is not what these bars and parameters give",
     "replay_identical": "the runner does not do what was judged",

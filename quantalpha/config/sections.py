@@ -161,7 +161,7 @@ class Gate(Section):
     min_winning_folds: Fraction
     min_neighbour: Fraction
     max_calibration_error: Annotated[float, Field(gt=0, lt=1)]
-    min_deflated_sharpe: Annotated[float, Field(ge=0.5, lt=1)]
+    min_deflated_sharpe: Annotated[float, Field(gt=0.5, lt=1)]
     max_overfitting: Annotated[float, Field(gt=0, le=0.5)]
     max_decision_ms: Annotated[float, Field(gt=0)]
     paper_days: Annotated[float, Field(ge=0)]

@@ -133,6 +133,7 @@ def record_forecasts(symbol: str, model: str, params, features: pd.DataFrame, wa
     params: config.Params or a stage's sections (venue, data, labels, splits, models).
     """
     sections = {name: getattr(params, name).model_dump(mode="json") for name in ("labels", "splits", "models")}
+    sections["features"] = list(features.columns)
     scores = pd.DataFrame(walk.folds)[list(SCORES)].astype(float).mean().to_dict()
     named = {
         "strategy": f"{symbol}-{model}",

@@ -19,7 +19,7 @@ from quantalpha.perp import bracket_schedule
 from quantalpha.promotion.candidate import Candidate, backtest_candidate, try_of
 from quantalpha.promotion.hyperparameters import fits_of
 from quantalpha.promotion.reconcile import Recorded
-from quantalpha.validation import Evidence, Family, Trials, evidence, family
+from quantalpha.validation import Evidence, Family, Trials, Try, evidence, family
 
 
 class Rehearsal(Protocol):
@@ -34,12 +34,14 @@ class Rehearsal(Protocol):
 
 @dataclass(frozen=True)
 class Terms:
-    """By what a candidate is judged. sealed_from: holdout.start, None where nothing is sealed; alias: what it is to become."""
+    """By what a candidate is judged. sealed_from: holdout.start, None where nothing is sealed; alias: what it is to become;
+    markets: of how many markets its pipeline run made candidates, of which the best is looked at."""
 
     gate: config.Gate
     sealed_from: datetime | None = None
     rehearsal: Rehearsal | None = None
     alias: str = "paper"
+    markets: int = 1
 
 
 @dataclass(frozen=True)
@@ -109,13 +111,18 @@ class Case:
         return combinatorial_forecasts(rows, fit if callable(fit) else fit[-1], **cut)
 
     @cached_property
+    def own(self) -> Try:
+        """What the ledger of tries must hold of it: its daily returns as they come out now."""
+        return try_of(self.candidate.trained, self.bars, self.result)
+
+    @cached_property
     def family(self) -> Family:
         """The tries it was chosen from; the candidate itself is in the ledger since it was scored."""
-        own = try_of(self.candidate.trained, self.bars, self.result)
-        return family(own.key, Trials(), own.study)
+        return family(self.own, Trials())
 
     @cached_property
     def evidence(self) -> Evidence:
         """By UTC day."""
-        found = self.family
-        return evidence(found.returns, found.chosen, unseen=found.unseen, confidence=self.gate.min_deflated_sharpe)
+        found, confidence = self.family, self.gate.min_deflated_sharpe
+        unseen = found.unseen + self.terms.markets - 1
+        return evidence(found.returns, found.chosen, own=self.own.returns, unseen=unseen, confidence=confidence)

@@ -42,6 +42,7 @@ def judge(case: Case) -> GateReport:
     lines = LINES + (LIVE_LINES if case.terms.alias == "live" else ())
     table = case.scored[1].to_dict("index")
     evidence = {"metrics": _json(case.metrics), "baselines": {name: _json(row) for name, row in table.items()}}
+    evidence |= {"asked": case.gate.model_dump(mode="json"), "holdout_start": case.terms.sealed_from and case.terms.sealed_from.isoformat()}
     return GateReport(case.candidate.name, [guarded(line.__name__, lambda line=line: line(case)) for line in lines], evidence)
 
 

@@ -84,11 +84,11 @@ def replay_identical(case: Case) -> GateLine:
 
 
 def paper_days(case: Case) -> GateLine:
-    """For live: this very model has traded on paper for long enough."""
+    """For live: this very model has traded on paper for long enough: distinct bars, and none it may have learnt from."""
     with rehearsed(case) as sealed:
         sessions = _rehearsal(case).paper(sealed)
-    step = pd.Timedelta(case.candidate.trained.origin.timeframe)
-    days, least = sum((len(found.decisions) * step for _, found in sessions), pd.Timedelta(0)) / pd.Timedelta("1D"), case.gate.paper_days
+    decided = {time for _, found in sessions for time in found.decisions.index if time > sealed.until}
+    days, least = len(decided) * (pd.Timedelta(case.candidate.trained.origin.timeframe) / pd.Timedelta("1D")), case.gate.paper_days
     reason = f"{days:.1f} days on paper in {len(sessions)} sessions of this model, at least {least:g} asked for"
     return GateLine("paper_days", days >= least, days, least, reason)
 
@@ -104,10 +104,9 @@ def paper_agrees(case: Case) -> GateLine:
 
 @contextmanager
 def rehearsed(case: Case) -> Iterator[Bundle]:
-    """The bundle that would be sealed, in a folder that is thrown away."""
-    report = GateReport(case.candidate.name, [GateLine("rehearsal", True, None, None, "written to be read back and thrown away")], {})
+    """The bundle that would be sealed, in a folder that is thrown away; its report says that no gate has passed it."""
     with tempfile.TemporaryDirectory() as scratch:
-        yield bundle.write(Path(scratch), content(case.candidate, case.bars, report))
+        yield bundle.rehearse(Path(scratch) / "rehearsal", content(case.candidate, case.bars, GateReport(case.candidate.name, [], {})))
 
 
 def content(candidate: Candidate, bars: pd.DataFrame, report: GateReport) -> BundleContent:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from quantalpha import config, timeframe
-from quantalpha.backtest.model_search import History
+from quantalpha.backtest.model_search import FINAL, History
 from quantalpha.backtest.rows import Rows
 from quantalpha.backtest.walk_forward import walk_forward_forecasts
 from quantalpha.errors import DataError
@@ -19,6 +19,7 @@ from quantalpha.promotion.gate_report import GateLine
 from quantalpha.promotion.hyperparameters import rehearsed, searched_again
 from quantalpha.schema import epoch_ms
 from quantalpha.validation import LeakReport, check_causal, check_walk_forward, check_warm_up
+from quantalpha.validation.trials import data_hash
 
 
 def market_named(case: Case) -> GateLine:
@@ -89,7 +90,8 @@ def labels_known(case: Case) -> GateLine:
 
 
 def choices_searched(case: Case) -> GateLine:
-    """The hyper-parameters of the last fold are chosen again when its search is run again in full, on its training window alone.
+    """The hyper-parameters of the model that would trade, and of one fold that its forecasts draw, are chosen again when their searches are
+    run again in full, on their training windows alone.
 
     To search every fold again would take as long as the search did. `forecasts_reproduce` fits all again with what is recorded, and
     `model_saw_no_test` tries the search itself on altered bars.
@@ -99,12 +101,20 @@ def choices_searched(case: Case) -> GateLine:
         sound = not trials and not choices
         wrong = f"search.trials is {trials}, but {len(choices)} choices are recorded; run the pipeline again"
         return GateLine("choices_searched", sound, float(len(choices)), None, "nothing was searched" if sound else wrong)
-    fold, training = len(choices) - 2, case.training
+    training, drawn = case.training, int(data_hash(case.candidate.trained.walk.forecasts), 16) % (len(choices) - 1)
     history = History(Rows(case.features, training["labels"], training["decay"]), case.bars, training["splits"])
-    again = searched_again(case.candidate, history, fold)
-    wrong = f"fold {fold} has {choices[fold]}, its search of {trials} sets chooses {again}; run the pipeline again"
-    reason = f"the search of fold {fold}, {trials} sets, chooses the same again" if again == choices[fold] else wrong
-    return GateLine("choices_searched", again == choices[fold], float(again != choices[fold]), 0.0, reason)
+    again = {fold: searched_again(case.candidate, history, fold) for fold in (drawn, FINAL)}
+    wrong = [
+        f"fold {fold}: {choices[k]} is recorded, {again[fold]} is chosen"
+        for fold, k in ((drawn, drawn), (FINAL, -1))
+        if again[fold] != choices[k]
+    ]
+    told = (
+        f"{'; '.join(wrong)}; run the pipeline again"
+        if wrong
+        else f"the searches of fold {drawn} and of the final model, {trials} sets, choose the same again"
+    )
+    return GateLine("choices_searched", not wrong, float(len(wrong)), 0.0, told)
 
 
 def model_saw_no_test(case: Case) -> GateLine:

@@ -96,11 +96,13 @@ def check_override(names: Sequence[str], reason: str) -> None:
 
 
 def guarded(name: str, judge: Callable[[], GateLine]) -> GateLine:
-    """A line whose evidence turns out damaged, or too little to judge by, is a failed line."""
+    """A line whose evidence turns out damaged, or too little to judge by, is a failed line; so is one that cannot cope with it."""
     try:
         return judge()
     except (DataError, UsageError) as error:
         return GateLine(name, False, None, None, str(error))
+    except (ArithmeticError, LookupError, ValueError) as error:
+        return GateLine(name, False, None, None, f"could not be judged: {type(error).__name__}: {error}")
 
 
 def gap(found, expected) -> float:

@@ -4,7 +4,7 @@ import math
 
 from quantalpha.promotion.case import Case
 from quantalpha.promotion.gate_report import GateLine, number
-from quantalpha.validation import Evidence, Family
+from quantalpha.validation import Evidence
 
 YEAR = 365
 RARE = 0.05  # of the splits: the best of one half loses on the other
@@ -12,7 +12,7 @@ RARE = 0.05  # of the splits: the best of one half loses on the other
 
 def deflated_sharpe(case: Case) -> GateLine:
     """The Sharpe ratio is above the one that luck gives the best of the tries, with the probability asked for."""
-    return deflated(case.evidence, case.gate.min_deflated_sharpe, _told(case.family))
+    return deflated(case.evidence, case.gate.min_deflated_sharpe, _told(case))
 
 
 def overfitting(case: Case) -> GateLine:
@@ -30,19 +30,20 @@ def deflated(found: Evidence, least: float, tries: str) -> GateLine:
 
 
 def overfitted(found: Evidence, most: float) -> GateLine:
-    """PBO compares tries with each other: among a few that are all good, or all alike, it is the toss of a coin and no fault. So it is held
-    against none that was chosen from one idea only, nor where the best on one half of the days earns on the other nearly always."""
-    if found.effective_trials == 1:
-        return GateLine("overfitting", True, number(found.pbo), most, "all tries are one and the same idea: there was nothing to choose")
+    """PBO compares tries with each other: among a few that are all good it is the toss of a coin and no fault. So it is not held against
+    a candidate where the best on one half of the days earns on the other nearly always."""
+    if math.isnan(found.pbo):
+        return GateLine("overfitting", True, None, most, "no worse try to compare it with day by day: see deflated_sharpe")
     chance = f"the best of {found.n_tries} tries on one half of the days is in the worse half on the other in {found.pbo:.0%} of all splits"
     told = f"{chance} and loses money in {found.probability_of_loss:.0%}; below {most:.0%}, or hardly any loss, asked for"
     return GateLine("overfitting", found.pbo < most or found.probability_of_loss <= RARE, number(found.pbo), most, told)
 
 
-def _told(family: Family) -> str:
-    seen = family.returns.shape[1]
-    also = [f"{family.unseen} known by number only"] if family.unseen else []
-    return f"the best of {seen + family.unseen} tries" + (f" ({', '.join(also)})" if also else "")
+def _told(case: Case) -> str:
+    unseen, others = case.family.unseen, case.terms.markets - 1
+    also = [f"{unseen} known by number only"] if unseen else []
+    also += [f"{others} for the other markets of its run"] if others else []
+    return f"the best of {case.family.returns.shape[1] + unseen + others} tries" + (f" ({', '.join(also)})" if also else "")
 
 
 def _still_needed(found: Evidence) -> str:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -99,7 +99,10 @@ def promote_run(run: RunInfo, terms: Terms, overrides: Sequence[str] = (), reaso
     check_unaltered(run, folder)
     candidate = load_candidate(folder)
     config.require_same_libraries(candidate.trained.origin.lock_sha256, f"run {run.name}")
-    case = Case.of(candidate, candidate_bars(folder), terms)
+    symbols = (
+        {other.tags.get("symbol") for other in _judgeable(run.tags["mlflow.parentRunId"])} if "mlflow.parentRunId" in run.tags else {0}
+    )
+    case = Case.of(candidate, candidate_bars(folder), replace(terms, markets=max(len(symbols), 1)))
     report = judge(case).overridden(overrides, reason)
     sealed = seal(candidate, case.bars, report, config.path("data/bundles"))
     tracking.log_report(run.run_id, "gate.json", report.to_dict(), {"gate": report.outcome})

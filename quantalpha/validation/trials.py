@@ -60,8 +60,12 @@ class Try:
 
     @cached_property
     def key(self) -> str:
-        """The same for the same params on the same data with the same code and terms, from whatever process, study or day."""
-        return hashlib.sha256(_json([getattr(self, name) for name in IDENTITY]).encode()).hexdigest()
+        """The same for the same params on the same data with the same code and terms, from whatever process, study or day.
+
+        A try of another role (context) is another one: what was scored in training does not stand for what is traded.
+        """
+        role = [self.context["role"]] if "role" in self.context else []
+        return hashlib.sha256(_json([*(getattr(self, name) for name in IDENTITY), *role]).encode()).hexdigest()
 
 
 COLUMNS = tuple(column.name for column in fields(Try) if column.name != "returns")
@@ -110,6 +114,11 @@ class Trials:
             scored = (at >= 0) & (at < len(values))
             found[key] = np.where(scored, values[np.clip(at, 0, len(values) - 1)], np.nan)
         return pd.DataFrame(found, index=days)
+
+    def spans(self, **equal: str) -> pd.DataFrame:
+        """DataFrame[key: first last] of tries with returns, chosen as in `count`: the days, since 1970, that they begin and end on."""
+        rows = self._select("tries.key, first, first + length(days) / 8 - 1", equal, "JOIN returns USING (key)")
+        return pd.DataFrame(rows, columns=["key", "first", "last"]).set_index("key")
 
     def days(self, key: str) -> pd.DatetimeIndex:
         """The UTC midnights of a try's returns, one after another; DataError where it has none."""

@@ -20,7 +20,6 @@ from quantalpha.labels import label, triple_barrier
 from quantalpha.models import create, fitter
 from quantalpha.promotion import (
     Case,
-    GateReport,
     Terms,
     Trained,
     backtest_candidate,
@@ -31,7 +30,6 @@ from quantalpha.promotion import (
     gate_proofs,
     gate_tries,
     load_candidate,
-    origin,
     promote,
     write_candidate,
 )
@@ -679,13 +677,16 @@ def test_live_asks_for_days_on_paper_that_agree(good, edge_bars, tmp_path, monke
     days, agrees = gate_live.paper_days(before), gate_live.paper_agrees(before)
     assert not days.passed and days.value == 0 and not agrees.passed and agrees.reason == "no paper session to compare"
     _, sealed = promote(good.folder, edge_bars, tmp_path / "data/bundles", TERMS)
-    runner.run_replay(sealed, PARAMS, edge_bars.iloc[-800:], session_id="a-paper")
+    later = edge_bars.iloc[:800].set_axis(edge_bars.index[:800] + pd.Timedelta("9000h"))
+    runner.run_replay(sealed, PARAMS, pd.concat([edge_bars.iloc[-100:], later]), session_id="a-paper")
     card = tmp_path / "data/sessions/a-paper/session.json"
     assert gate_live.paper_days(before).value == 0, "a replay is no paper session"
     card.write_text(json.dumps(json.loads(card.read_text()) | {"mode": "paper"}))
-    assert gate_live.paper_days(before).value == pytest.approx(800 / 24) and gate_live.paper_days(before).passed
+    shutil.copytree(card.parent, card.parent.with_name("b-paper"))
+    days = gate_live.paper_days(before)
+    assert days.passed and days.value == pytest.approx(800 / 24), "what it may have learnt from does not count, nor a bar twice"
     agrees = gate_live.paper_agrees(before)
-    assert agrees.passed and agrees.reason == "1 paper sessions agree"
+    assert agrees.passed and agrees.reason == "2 paper sessions agree"
     other = Case.of(replace(good, trained=replace(good.trained, origin=replace(good.trained.origin, symbol="ETHUSDT"))), edge_bars, live)
     assert gate_live.paper_days(other).value == 0, "another model's days do not count"
 
@@ -705,59 +706,29 @@ def test_the_many_that_were_tried_deflate_the_one_that_was_chosen(good, edge_bar
     assert lost.threshold == 1e-9 and "best of 201 tries" in lost.reason
 
 
-def test_two_good_ideas_are_no_overfitting_and_two_bad_ones_are(good):
-    """PBO says 0.94 and 0.5 of them alike: the toss of a coin between two equals."""
-    rng = np.random.default_rng(3)
-    for drift, passes in ((0.004, True), (0.0, False)):
-        returns = rng.normal(drift, 0.01, (600, 2))
-        found = evidence(returns - returns.mean(axis=0) + drift, 0)
+def test_two_good_ideas_are_no_overfitting_and_bad_ones_are(good):
+    """PBO says about a half of them alike: the toss of a coin between equals."""
+    rng, market = np.random.default_rng(3), np.random.default_rng(4).normal(0.0, 0.01, (600, 1))
+    for drift, shared, tries, passes in ((0.004, 0.0, 2, True), (0.0, 0.0, 2, False), (0.0, 1.0, 40, False)):
+        returns = rng.normal(0.0, 0.01, (600, tries)) + shared * market
+        returns += drift - returns.mean(axis=0) * (drift > 0)
+        found = evidence(returns, int((returns.mean(axis=0) / returns.std(axis=0)).argmax()))
         one = gate_tries.overfitted(found, 0.2)
-        assert found.effective_trials == 2 and found.pbo > 0.2 and one.passed is passes, one.reason
+        assert found.pbo > 0.2 and one.passed is passes, one.reason
 
 
-def test_a_report_without_lines_has_not_passed():
-    empty = GateReport("x", [], {})
-    assert not empty.passed
-    with pytest.raises(GateRefused, match="nothing was judged"):
-        empty.refuse()
+def test_a_rehearsal_is_no_bundle_that_anyone_would_load(good, edge_bars, monkeypatch):
+    monkeypatch.setenv("QUANTALPHA_SIGNING_KEY", "A" * 43 + "=")
+    with gate_live.rehearsed(Case.of(good, edge_bars, TERMS)) as sealed:
+        assert not (sealed.folder / "signature.json").exists()
+        moved = sealed.folder.rename(sealed.folder.with_name(sealed.id))
+        with pytest.raises(GateRefused, match="a bundle needs a gate that passed"):
+            bundle.load(moved)
 
 
-def test_the_table_names_every_line_with_its_numbers(good, edge_bars):
-    report = evaluate(good, edge_bars, TERMS)
-    text = str(report)
-    assert all(x.name in text and x.reason in text for x in report.lines)
-    assert text.count("\n") == len(LINES) and json.dumps(report.to_dict(), allow_nan=False)
+def test_a_line_that_cannot_cope_is_a_failed_line():
+    def judge():
+        return {}["metrics"]
 
-
-def test_the_origin_records_what_a_run_was_made_of(tmp_path, monkeypatch):
-    monkeypatch.setattr("quantalpha.workspace.root", lambda: tmp_path)
-    params = {name: value for name, value in SECTIONS.items() if name != "features"}
-    kinds = {"account": config.AccountParams, "costs": config.CostParams, "stops": config.StopParams}
-    checked = {name: kinds.get(name, getattr(config, name.capitalize(), None))(**value) for name, value in params.items()}
-    place = {"data": SimpleNamespace(timeframe="1h"), "venue": SimpleNamespace(kept_as="bybit")}
-    stage, fitted = SimpleNamespace(features={"returns": ["auto"]}, **place, **checked), SECTIONS["features"]
-    with pytest.raises(DataError, match="requirements.lock is missing"):
-        origin("ETHUSDT", stage, fitted, {}, pd.Timestamp("2024-01-31", tz="UTC"))
-    (tmp_path / "requirements.lock").write_text("numpy==2.4.6\n")
-    named = origin("ETHUSDT", stage, fitted, {"bars": "1f"}, pd.Timestamp("2024-01-31", tz="UTC"))
-    assert (named.symbol, named.timeframe, named.venue) == ("ETHUSDT", "1h", "bybit")
-    assert named.sections == SECTIONS | {"features_asked": {"returns": ["auto"]}} and json.dumps(named.sections)
-    assert named.code_version.startswith("0.1.0+") and len(named.lock_sha256) == 64
-
-
-def test_every_candidate_that_was_scored_is_one_try_however_often_it_is_scored(tmp_path, monkeypatch):
-    monkeypatch.setattr("quantalpha.validation.trials.FILE", str(tmp_path / "trials.db"))
-    bars, trials = tape(0.6), Trials(tmp_path / "trials.db")
-    made = candidate(tmp_path / "one", bars)
-    evaluate(made, bars, TERMS)
-    candidate(tmp_path / "again", bars)
-    assert trials.count() == trials.count(study="binanceusdm-BTCUSDT-1h", strategy="BTCUSDT-lightgbm") == 1
-    candidate(tmp_path / "other", bars, policy=SECTIONS["policy"] | {"leverage": 0.5})
-    candidate(tmp_path / "later", bars.iloc[:-1])
-    candidate(tmp_path / "trees", bars, "xgboost")
-    assert trials.count() == 4
-    days = made.trained.walk.forecasts.index.floor("D").unique()
-    returns = trials.returns(pd.date_range(days[0], days[-2]))
-    assert returns.shape == (len(days) - 1, 4) and (returns.std() > 0).all()
-    scored = trials.frame(strategy="BTCUSDT-lightgbm")["sharpe_ratio"]
-    assert scored.iloc[0] == pytest.approx(made.metrics["sharpe_ratio"])
+    one = guarded("odd", judge)
+    assert not one.passed and one.reason == "could not be judged: KeyError: 'metrics'"

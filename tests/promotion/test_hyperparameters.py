@@ -71,13 +71,13 @@ def test_choices_are_kept_with_the_forecasts(candidate, tmp_path):
 
 def test_a_folds_search_chooses_the_same_again(candidate, bars):
     line = gate_proofs.choices_searched(case(candidate, bars))
-    assert line.passed and line.reason == "the search of fold 0, 6 sets, chooses the same again"
+    assert line.passed and line.reason == "the searches of fold 0 and of the final model, 6 sets, choose the same again"
 
 
 def test_a_choice_that_the_search_does_not_make_is_refused(candidate, bars):
     other = [one | {"trees": one["trees"] + 1} for one in candidate.trained.walk.chosen]
     line = gate_proofs.choices_searched(case(with_choices(candidate, other), bars))
-    assert not line.passed and "its search of 6 sets chooses" in line.reason
+    assert not line.passed and "fold 0: " in line.reason and "fold final: " in line.reason and " is chosen" in line.reason
 
 
 @pytest.mark.parametrize("trials, keep", [(0, True), (6, False)])

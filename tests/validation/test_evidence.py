@@ -29,10 +29,11 @@ def best(returns):
 
 def test_the_record_says_what_its_parts_say():
     returns = noise()
-    found, split = evidence(returns, "try 3"), probability_of_backtest_overfitting(returns)
+    chosen = best(returns)
+    found, split = evidence(returns, chosen), probability_of_backtest_overfitting(returns)
     assert (found.pbo, found.degradation, found.probability_of_loss) == (split.pbo, split.slope, split.probability_of_loss)
     assert found.effective_trials == effective_trials(returns).count and found.n_tries == 12 and found.n_obs == 400
-    assert found.p_value == superior_tries(returns).tries.loc["try 3", "p_value"] and found.spa == superior_tries(returns).spa_consistent
+    assert found.p_value == superior_tries(returns).tries.loc[chosen, "p_value"] and found.spa == superior_tries(returns).spa_consistent
     known = {"n_obs": 400, "skew": found.skew, "kurtosis": found.kurtosis}
     again = probabilistic_sharpe_ratio(found.sharpe, **known, benchmark=found.expected_maximum)
     assert found.dsr == again < found.psr
@@ -41,8 +42,26 @@ def test_the_record_says_what_its_parts_say():
     assert all(isinstance(value, (int, float)) for value in dataclasses.asdict(found).values())
 
 
+def test_among_the_better_ones_nothing_is_said_of_the_chosen():
+    """A try of a quite other kind that always wins would make choosing look safe, and says nothing of the one that is judged."""
+    returns = noise()
+    chosen = best(returns)
+    alone = evidence(returns, chosen)
+    beside = evidence(returns.assign(carry=np.random.default_rng(5).normal(0.002, 0.002, len(returns))), chosen)
+    assert beside.pbo == alone.pbo > 0.2 and beside.dsr <= alone.dsr
+
+
+def test_the_chosen_ones_own_record_is_all_of_it_and_one_ruined_try_spreads_nothing():
+    returns = noise()
+    chosen = best(returns)
+    cut = evidence(returns.iloc[:200], chosen, own=returns[chosen])
+    assert cut.n_obs == 400 and cut.sharpe == evidence(returns, chosen).sharpe != evidence(returns.iloc[:200], chosen).sharpe
+    ruined = returns.assign(ruin=returns["try 1"] * 0.2 - 0.01)
+    assert evidence(ruined, chosen).trials_std < 1.5 * evidence(returns, chosen).trials_std
+
+
 def test_the_best_of_luck_passes_rarely_and_skill_passes():
-    luck = [evidence(table, best(table), blocks=4) for table in (noise(seed=seed) for seed in range(40))]
+    luck = [evidence(table, best(table)) for table in (noise(seed=seed) for seed in range(40))]
     assert np.mean([one.dsr > 0.95 for one in luck]) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 40)
     assert np.mean([one.psr > 0.95 for one in luck]) > 0.3  # which is why it is deflated
     skill = noise()
@@ -70,7 +89,7 @@ def test_the_best_of_one_cluster_was_chosen_too(likeness):
     for seed in range(25):
         rng = np.random.default_rng(seed)
         returns = np.sqrt(likeness) * rng.normal(size=(300, 1)) + np.sqrt(1 - likeness) * rng.normal(size=(300, 60))
-        found.append(evidence(returns, int(best(pd.DataFrame(returns))), blocks=2))
+        found.append(evidence(returns, int(best(pd.DataFrame(returns)))))
     assert all(one.effective_trials == 1 for one in found)
     assert np.mean([one.dsr > 0.95 for one in found]) <= 0.05 and np.mean([one.dsr for one in found]) == pytest.approx(0.5, abs=0.2)
 
