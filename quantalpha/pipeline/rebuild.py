@@ -15,9 +15,9 @@ from quantalpha.pipeline import sources
 from quantalpha.pipeline.cache import LOCK
 from quantalpha.pipeline.digests import Digests
 from quantalpha.pipeline.graph import overlap
-from quantalpha.pipeline.recipe import paths, used_digest
+from quantalpha.pipeline.recipe import paths, place, used_digest
 from quantalpha.pipeline.verdict import Input
-from quantalpha.pipeline.version import NONE, git, top
+from quantalpha.pipeline.version import NONE, apply, git, top
 
 MANIFEST = ".manifest.json"
 
@@ -31,11 +31,11 @@ def code(recipe: dict, patch: bytes, folder: Path) -> tuple[Path, list[Input]]:
     known = recipe["commit"] != NONE and git(config.root(), "cat-file", "-e", f"{recipe['commit']}^{{commit}}") is not None
     root = _check_out(recipe, patch, folder) if known else folder
     if sources.all_files(digests) == recipe["package"]:
-        _link_package(root)
+        _copy_package(root)
     _complete(recipe["package"], root, sources.PACKAGE.parent, lambda base, path: digests.path(base / path), _excuse(recipe, known))
     _complete(recipe["workspace"], root, config.root(), lambda base, path: used_digest(base, path, digests), _excuse(recipe, known))
     if digests.path(root / LOCK) != recipe["lock"] and (config.root() / LOCK).is_file():
-        shutil.copyfile(config.root() / LOCK, root / LOCK)
+        shutil.copyfile(config.root() / LOCK, place(root, LOCK))
     return root, _code_inputs(recipe, patch, known, str(digests.path(root / LOCK)))
 
 
@@ -43,8 +43,8 @@ def settings(recipe: dict, stages: dict[str, dict], root: Path) -> None:
     """The parameters, resolved, and the pipeline's table with only the stages that run again, on this machine."""
     params = recipe["params"] | {"pipeline": recipe["params"]["pipeline"] | {"executor": "local", "dask_address": None}}
     profiles = {"default": {}, recipe["profile"]: {}}
-    (root / "params.yaml").write_text(yaml.safe_dump(params | {"profiles": profiles}, sort_keys=False))
-    path, names = root / "pipelines" / f"{recipe['pipeline']}.yaml", {stage["name"] for stage in stages.values()}
+    place(root, "params.yaml").write_text(yaml.safe_dump(params | {"profiles": profiles}, sort_keys=False))
+    path, names = place(root, f"pipelines/{recipe['pipeline']}.yaml"), {stage["name"] for stage in stages.values()}
     table = yaml.safe_load(path.read_text())["stages"]
     path.write_text(yaml.safe_dump({"stages": {name: entry for name, entry in table.items() if name in names}}, sort_keys=False))
 
@@ -52,10 +52,12 @@ def settings(recipe: dict, stages: dict[str, dict], root: Path) -> None:
 def data(stages: dict[str, dict], kept: Callable[[str], list[Path]], root: Path) -> list[Input]:
     """Puts into the workspace at `root` every input that none of `stages` makes, and the months that a manifest among them lists.
 
-    kept: where what the run had of a path may lie. Raises DataError naming what is gone.
+    kept: where what the run had of a path may lie. Raises DataError naming what is gone, or is not what the run had.
     """
     made = [path for stage in stages.values() for path in paths(stage)]
     given = {path: digest for stage in stages.values() for path, digest in stage["inputs"].items()}
+    for path in [*made, *given]:
+        place(root, path)
     outside = {path: digest for path, digest in sorted(given.items()) if not any(overlap(path, other) for other in made)}
     return [_put(path, digest, kept(path), root) for path, digest in outside.items()]
 
@@ -65,31 +67,33 @@ def _check_out(recipe: dict, patch: bytes, folder: Path) -> Path:
     base = top(config.root())
     with TemporaryDirectory() as scratch:
         index = {"GIT_INDEX_FILE": f"{scratch}/index"}
-        git(base, "read-tree", recipe["commit"], **index)
-        git(base, "checkout-index", "--all", f"--prefix={folder}/", **index)
+        done = [git(base, "read-tree", recipe["commit"], **index), git(base, "checkout-index", "--all", f"--prefix={folder}/", **index)]
+    if None in done:
+        raise DataError(f"commit {recipe['commit'][:12]} cannot be read from this repository; see `git fsck`")
     if patch and recipe["fault"] is None:
-        git(folder, "apply", "--whitespace=nowarn", "-", text=patch, GIT_CEILING_DIRECTORIES=str(folder.parent))
+        apply(folder, patch)
     root = folder / config.root().relative_to(base)
     root.mkdir(parents=True, exist_ok=True)
     return root
 
 
-def _link_package(root: Path) -> None:
-    """The package of this process is the run's: used as it lies, with what numba has compiled of it."""
-    place = root / sources.PACKAGE.name
-    shutil.rmtree(place, ignore_errors=True)
-    place.symlink_to(sources.PACKAGE)
+def _copy_package(root: Path) -> None:
+    """The package of this process is the run's: copied with its times, so that what numba has compiled of it holds."""
+    target = place(root, sources.PACKAGE.name)
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(sources.PACKAGE, target)
 
 
 def _complete(files: dict[str, str], root: Path, own: Path, digest: Callable[[Path, str], str | None], excuse: str) -> None:
     """Every file at `root` is as recorded, or is copied from `own`, where it is."""
     for path, recorded in files.items():
+        target = place(root, path)
         if digest(root, path) == recorded:
             continue
         if digest(own, path) != recorded:
             raise DataError(f"{path}: not as the run used it, and it cannot be rebuilt: {excuse}")
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(own / path, root / path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(own / path, target)
 
 
 def _excuse(recipe: dict, known: bool) -> str:
@@ -115,11 +119,10 @@ def _code_inputs(recipe: dict, patch: bytes, known: bool, lock: str) -> list[Inp
 
 
 def _put(path: str, recorded: str, held: list[Path], root: Path) -> Input:
-    digests, target = Digests(), root / path
-    same = [place for place in held if digests.path(place) == recorded]
-    if not held or (path.endswith(MANIFEST) and not same):  # another manifest would name other months
+    digests, target = Digests(), place(root, path)
+    source = next((each for each in held if digests.path(each) == recorded), None)
+    if source is None:
         raise DataError(f"{path}: the run used it, and what it used is gone; put it back, or run the pipeline again")
-    source = (same or held)[0]
     target.parent.mkdir(parents=True, exist_ok=True)
     (shutil.copytree if source.is_dir() else shutil.copyfile)(source, target)
     if path.endswith(MANIFEST):
@@ -132,6 +135,8 @@ def _put_months(path: str, manifest: Path, root: Path) -> Input:
     from quantalpha.market import Lake, put_back
 
     listing = json.loads(manifest.read_text())
+    for entry in (entry for entries in listing.values() for entry in entries):
+        place(root / "data" / "raw", entry["file"])
     found, changed = put_back(listing, Lake(config.path("data/raw")), Lake(root / "data" / "raw"))
     if changed:
         manifest.write_text(json.dumps(found, indent=1) + "\n")

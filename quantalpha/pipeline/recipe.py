@@ -10,6 +10,7 @@ stages              of each that succeeded: name, model, inputs {path: sha256}, 
 
 from pathlib import Path
 
+from quantalpha.errors import DataError
 from quantalpha.pipeline import notebook, sources
 from quantalpha.pipeline.cache import LOCK
 from quantalpha.pipeline.digests import Digests
@@ -44,6 +45,14 @@ def _stage(stage: Stage, state: dict) -> dict:
 def paths(stage: dict) -> list[str]:
     """What a stage of a recipe writes."""
     return [path for path, _ in stage["outputs"].values()]
+
+
+def place(root: Path, path: str) -> Path:
+    """Where a path that a recipe names lies in the workspace at `root`. Raises DataError for one that leads out of it."""
+    found = (root / path).resolve()
+    if Path(path).is_absolute() or ".." in Path(path).parts or not found.is_relative_to(root.resolve()):
+        raise DataError(f"{path}: the run's recipe names a path outside its workspace; it may be forged, and is not used")
+    return found
 
 
 def is_source(stage: dict) -> bool:

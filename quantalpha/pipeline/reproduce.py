@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,7 +24,8 @@ from quantalpha.pipeline.graph import overlap
 from quantalpha.pipeline.machine import machine
 from quantalpha.pipeline.recipe import FORMAT, is_source, paths
 from quantalpha.pipeline.verdict import MISSING, Input, Output, Reproduction, judged
-from quantalpha.tracking import RunInfo
+from quantalpha.secrets import NAMES, USER_INFO
+from quantalpha.tracking import RunInfo, store
 
 RECIPE, PATCH = "recipe.json", "uncommitted.diff"
 PATIENCE = 20.0  # seconds an interrupted run has to put its workers away
@@ -34,8 +35,13 @@ def reproduce(wanted: str, keep: Path | None = None, quiet: bool = False) -> Rep
     """Makes a run again. wanted: 'latest' (the newest finished pipeline run), or the name, id or beginning of the id of a pipeline run, or
     of one of its stages: then that one and what it needs. keep: a new folder for the scratch workspace, which is removed otherwise.
 
-    Raises UsageError where there is no such run, DataError naming what it takes and is gone.
+    Raises UsageError where there is no such run, or a server keeps it; DataError naming what it takes and is gone.
     """
+    if store.is_remote():
+        raise UsageError(
+            f"reproduce: runs its code, and anybody may have written to {tracking.store_name()}; "
+            "unset MLFLOW_TRACKING_URI (also in .env) for the runs of mlruns/"
+        )
     started, (run, only) = time.monotonic(), _find(wanted)
     artefacts = tracking.artifact_folder(run.run_id)
     recipe, stages = _recipe(run, artefacts, only)
@@ -128,10 +134,9 @@ def run_again(recipe: dict, stages: list[str], root: Path, quiet: bool) -> None:
     """`quantalpha pipeline run` by the scratch workspace's code, into its own store and ledger. What fails there its outputs tell."""
     command = [sys.executable, "-m", "quantalpha", "pipeline", "run", recipe["pipeline"], "--profile", recipe["profile"]]
     search = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
-    around = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
     process = subprocess.Popen(
         [*command, *(word for key in stages for word in ("--only", key))],
-        cwd=root, env=around | {"QUANTALPHA_ROOT": str(root), "PYTHONPATH": search},
+        cwd=root, env=_harmless(os.environ) | {"QUANTALPHA_ROOT": str(root), "PYTHONPATH": search},
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace",
     )  # fmt: skip
     try:
@@ -140,6 +145,15 @@ def run_again(recipe: dict, stages: list[str], root: Path, quiet: bool) -> None:
         process.wait()
     finally:
         _end(process)
+
+
+def _harmless(environment: Mapping[str, str]) -> dict[str, str]:
+    """Without secrets, which a run's code has no business with, and without the store of runs."""
+    hidden = ("MLFLOW_", *NAMES)
+    return {
+        name: value for name, value in environment.items()
+        if not any(word in name.upper() for word in hidden) and not USER_INFO.search(value)
+    }  # fmt: skip
 
 
 def _end(process: subprocess.Popen) -> None:

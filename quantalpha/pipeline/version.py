@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from quantalpha import config
+from quantalpha.errors import DataError
 
 PATCH_BYTES = 1_000_000
 NONE = "none"  # the commit outside a repository
@@ -39,6 +40,8 @@ def git_version(root: Path, used: Iterable[Path] = ()) -> Version:
     patch = config.mask(told)
     if len(patch) > PATCH_BYTES:
         return Version(commit, f"{patch[:PATCH_BYTES]}\n# cut here\n", f"was cut, as it is longer than {PATCH_BYTES} characters")
+    if told.encode() != raw:
+        return Version(commit, patch, "holds bytes that are no UTF-8, which were replaced")
     return Version(commit, patch, None if patch == told else "holds secrets, which were masked")
 
 
@@ -46,9 +49,22 @@ def git(folder: Path, *arguments: str, text: bytes = b"", **environment: str) ->
     """What a git command prints; None where it fails, or where there is no git."""
     if shutil.which("git") is None:
         return None
-    around = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")} | environment  # a hook sets GIT_DIR
-    done = subprocess.run(["git", "-C", str(folder), *arguments], input=text, capture_output=True, env=around, check=False)
+    done = _done(folder, arguments, text, environment)
     return done.stdout if done.returncode == 0 else None
+
+
+def apply(folder: Path, patch: bytes) -> None:
+    """Makes the changes of a patch in a folder that is no repository. Raises DataError with git's words where it does not fit."""
+    around = {"GIT_CEILING_DIRECTORIES": str(folder.parent)}
+    done = _done(folder, ("apply", "--whitespace=nowarn", "-"), patch, around)
+    if done.returncode != 0:
+        told = done.stderr.decode(errors="replace").strip().replace("\n", "; ")
+        raise DataError(f"the patch with the run's uncommitted changes does not fit its commit: {told}; run the pipeline again")
+
+
+def _done(folder: Path, arguments: tuple[str, ...], text: bytes, environment: dict[str, str]) -> subprocess.CompletedProcess:
+    around = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")} | environment  # a hook sets GIT_DIR
+    return subprocess.run(["git", "-C", str(folder), *arguments], input=text, capture_output=True, env=around, check=False)
 
 
 def top(root: Path) -> Path:

@@ -51,7 +51,7 @@ def test_a_number_is_measured_by_its_scale_wherever_it_stands(pair):
 )
 def test_what_is_no_number_has_no_measure(pair, file, text, where, size):
     (pair[1] / file).write_text(text)
-    (found,) = gaps(*pair)
+    found = gaps(*pair)[0]
     assert (found.where, found.size, found.measured) == (where, size, None)
     assert not within([found], 0.0) and within([found], tolerance("bilstm_transformer")) == (size is None)
 
@@ -61,3 +61,46 @@ def test_a_number_that_became_undefined_is_no_small_gap(pair):
     (found,) = gaps(*pair)
     assert found.where == "forecasts.parquet edge row 1" and math.isinf(found.size)
     assert not within([found], tolerance("bilstm_transformer"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "size"),
+    [
+        ('{"sharpe": null}', "{}", math.inf),
+        ('{"folds": []}', '{"folds": {}}', math.inf),
+        ('{"passed": true}', '{"passed": 1}', math.inf),
+        ('{"a.b": 1}', '{"a": {"b": 1}}', math.inf),
+        ('{"a": 1}', '{"a":  1}', math.inf),
+        ("[1]", "{", math.inf),
+        ('{"x": NaN}', '{"x": 1}', math.inf),
+        ('{"x": 0.0}', '{"x": -0.0}', 0.0),
+        ('{"x": 0}', '{"x": 0.0}', 0.0),
+    ],
+)
+def test_other_bytes_are_never_the_same_bits(pair, old, new, size):
+    for folder, text in zip(pair, (old, new)):
+        (folder / "metrics.json").write_text(text)
+    found = gaps(*pair)
+    assert found[0].size == size and not within(found, 0.0) and within(found, 1e-5) == (size == 0.0)
+
+
+def test_tables_of_equal_values_in_other_bytes_are_not_the_same_bits(pair):
+    for folder, zero in zip(pair, (0.0, -0.0)):
+        pd.DataFrame({"edge": [zero, 1.0]}).to_parquet(folder / "forecasts.parquet")
+    (found,) = gaps(*pair)
+    assert found.where == "forecasts.parquet" and not within([found], 1e-5)
+
+
+def test_the_exemption_is_of_one_key_of_one_file(pair):
+    for folder, name in zip(pair, ("old", "new")):
+        (folder / "metrics.json").write_text(json.dumps({"code_version": name}))
+        (folder / "candidate.json").write_text(json.dumps({"code_version": name, "inner": {"code_version": name}}))
+    assert {each.where for each in gaps(*pair)} == {"metrics.json code_version", "candidate.json inner.code_version"}
+
+
+@pytest.mark.parametrize(("changed", "size"), [([0.5, np.inf, 2.0], 0.25), ([0.0, 1.0, 2.0], np.inf), ([0.0, -np.inf, 2.0], np.inf)])
+def test_an_infinite_number_hides_no_gap(pair, changed, size):
+    for folder, values in zip(pair, ([0.0, np.inf, 2.0], changed)):
+        pd.DataFrame({"edge": values}).to_parquet(folder / "forecasts.parquet")
+    (found,) = gaps(*pair)
+    assert found.size == size and not within([found], 1e-5)

@@ -14,7 +14,9 @@ import pytest
 import yaml
 
 from quantalpha.errors import DataError, ReconcileError, UsageError
-from quantalpha.files import tree_sha256
+from quantalpha.files import sha256, tree_sha256
+from quantalpha.pipeline import rebuild, sources
+from quantalpha.pipeline.recipe import place
 from quantalpha.validation.trials import Trials
 
 from . import again
@@ -22,6 +24,7 @@ from .again import commit, edit, git, inside, prepare, record, store
 from .support import Workspace
 
 module = importlib.import_module("quantalpha.pipeline.reproduce")
+RUN_AGAIN = module.run_again
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +178,69 @@ def test_the_scratch_workspace_is_kept_where_asked_and_nowhere_else(workspace, t
     assert (tmp_path / "kept/data/models/BTCUSDT-xgboost/forecasts.parquet").is_file()
     with pytest.raises(UsageError, match="kept exists and is not an empty folder"):
         reproduce(workspace, keep=tmp_path / "kept")
+
+
+@pytest.mark.parametrize("path", ["../file", "data/raw/../../../file", "/etc/file", "out/file", "data/../params.yaml"])
+def test_a_path_that_leads_out_of_the_workspace_is_refused_before_anything_is_written(tmp_path, path):
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root/out").symlink_to(tmp_path)
+    (tmp_path / "evil").write_text("evil")
+    stages = {"x": {"inputs": {"data/first": sha256(tmp_path / "evil"), path: sha256(tmp_path / "evil")}, "outputs": {}}}
+    with pytest.raises(DataError, match=f"^{path}: the run's recipe names a path outside its workspace"):
+        rebuild.data(stages, lambda path: [tmp_path / "evil"], tmp_path / "root")
+    assert sorted(each.name for each in tmp_path.rglob("*")) == ["evil", "out", "root"]
+    assert place(tmp_path / "root", "data/file") == (tmp_path / "root/data/file").resolve()
+
+
+def test_a_manifest_names_no_month_outside_the_lake(tmp_path):
+    forged = tmp_path / "forged.json"
+    forged.write_text(json.dumps({"bars": [{"file": "../../../../file.parquet", "sha256": "", "rows": 1}]}))
+    stages = {"x": {"inputs": {"data/raw/X.manifest.json": sha256(forged)}, "outputs": {}}}
+    with pytest.raises(DataError, match="file.parquet: the run's recipe names a path outside"):
+        rebuild.data(stages, lambda path: [forged], tmp_path / "root")
+
+
+def test_an_input_that_is_another_by_now_is_not_used(tmp_path):
+    (tmp_path / "held").write_text("another")
+    stages = {"x": {"inputs": {"data/raw/bars.csv": "0" * 64}, "outputs": {}}}
+    with pytest.raises(DataError, match="data/raw/bars.csv: the run used it, and what it used is gone"):
+        rebuild.data(stages, lambda path: [tmp_path / "held"], tmp_path / "root")
+    assert not (tmp_path / "root").exists()
+
+
+def test_the_scratch_workspace_has_a_package_of_its_own(workspace, tmp_path):
+    reproduce(workspace, keep=tmp_path / "kept")
+    live, copy = workspace.root / "quantalpha/errors.py", tmp_path / "kept/quantalpha/errors.py"
+    assert copy.resolve() != live.resolve() and not copy.parent.is_symlink()
+    assert copy.stat().st_mtime_ns == live.stat().st_mtime_ns  # numba's caches go by it
+
+
+def test_a_package_is_copied_with_its_caches(tmp_path, monkeypatch):
+    (tmp_path / "quantalpha/__pycache__").mkdir(parents=True)
+    (tmp_path / "quantalpha/__pycache__/x.nbi").touch()
+    monkeypatch.setattr(sources, "PACKAGE", tmp_path / "quantalpha")
+    (tmp_path / "root").mkdir()
+    rebuild._copy_package(tmp_path / "root")
+    assert (tmp_path / "root/quantalpha/__pycache__/x.nbi").is_file()
+
+
+def test_a_runs_code_is_told_no_secret(tmp_path, monkeypatch):
+    """The child is a package of this name that writes down what it was given."""
+    secrets = ["QUANTALPHA_SIGNING_KEY", "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "VENUE_SECRET"]
+    for name in secrets:
+        monkeypatch.setenv(name, "hidden")
+    monkeypatch.setenv("PROXY", "http://user:hidden@host")
+    (tmp_path / "quantalpha").mkdir()
+    (tmp_path / "quantalpha/__init__.py").touch()
+    (tmp_path / "quantalpha/__main__.py").write_text("import json, os\nopen('given.json', 'w').write(json.dumps(dict(os.environ)))")
+    RUN_AGAIN({"pipeline": "small", "profile": "default"}, [], tmp_path, True)
+    given = json.loads((tmp_path / "given.json").read_text())
+    assert "hidden" not in " ".join(given.values()) and given["QUANTALPHA_ROOT"] == str(tmp_path) and given["PATH"] == os.environ["PATH"]
+
+
+def test_a_servers_runs_are_refused(workspace):
+    with inside(workspace.root, MLFLOW_TRACKING_URI="http://127.0.0.1:9"), pytest.raises(UsageError, match="unset MLFLOW_TRACKING_URI"):
+        module.reproduce("latest", quiet=True)
 
 
 def test_as_the_user_does_it_in_processes_of_their_own(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from quantalpha.errors import DataError
 from quantalpha.pipeline import version
 from quantalpha.pipeline.version import git_version
 
@@ -48,3 +49,16 @@ def test_a_patch_that_is_not_whole_says_why(workspace, monkeypatch):
 
 def test_outside_a_repository_there_is_no_commit(tmp_path):
     assert git_version(tmp_path) == version.Version("none", "", None)
+
+
+def test_bytes_that_are_no_text_are_said_to_be_lost(workspace):
+    (workspace.root / "old.py").write_bytes("a = 'café'\n".encode("latin-1"))
+    assert git_version(workspace.root).fault == "holds bytes that are no UTF-8, which were replaced"
+
+
+def test_a_patch_that_does_not_fit_is_told_in_gits_words(workspace):
+    workspace.write("old.py", "a = 3\r\nb = 2\n")
+    patch = git_version(workspace.root).patch.encode()
+    workspace.write("old.py", "another\n")
+    with pytest.raises(DataError, match="does not fit its commit: error: patch failed: old.py:1"):
+        version.apply(workspace.root, patch)
