@@ -49,7 +49,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except SystemExit as ended:
         if ended.code == 130:  # how typer passes Ctrl-C on
-            print("interrupted: what is finished stays valid; run again to go on", file=sys.stderr)
+            print("interrupted: nothing is left half-written, what is finished stays; run again to go on", file=sys.stderr)
         raise
 
 
@@ -220,7 +220,9 @@ def promote(
         name = promotion.registered_name(found.bundle.venue, found.bundle.symbol, found.bundle.timeframe)
         print(f"sealed {found.bundle.id[:12]}; {name}@{to} points to it")
         if override:
-            print(f"warning: {', '.join(override)} failed and is overridden; every start of this bundle says so", file=sys.stderr)
+            print(
+                f"warning: {', '.join(override)} failed, and a person let that stand; every start of this bundle says so", file=sys.stderr
+            )
         if run_now:
             show_session(_session("paper", found.bundle, params), as_json)
 
@@ -237,9 +239,13 @@ def rollback(
     from quantalpha import promotion, tracking
 
     params = config.load(profile, overrides)
+    if to not in ("paper", "live"):
+        raise UsageError(f"--to: expected paper or live, found {to!r}")
+    if model is not None:
+        tracking.require_model(model)
     moves = tracking.moves(model) if only_list else [promotion.roll_back(model, to, params, reason)]
     ways = [f"{one['move']:8}  {one['model']}@{one['alias']}  {(one['from'] or 'nothing')[:12]} -> {one['to'][:12]}" for one in moves]
-    lines = [f"{one['time'][:19]}  {one['who']}  {way}  {one['reason']}" for one, way in zip(moves, ways)]
+    lines = [f"{one['time'][:19]} UTC  {one['who']}  {way}  {one['reason']}" for one, way in zip(moves, ways)]
     show(moves if only_list else moves[0], as_json, "\n".join(lines) or "no alias has moved yet")
 
 

@@ -57,4 +57,5 @@ def did_you_mean(wrong: str, known) -> str:
 
     names = sorted(map(str, known))
     near = difflib.get_close_matches(str(wrong), names, n=1, cutoff=0.5)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
+    more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names[:12])}{more}"

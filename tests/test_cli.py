@@ -84,7 +84,7 @@ def test_an_interrupted_command_exits_130(workspace, monkeypatch):
 
     monkeypatch.setattr("quantalpha.demo.run", interrupted)
     answer = workspace.call("demo")
-    assert answer.code == 130 and "interrupted: what is finished stays valid" in answer.err
+    assert answer.code == 130 and "interrupted: nothing is left half-written" in answer.err
 
 
 @pytest.mark.parametrize("command", ["run --mode paper", "promote latest"])

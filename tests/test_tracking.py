@@ -127,8 +127,8 @@ def test_a_folds_search_is_in_its_run_what_was_chosen_and_every_set(root, stage)
     log(stage)
     child = tracking.find_run(stage.id)
     runs = {run.name: run for run in tracking.runs(parent=child.run_id)}
-    assert set(runs) == {f"{stage.id} fold 1", f"{stage.id} fold final"}
-    run = runs[f"{stage.id} fold 1"]
+    assert set(runs) == {f"{stage.id} fold 0", f"{stage.id} fold final"}
+    run = runs[f"{stage.id} fold 0"]
     assert (run.params["chosen.trees"], run.params["chosen.l2"], run.metrics["search.sharpe_ratio"]) == ("50", "0.25", 1.5)
     assert run.metrics["sharpe_ratio"] == 1.0 and run.params["test_start"] == "2021-01-01"
     steps = place.connect().get_metric_history(run.run_id, "sets.sharpe_ratio")

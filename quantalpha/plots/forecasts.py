@@ -22,7 +22,7 @@ def fold_metric(values: pd.Series, *, metric: str, reference: float = 0.0, title
     axes.axhline(float(values.mean()), color=INK, linestyle="--", linewidth=1.1, label=f"mean {values.mean():.3g}")
     step = -(-len(values) // 14)
     axes.set_xticks(range(0, len(values), step), labels[::step])
-    axes.set(title=title or f"{metric} by fold", ylabel=metric, xlabel="fold (start of its test block)")
+    axes.set(title=title or f"{metric} by fold", ylabel=metric, xlabel="fold")
     axes.grid(axis="x", visible=False)
     axes.legend(loc="best")
     return fig

@@ -41,7 +41,7 @@ def duel(candidates: Sequence[Candidate], results: dict[str, Result]) -> pd.Data
     first, *others = candidates
     rival = next((each for each in others if study(each.trained.origin) == study(first.trained.origin)), None)
     if rival is None:
-        return pd.DataFrame()
+        return pd.DataFrame(columns=["no other candidate of this market"])
     params = config.Labels.model_validate(first.trained.origin.sections["labels"])
     labels = label(candidate_bars(first.folder), params)
     forecasts = compare_forecasts(first.trained.walk, rival.trained.walk, labels)

@@ -41,7 +41,11 @@ def live_columns(case: Case) -> GateLine:
     """The runner's feed gives every column that the features read."""
     missing = bundle.not_live(case.candidate.features)
     has = f"a live bar has {', '.join(LIVE)}"
-    reason = f"the features read {', '.join(missing)}; {has}; train without them" if missing else f"nothing but what {has}"
+    reason = (
+        f"the features read {', '.join(missing)}; {has}; train without them"
+        if missing
+        else f"no other column than a live bar has: {', '.join(LIVE)}"
+    )
     return GateLine("live_columns", not missing, float(len(missing)), 0.0, reason)
 
 
@@ -89,7 +93,7 @@ def paper_days(case: Case) -> GateLine:
         sessions = _rehearsal(case).paper(sealed)
     decided = {time for _, found in sessions for time in found.decisions.index if time > sealed.until}
     days, least = len(decided) * (pd.Timedelta(case.candidate.trained.origin.timeframe) / pd.Timedelta("1D")), case.gate.paper_days
-    reason = f"{days:.1f} days on paper in {len(sessions)} sessions of this model, at least {least:g} asked for"
+    reason = f"{days:.1f} days on paper, sessions of this model: {len(sessions)}, at least {least:g} asked for"
     return GateLine("paper_days", days >= least, days, least, reason)
 
 
@@ -98,7 +102,9 @@ def paper_agrees(case: Case) -> GateLine:
     with rehearsed(case) as sealed:
         reports = [reconcile(own, found) for own, found in _rehearsal(case).paper(sealed) if len(found.decisions)]
     wrong = sum(not report.agrees for report in reports)
-    reason = f"{wrong} of {len(reports)} paper sessions differ from their backtest" if wrong else f"{len(reports)} paper sessions agree"
+    reason = (
+        f"{wrong} of {len(reports)} paper sessions differ from their backtest" if wrong else f"all paper sessions agree: {len(reports)}"
+    )
     return GateLine("paper_agrees", bool(reports) and not wrong, float(wrong), 0.0, reason if reports else "no paper session to compare")
 
 

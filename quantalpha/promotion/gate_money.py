@@ -64,9 +64,7 @@ def stable_over_folds(case: Case) -> GateLine:
     growth = np.log1p(case.result.returns).groupby(case.candidate.trained.walk.forecasts["fold"]).sum()
     share, least, worst = float((growth > 0).mean()), case.gate.min_winning_folds, growth.idxmin()
     told = f"{(growth > 0).sum()} of {len(growth)} test windows earned, at least {least:.0%} asked for; "
-    return GateLine(
-        "stable_over_folds", share >= least, share, least, f"{told}the worst, number {worst:.0f}, {np.expm1(growth[worst]):+.1%}"
-    )
+    return GateLine("stable_over_folds", share >= least, share, least, f"{told}the worst, fold {worst:.0f}, {np.expm1(growth[worst]):+.1%}")
 
 
 def stable_over_parameters(case: Case) -> GateLine:

@@ -33,7 +33,7 @@ def market_named(case: Case) -> GateLine:
     faults += [f"its bars are those of {path or 'no file it names'}"] if PurePosixPath(path or "").stem != origin.symbol else []
     named = f"{origin.symbol} {origin.timeframe} on {origin.venue}"
     reason = f"named as {named}, but {'; '.join(faults)}; run the pipeline again" if faults else f"{named}: so are its bars"
-    return GateLine("market_named", not faults, float(step), float(length), reason)
+    return GateLine("market_named", not faults, None, None, reason)
 
 
 def holdout_sealed(case: Case) -> GateLine:
@@ -56,7 +56,7 @@ def auto_from_training(case: Case) -> GateLine:
     fitted = resolve(asked, case.bars.iloc[:train])
     wrong = [name for name in fitted | used if json.dumps(fitted.get(name)) != json.dumps(used.get(name))]  # as it was stored
     told = ", ".join(f"{name}: {used.get(name)}, the first {train} bars give {fitted.get(name)}" for name in wrong)
-    sound = f"the first {train} bars give what is used"
+    sound = f"the first {train} bars give what is used" if json.dumps(asked) != json.dumps(used) else "nothing is fitted"
     reason = f"not fitted on the training bars alone: {told}; run the pipeline again" if wrong else sound
     return GateLine("auto_from_training", not wrong, float(len(wrong)), 0.0, reason)
 

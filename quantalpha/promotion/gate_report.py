@@ -55,11 +55,9 @@ class GateReport:
 
         UsageError as `check_override`, and for a name that no line has or one that passed.
         """
-        check_override(names, reason)
         known = {line.name: line for line in self.lines}
+        check_override(names, reason, list(known))
         for name in names:
-            if name not in known:
-                raise UsageError(f"--override {name}: the gate has no such line; {did_you_mean(name, known)}")
             if known[name].passed:
                 raise UsageError(f"--override {name}: that line passed, there is nothing to override; leave it out")
         word = audit.stamp(reason) if names else None
@@ -84,13 +82,15 @@ class GateReport:
         return "\n".join("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths)), row[4]]) for row in rows)
 
 
-def check_override(names: Sequence[str], reason: str) -> None:
-    """UsageError where an override lacks its reason, a reason its override, or a line is one that nobody may override."""
+def check_override(names: Sequence[str], reason: str, known: Sequence[str]) -> None:
+    """UsageError where an override lacks its reason, a reason its override, or a line is none of `known` or one nobody may override."""
     if names:
         audit.stamp(reason, f"{' and '.join(names)} may fail")
     elif reason.strip():
         raise UsageError("--reason: there is nothing to give a reason for; it goes with --override LINE")
     for name in names:
+        if name not in known:
+            raise UsageError(f"--override {name}: the gate has no such line; {did_you_mean(name, known)}")
         if name in verdict.INTEGRITY:
             raise UsageError(f"--override {name}: nobody may override this line: {verdict.INTEGRITY[name]}")
 

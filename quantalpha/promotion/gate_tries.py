@@ -24,7 +24,7 @@ def deflated(found: Evidence, least: float, tries: str) -> GateLine:
     """tries: in words."""
     annual = math.sqrt(YEAR)
     sharpe, chance = found.sharpe * annual, found.expected_maximum * annual
-    luck = f"Sharpe {sharpe:.2f} of {found.n_obs} daily returns; {tries} shows {chance:.2f} by luck"
+    luck = f"Sharpe {sharpe:.2f} by day, {found.n_obs} of them; {tries} shows {chance:.2f} by luck"
     passed = found.dsr > least
     return GateLine("deflated_sharpe", passed, number(found.dsr), least, luck if passed else f"{luck}; {_still_needed(found)}")
 
@@ -34,9 +34,11 @@ def overfitted(found: Evidence, most: float) -> GateLine:
     a candidate where the best on one half of the days earns on the other nearly always."""
     if math.isnan(found.pbo):
         return GateLine("overfitting", True, None, most, "no worse try to compare it with day by day: see deflated_sharpe")
-    chance = f"the best of {found.n_tries} tries on one half of the days is in the worse half on the other in {found.pbo:.0%} of all splits"
-    told = f"{chance} and loses money in {found.probability_of_loss:.0%}; below {most:.0%}, or hardly any loss, asked for"
-    return GateLine("overfitting", found.pbo < most or found.probability_of_loss <= RARE, number(found.pbo), most, told)
+    chance = (
+        f"the best of {found.compared} tries on one half of the days is in the worse half on the other in {found.pbo:.0%} of all splits"
+    )
+    loss = f"and loses money there in {found.probability_of_loss:.0%}; below {most:.0%}, or a loss in at most {RARE:.0%}, is asked for"
+    return GateLine("overfitting", found.pbo < most or found.probability_of_loss <= RARE, number(found.pbo), most, f"{chance} {loss}")
 
 
 def _told(case: Case) -> str:

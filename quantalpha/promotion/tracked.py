@@ -13,11 +13,11 @@ from quantalpha.errors import DataError, UsageError
 from quantalpha.files import read_parquet, tree_sha256
 from quantalpha.promotion.candidate import load_candidate
 from quantalpha.promotion.case import Case, Terms
-from quantalpha.promotion.gate import judge, seal
+from quantalpha.promotion.gate import LINES, LIVE_LINES, judge, seal
 from quantalpha.promotion.gate_report import GateReport, check_override
 from quantalpha.tracking import RunInfo
 
-STAGE, OUTPUT = "walk_forward", "candidate"
+STAGE, OUTPUT, TRAINING = "walk_forward", "candidate", "train"
 SHARPE = "sharpe_ratio"
 
 
@@ -63,6 +63,8 @@ def candidates(wanted: str) -> list[RunInfo]:
     if wanted == "latest":
         return _latest()
     run = tracking.find_run(wanted)
+    if run.tags.get("stage", STAGE) not in (STAGE, TRAINING):
+        raise UsageError(f"promote: {run.name!r} is a run of stage {run.tags['stage']}; name a pipeline run, or one of stage {STAGE}")
     own = {name: run.tags[name] for name in ("symbol", "model") if name in run.tags}
     found = [each for each in _judgeable(run.tags.get("mlflow.parentRunId", run.run_id)) if own.items() <= each.tags.items()]
     if not found:
@@ -93,7 +95,7 @@ def promote_run(run: RunInfo, terms: Terms, overrides: Sequence[str] = (), reaso
     Raises DataError where the candidate is not what the run left, or the bars it was made from are gone or have changed: then the pipeline
     must run again. UsageError as GateReport.overridden, and where no session would load what is sealed (signing.require_usable).
     """
-    check_override(overrides, reason)
+    check_override(overrides, reason, [line.__name__ for line in LINES + LIVE_LINES])
     signing.require_usable()
     folder = tracking.artifact_folder(run.run_id) / OUTPUT
     check_unaltered(run, folder)
@@ -105,7 +107,10 @@ def promote_run(run: RunInfo, terms: Terms, overrides: Sequence[str] = (), reaso
     case = Case.of(candidate, candidate_bars(folder), replace(terms, markets=max(len(symbols), 1)))
     report = judge(case).overridden(overrides, reason)
     sealed = seal(candidate, case.bars, report, config.path("data/bundles"))
-    tracking.log_report(run.run_id, "gate.json", report.to_dict(), {"gate": report.outcome})
+    if sealed is None and run.tags.get("gate") in ("passed", "overridden"):  # what was sealed of this run goes on standing
+        tracking.log_report(run.run_id, "gate-refused.json", report.to_dict(), {"gate.refused": terms.alias})
+    else:
+        tracking.log_report(run.run_id, "gate.json", report.to_dict(), {"gate": report.outcome})
     if sealed is None:
         return Promotion(run, report, None, None)
     name = registered_name(sealed.venue, sealed.symbol, sealed.timeframe)

@@ -74,7 +74,7 @@ def _log_stage(experiment: str, parent: str, stage: StageRun, common: dict[str, 
     child = _create(experiment, parent, stage.id, end - int(stage.seconds * 1000), common | own | hashes | error)
     metrics, folds = read_metrics(stage)
     store.log_values(child, stage.loop | stage.params, metrics, map(_step, folds))
-    for number, fold in enumerate(folds, 1) if stage.name != CANDIDATE_STAGE else ():  # its folds are those of its training
+    for number, fold in enumerate(folds) if stage.name != CANDIDATE_STAGE else ():  # its folds are those of its training
         number = fold["fold"] if fold.get("fold") == "final" else number  # the search for the final model has no test
         run = _create(experiment, child, f"{stage.id} fold {number}", end, common | own | {"kind": "fold", "fold": str(number)})
         numbers = {key: value for key, value in fold.items() if is_number(value)}

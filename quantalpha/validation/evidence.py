@@ -29,7 +29,8 @@ class Evidence:
     expected_maximum: float  # Sharpe ratio that the best shows by luck: of the independent ones, or of all resampled, whichever is more
     psr: float  # probability that the true Sharpe ratio is above 0
     dsr: float  # above `expected_maximum`
-    pbo: float  # probability of backtest overfitting among the tries that the chosen one beats; NaN where there is none
+    compared: int  # tries whose returns are given and whose Sharpe ratio is not above the chosen one's, itself included
+    pbo: float  # probability of backtest overfitting among these; NaN where it is alone
     degradation: float  # slope of the best's Sharpe ratio out of sample on that in sample
     probability_of_loss: float  # of the best in sample, out of sample
     spa: float  # p-value of "no try is any good" (Hansen's consistent one)
@@ -77,6 +78,7 @@ def evidence(returns, best, *, own=None, unseen: int = 0, confidence: float = 0.
         expected_maximum=benchmark,
         psr=probabilistic_sharpe_ratio(sharpe, n_obs=n_obs, **moments),
         dsr=probabilistic_sharpe_ratio(sharpe, n_obs=n_obs, benchmark=benchmark, **moments),
+        compared=beaten.shape[1],
         pbo=split.pbo if split else NAN,
         degradation=split.slope if split else NAN,
         probability_of_loss=split.probability_of_loss if split else NAN,

@@ -628,7 +628,7 @@ def test_a_result_of_one_window_or_one_setting_is_refused(good, edge_bars, monke
     losing = before.result.returns.where(good.trained.walk.forecasts["fold"] > 0, -0.001)
     monkeypatch.setitem(vars(before), "scored", (SimpleNamespace(returns=losing, metrics=before.result.metrics), before.scored[1]))
     one = gate_money.stable_over_folds(before)
-    assert not one.passed and one.value == pytest.approx(2 / 3) and "2 of 3 test windows earned" in one.reason and "number 0" in one.reason
+    assert not one.passed and one.value == pytest.approx(2 / 3) and "2 of 3 test windows earned" in one.reason and "fold 0" in one.reason
     policy, walk = good.trained.origin.sections["policy"], good.trained.walk
     nearest = min(before.backtest(walk, enter=policy["enter"] * nudge).metrics()["sharpe_ratio"] for nudge in (0.8, 1.25))
     assert gate_money.stable_over_parameters(before).value == pytest.approx(nearest)
@@ -686,7 +686,7 @@ def test_live_asks_for_days_on_paper_that_agree(good, edge_bars, tmp_path, monke
     days = gate_live.paper_days(before)
     assert days.passed and days.value == pytest.approx(800 / 24), "what it may have learnt from does not count, nor a bar twice"
     agrees = gate_live.paper_agrees(before)
-    assert agrees.passed and agrees.reason == "2 paper sessions agree"
+    assert agrees.passed and agrees.reason == "all paper sessions agree: 2"
     other = Case.of(replace(good, trained=replace(good.trained, origin=replace(good.trained.origin, symbol="ETHUSDT"))), edge_bars, live)
     assert gate_live.paper_days(other).value == 0, "another model's days do not count"
 

@@ -64,7 +64,7 @@ def test_lines_about_integrity_are_lines_of_the_gate_and_cannot_be_overridden():
     for name, why in verdict.INTEGRITY.items():
         assert name in known, "a line that the gate no longer has"
         with pytest.raises(UsageError, match=f"--override {name}: nobody may override this line: {why}"):
-            check_override([name], "because")
+            check_override([name], "because", list(known))
         word = {"who": "me@here", "time": "2026-01-01T00:00:00+00:00", "reason": "because"}
         assert not verdict.stands({"name": name, "passed": False, "override": word})
         assert verdict.stands({"name": "trades", "passed": False, "override": word})
