@@ -20,7 +20,8 @@ TELLTALE = "import os\nprint('the secret is', os.environ['QA_TEST_SECRET'])"
 SMALL = {
     "data.end": "2021-07-15", "exchange.now": "2021-07-18", "synthetic.bars": 5200, "synthetic.edge": {"BTCUSDT": 0.015, "ETHUSDT": 0.0},
     "splits.train": 1200, "splits.test": 650, "models.names": ["xgboost"], "models.xgboost.trees": 60,
-    "gate.min_trades": 20, "gate.random_seeds": 20, "gate.causality_cuts": 5, "gate.max_calibration_error": 0.2, "gate.min_neighbour": 0.3, "gate.min_deflated_sharpe": 0.9,
+    "gate.min_trades": 20, "gate.random_seeds": 20, "gate.causality_cuts": 5,
+    "gate.max_calibration_error": 0.2, "gate.min_neighbour": 0.3, "gate.min_deflated_sharpe": 0.9,  # half a year tells little
     "runner.bars": 40,
 }  # fmt: skip
 STAGES = [f"{stage}-{symbol}" for stage in ("download", "clean", "features", "labels") for symbol in ("BTCUSDT", "ETHUSDT")]

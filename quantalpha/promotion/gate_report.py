@@ -89,10 +89,10 @@ def check_override(names: Sequence[str], reason: str, known: Sequence[str]) -> N
     elif reason.strip():
         raise UsageError("--reason: there is nothing to give a reason for; it goes with --override LINE")
     for name in names:
-        if name not in known:
-            raise UsageError(f"--override {name}: the gate has no such line; {did_you_mean(name, known)}")
         if name in verdict.INTEGRITY:
             raise UsageError(f"--override {name}: nobody may override this line: {verdict.INTEGRITY[name]}")
+        if name not in known:
+            raise UsageError(f"--override {name}: the gate has no such line; {did_you_mean(name, known)}")
 
 
 def guarded(name: str, judge: Callable[[], GateLine]) -> GateLine:
