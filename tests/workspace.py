@@ -47,6 +47,20 @@ class Answer:
         assert all(text in self.err for text in says), self.err
 
 
+@contextlib.contextmanager
+def entered(root: Path, **environment: str) -> Iterator[None]:
+    """This process works in the workspace at `root`, with these variables besides."""
+    caches = (config.root, config.environment)
+    with patch.dict(os.environ, {"QUANTALPHA_ROOT": str(root)} | environment):
+        for cache in caches:
+            cache.cache_clear()
+        try:
+            yield
+        finally:
+            for cache in caches:
+                cache.cache_clear()
+
+
 class Workspace:
     """What a clone holds beside the package, copied to `root`."""
 
@@ -80,15 +94,8 @@ class Workspace:
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
         """This process works in this workspace."""
-        caches = (config.root, config.environment)
-        with patch.dict(os.environ, {"QUANTALPHA_ROOT": str(self.root)}):
-            for cache in caches:
-                cache.cache_clear()
-            try:
-                yield
-            finally:
-                for cache in caches:
-                    cache.cache_clear()
+        with entered(self.root):
+            yield
 
     def files(self, folder: str = "data") -> list[str]:
         """Every file below `folder`, by its path from the root."""

@@ -1,12 +1,13 @@
 """A small run to be made again: two boosted models of imported bars, in a repository with changes that were not committed."""
 
-import os
 import shutil
 import subprocess
 import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from unittest.mock import patch
+
+from workspace import entered
 
 from quantalpha import config, market, pipeline, tracking
 from quantalpha.errors import StageFailed
@@ -82,16 +83,8 @@ def commit(workspace: Workspace) -> None:
 @contextmanager
 def inside(root: Path, **environment: str):
     """This process works in a workspace with a package of its own, without kernels."""
-    caches = (config.root, config.environment)
-    given = {"QUANTALPHA_ROOT": str(root)} | environment
-    with patch.dict(os.environ, given), patch.object(sources, "PACKAGE", root / "quantalpha"), patch.object(execute, "execute", run_here):
-        for cache in caches:
-            cache.cache_clear()
-        try:
-            yield
-        finally:
-            for cache in caches:
-                cache.cache_clear()
+    with entered(root, **environment), patch.object(sources, "PACKAGE", root / "quantalpha"), patch.object(execute, "execute", run_here):
+        yield
 
 
 def record(root: Path) -> str:
