@@ -56,6 +56,10 @@ DOORS = {
     "apscheduler": {"pipeline/schedule.py"},
     "pyarrow": {"files.py", "market/store.py"},
     "cryptography": {"signing.py"},
+    "duckdb": {"market/query.py"},
+    "pandera": {"market/tables.py"},
+    "psycopg": {"market/sinks/postgres.py"},
+    "redis": {"market/sinks/redis.py"},
     "pickle": set(),
 }
 FORBIDDEN_LIVE = [
@@ -140,7 +144,7 @@ def test_runner_process_holds_nothing_that_looks_ahead():
 
 def test_command_line_starts_light():
     heavy = ["pandas", "numba", "mlflow", "ccxt", "papermill", "torch", "lightgbm", "xgboost", "matplotlib", "vectorbt", "sqlalchemy"]
-    heavy += ["plotly", "skfolio", "optuna", "sklearn", "cryptography"]
+    heavy += ["plotly", "skfolio", "optuna", "sklearn", "cryptography", "duckdb", "pandera", "redis", "psycopg"]
     code = f"import sys, quantalpha.cli; print([m for m in {heavy} if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert loaded.strip() == "[]"

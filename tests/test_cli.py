@@ -65,7 +65,7 @@ def test_as_a_module_and_as_a_script_it_is_the_same_program(workspace):
 
 
 def documented() -> dict[int, str]:
-    """Exit code -> meaning, as the head of cli.py lists them."""
+    """Exit code -> meaning, as the head of the command line lists them."""
     listing = " · ".join(line for line in cli.__doc__.splitlines() if re.match(r"\d", line))
     return {int(code): meaning for code, meaning in (entry.split(" ", 1) for entry in listing.split(" · "))}
 

@@ -1,0 +1,115 @@
+"""`quantalpha run`, `reconcile`, `reproduce` and `demo`: sessions, and the proofs that they and their research agree."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from quantalpha import config
+from quantalpha.cli.base import AsJson, Model, Overrides, Profile, app, judged, refuse_sealed, show, table
+from quantalpha.errors import DataError, ReconcileError, UsageError
+
+
+@app.command()
+def run(
+    mode: Annotated[str, typer.Option(help="paper: live bars; replay: recorded bars.")] = "paper",
+    model: Model = None,
+    bars: Annotated[Path | None, typer.Option(help="replay: parquet of clean bars.")] = None,
+    session: Annotated[str | None, typer.Option(help="Name of the session; default: time and bundle.")] = None,
+    profile: Profile = "default", overrides: Overrides = (), as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Trade the promoted bundle on paper until interrupted, or replay recorded bars through the same engine."""
+    from quantalpha import promotion
+
+    if mode not in ("paper", "replay"):
+        raise UsageError(f"--mode: expected paper or replay, found {mode!r}")
+    if (bars is None) == (mode == "replay"):
+        raise UsageError("--bars: a parquet of clean bars goes with --mode replay, and only with it")
+    params = config.load(profile, overrides)
+    refuse_sealed(overrides)
+    recorded = None if bars is None else _recorded(bars)
+    show_session(open_session(mode, promotion.champion(model, params), params, recorded=recorded, name=session, quiet=as_json), as_json)
+
+
+@app.command()
+def reconcile(
+    session: Annotated[str, typer.Argument(help="A folder in data/sessions, or 'latest'.")] = "latest",
+    as_json: AsJson = False,
+) -> None:
+    """Replay a session's bars through the research code; exit 6 unless every decision, fill and cent comes out again."""
+    from quantalpha import promotion, runner
+
+    folder = runner.session_folder(session)
+    report = promotion.reconcile(runner.session_bundle(folder), promotion.Recorded(**runner.recorded(folder)))
+    with judged({"session": folder.name} | report.to_dict(), as_json, table(f"session {folder.name} against its backtest", report.rows())):
+        if not report.agrees:
+            raise ReconcileError(f"session {folder.name}: paper and backtest differ; the table names the first difference of each line")
+
+
+@app.command()
+def reproduce(
+    run: Annotated[str, typer.Argument(help="'latest', or a run's name, id or the beginning of its id.")],
+    keep: Annotated[Path | None, typer.Option(help="A new folder: the scratch workspace stays there.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a run again from its code, data, parameters and seeds, in a scratch folder; exit 6 unless the same comes out, bit by bit."""
+    from quantalpha import pipeline
+
+    made = pipeline.reproduce(run, keep, quiet=as_json)
+    with judged(made.to_dict(), as_json, two_tables(made)):
+        made.refuse()
+    if not as_json:
+        print(f"reproduced: {len(made.outputs)} of {len(made.outputs)} outputs, in {made.seconds:.0f} s")
+
+
+@app.command()
+def demo(overrides: Overrides = (), as_json: AsJson = False) -> None:
+    """From nothing to a model trading on paper: exchange, pipeline, gate, paper session, reconcile. Synthetic data, no network."""
+    from quantalpha import demo as tour
+
+    summary = tour.run(overrides, quiet=as_json)
+    show(summary, as_json, tour.text(summary))
+
+
+def _recorded(file: Path):
+    """The bars to replay. Raises UsageError where there is no such file, DataError where it is not sound."""
+    from quantalpha import schema
+    from quantalpha.files import read_parquet
+
+    if not file.is_file():
+        raise UsageError(f"--bars: {file}: no such file; name a parquet of clean bars such as data/clean/BTCUSDT.parquet")
+    try:
+        return schema.check_bars(read_parquet(file), str(file))
+    except (OSError, ValueError) as error:
+        found = " ".join(str(error).split())[:160]
+        raise DataError(f"--bars: {file}: not readable, truncated or damaged ({found}); run the clean stage again") from None
+
+
+def open_session(mode: str, sealed, params: config.Params, *, recorded=None, name: str | None = None, quiet: bool = False):
+    """Run one session with a live status line, or replay the bars `recorded`; its summary."""
+    from quantalpha import runner
+
+    if mode == "replay":
+        return runner.run_replay(sealed, params, recorded, session_id=name)
+    summary = runner.run_session(sealed, params, mode=mode, session_id=name, on_status=None if quiet else runner.print_status)
+    print("" if quiet else "\n", end="", file=sys.stderr)
+    return summary
+
+
+def show_session(summary, as_json: bool) -> None:
+    """What a session came to."""
+    rows = [{"": key, "value": str(value)} for key, value in summary.to_dict().items()]
+    show(summary.to_dict(), as_json, table(f"{summary.mode} session", rows))
+    if summary.overridden:
+        print(f"warning: the gate refused this model: {', '.join(summary.overridden)} failed and was overridden", file=sys.stderr)
+    if summary.in_sample:
+        told = f"{summary.in_sample} of {summary.decisions} decisions lie on bars the model may have learnt from"
+        print(f"warning: {told}: the money they made is no evidence", file=sys.stderr)
+
+
+def two_tables(made):
+    """What a reproduced run depended on, and what came out."""
+    from rich.console import Group
+
+    return Group(table(f"{made.run.name}: it depended on", [each.row() for each in made.inputs]), table("it made again", made.rows()))
