@@ -3,6 +3,8 @@
 Index `timestamp`: UTC, increasing, unique, each bar named by its OPEN time. Columns float64.
 """
 
+from datetime import UTC, datetime
+
 import numpy as np
 import pandas as pd
 
@@ -66,6 +68,11 @@ def impossible(bars: pd.DataFrame) -> np.ndarray:
 def epoch_ms(index: pd.DatetimeIndex) -> np.ndarray:
     """int64[n] milliseconds since 1970 UTC, whatever the unit of the index."""
     return index.as_unit("ms").asi8
+
+
+def iso(ms: int) -> str:
+    """A time in milliseconds as ISO text: '2024-01-31T12:00:00Z'."""
+    return datetime.fromtimestamp(int(ms) / 1000, UTC).isoformat().replace("+00:00", "Z")
 
 
 def from_epoch_ms(times) -> pd.DatetimeIndex:

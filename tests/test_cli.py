@@ -14,7 +14,21 @@ from workspace import Workspace, free_port, words
 from quantalpha import cli, errors
 
 SECRET = "hunter2-4b8e61"
-COMMANDS = ["pipeline", "import", "exchange", "ui", "promote", "rollback", "keys", "holdout", "run", "reconcile", "reproduce", "demo"]
+COMMANDS = [
+    "pipeline",
+    "import",
+    "exchange",
+    "ui",
+    "promote",
+    "rollback",
+    "keys",
+    "holdout",
+    "data",
+    "run",
+    "reconcile",
+    "reproduce",
+    "demo",
+]
 STEPS = ["run", "status", "schedule"]
 OPENINGS = ["open", "status"]
 
@@ -40,7 +54,11 @@ def test_help_lists_every_command(workspace):
     assert sorted(group.commands["holdout"].commands) == sorted(OPENINGS)
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, *(f"pipeline {step}" for step in STEPS), *(f"holdout {step}" for step in OPENINGS)])
+DATA = sorted(typer.main.get_command(cli.app).commands["data"].commands)
+NESTED = [f"{group} {name}" for group, names in {"pipeline": STEPS, "holdout": OPENINGS, "data": DATA}.items() for name in names]
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, *NESTED])
 def test_every_command_explains_itself_and_each_of_its_options(workspace, command):
     answer = workspace.call(*command.split(), "--help")
     assert answer.code == 0 and answer.err == ""

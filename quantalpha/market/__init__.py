@@ -5,12 +5,13 @@ from quantalpha.market.download import download, download_symbol
 from quantalpha.market.enrich import enrich
 from quantalpha.market.exchange import Client
 from quantalpha.market.importer import check_file, import_file
+from quantalpha.market.kinds import FUNDING, mark_kind
 from quantalpha.market.leaders import join_leaders
 from quantalpha.market.onchain import join_onchain
 from quantalpha.market.orderbook import bars_from_book, order_flow_imbalance
 from quantalpha.market.panel import read_panel
 from quantalpha.market.snapshot import put_back
-from quantalpha.market.store import FUNDING, Lake, mark_kind, research_lake
+from quantalpha.market.store import Lake, research_lake
 from quantalpha.market.stream import BarClose, BarOpen, backfill, stream_bars
 
 __all__ = [

@@ -11,7 +11,7 @@ import pandas as pd
 
 from quantalpha import config, schema, timeframe
 from quantalpha.errors import DataError
-from quantalpha.market.store import gaps
+from quantalpha.market.kinds import gaps
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE

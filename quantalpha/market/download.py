@@ -13,7 +13,8 @@ import pandas as pd
 from quantalpha import config, schema
 from quantalpha.errors import DataError
 from quantalpha.market.exchange import IMPORT, Client, Retry, check_name
-from quantalpha.market.store import FUNDING, Lake, bar_length, gaps, mark_kind, month_bounds, months
+from quantalpha.market.kinds import FUNDING, bar_length, gaps, mark_kind, month_bounds, months
+from quantalpha.market.store import Lake
 
 REQUESTS_AT_ONCE = 4
 Progress = Callable[[str, str, str, int], None]  # symbol, kind, month, rows

@@ -22,7 +22,7 @@ import pandas as pd
 from quantalpha import config, schema, timeframe
 from quantalpha.config import IMPORT
 from quantalpha.errors import ExchangeError, UsageError, did_you_mean
-from quantalpha.market.store import FUNDING, MARK, bar_length
+from quantalpha.market.kinds import FUNDING, MARK, bar_length
 
 DEFAULT_PAGE = 100  # rows every venue gives at once
 BARS_PER_PAGE = {"binance": 1000, "binanceusdm": 1000}  # the most ccxt asks for; for other venues ccxt's own table of limits holds

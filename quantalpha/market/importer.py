@@ -15,7 +15,8 @@ import pandas as pd
 from quantalpha import schema, timeframe
 from quantalpha.errors import DataError, UsageError, did_you_mean
 from quantalpha.files import read_parquet
-from quantalpha.market.store import FUNDING, Lake, bar_length, gaps, month_bounds
+from quantalpha.market.kinds import FUNDING, bar_length, gaps, month_bounds
+from quantalpha.market.store import Lake
 
 TIMES = ("timestamp", "time", "open_time", "opentime", "datetime", "date", "funding_time", "fundingtime", "calc_time", "ts", "unix")
 NAMES = {

@@ -1,11 +1,15 @@
 """The raw lake as a manifest found it: its months, put into another folder.
 
-A complete month is copied. One that has grown since holds the rows of then at its beginning, and the same rows make the same file.
+A month that is still the same is copied. One that has grown since holds the rows of then at its beginning, and the same rows make the same
+file; one that was revised was kept. What can be had in none of these ways comes as it is by now, and is named.
 """
 
 import shutil
 
+import pandas as pd
+
 from quantalpha.errors import DataError
+from quantalpha.market.passport import digest
 from quantalpha.market.store import Lake, Month
 
 Listing = dict[str, list[dict]]  # Lake.manifest
@@ -20,7 +24,7 @@ def put_back(listing: Listing, lake: Lake, target: Lake) -> tuple[Listing, list[
     found, changed = {}, []
     for kind, entries in listing.items():
         found[kind] = [_put(entry, lake, target) for entry in entries]
-        changed += [new["file"] for old, new in zip(entries, found[kind]) if old != new]
+        changed += [new["file"] for old, new in zip(entries, found[kind]) if old["sha256"] != new["sha256"]]
     return found, changed
 
 
@@ -29,18 +33,19 @@ def _put(entry: dict, lake: Lake, target: Lake) -> dict:
     month = lake.month(*key)
     if month is None:
         raise DataError(f"{lake.root.name}/{entry['file']}: the run used this month, and it is gone; download or import it")
-    if month.sha256 == entry["sha256"] or not _grown(entry, month, target, key):
+    rows = None if month.sha256 == entry["sha256"] else _then(entry, month, lake, key)
+    if rows is None:
         _copy(lake, target, key)
+    else:
+        target.write(*key[:3], rows, source=month.passport.source, complete_before=0)
     held = target.month(*key)
-    return entry | {"rows": len(held.rows), "sha256": held.sha256}
+    return entry | {"rows": len(held.rows), "sha256": held.sha256, "passport": held.passport.id}
 
 
-def _grown(entry: dict, month: Month, target: Lake, key: tuple[str, str, str, str]) -> bool:
-    """Whether the month's first rows are the month of then, which is in `target` now."""
-    if len(month.rows) <= entry["rows"]:
-        return False
-    target.write(*key[:3], month.rows.iloc[: entry["rows"]], source="as it was", complete_before=0)
-    return target.month(*key).sha256 == entry["sha256"]
+def _then(entry: dict, month: Month, lake: Lake, key: tuple[str, str, str, str]) -> pd.DataFrame | None:
+    """The month's rows of then: the first of those it has, or those of the file that was kept; None where neither makes that file."""
+    first = month.rows.iloc[: entry["rows"]]
+    return first if digest(first) == entry["sha256"] else lake.version(*key, entry["sha256"])
 
 
 def _copy(lake: Lake, target: Lake, key: tuple[str, str, str, str]) -> None:

@@ -1,76 +1,23 @@
-"""The raw lake: write-once months of market data as parquet, each with a passport beside it.
+"""The raw lake: months of market data as parquet, each with a passport beside it.
 
-    data/raw/{venue}/{symbol}/{kind}/2024-01.parquet  2024-01.json
+    data/raw/{venue}/{symbol}/{kind}/2024-01.parquet  2024-01.json        kinds: see `quantalpha.market.kinds`
 
-`kind` is a timeframe ('1h': bars), 'mark-1h' (mark-price bars) or 'funding' (settled rates). Rows are in time order, as the source gave
-them; duplicates and impossible rows are kept for the clean stage to judge. A month never changes once complete; an unfinished one may only
-grow. The passport is renamed into place before its data, and names the file it replaces: a kill between the two leaves the old month valid.
+Rows are in time order, as the source gave them; duplicates and impossible rows are kept for the clean stage to judge. Nothing stored is
+lost: a value that its source gives otherwise later is a recorded revision, and the file before it is kept.
 """
 
-import hashlib
-import io
-import json
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from quantalpha import config, schema, timeframe
+from quantalpha import config, schema
 from quantalpha.errors import DataError
-from quantalpha.files import locked, read_parquet, write_atomic
-
-FUNDING = "funding"
-MARK = "mark-"
-
-
-def mark_kind(bar: str) -> str:
-    """The kind that holds mark-price bars of a timeframe: '1h' -> 'mark-1h'."""
-    return MARK + bar
-
-
-def bar_length(kind: str) -> int | None:
-    """Milliseconds between rows of a kind; None for funding, which has no grid."""
-    return None if kind == FUNDING else timeframe.milliseconds(kind.removeprefix(MARK))
-
-
-def months(start_ms: int, end_ms: int) -> list[str]:
-    """Names of the UTC months that overlap [start, end): ['2023-12', '2024-01']."""
-    if end_ms <= start_ms:
-        return []
-    first, last = (np.datetime64(int(ms), "ms").astype("datetime64[M]") for ms in (start_ms, end_ms - 1))
-    return [str(month) for month in np.arange(first, last + 1)]
-
-
-def month_bounds(month: str) -> tuple[int, int]:
-    """[first millisecond, first millisecond of the next month)."""
-    first = np.datetime64(month, "M")
-    return tuple(int(m.astype("datetime64[ms]").astype("int64")) for m in (first, first + 1))
-
-
-@dataclass(frozen=True)
-class Passport:
-    """Where a month came from and what it holds. `complete`: no later row can belong to it. `replaces`: sha256 of the file it extends."""
-
-    source: str
-    fetched_at: str
-    rows: int
-    first: str
-    last: str
-    gaps: list
-    complete: bool
-    sha256: str
-    replaces: str | None
-
-
-@dataclass(frozen=True)
-class Month:
-    """A verified month: its rows, the sha256 of its file, and whether it can still grow."""
-
-    rows: pd.DataFrame
-    sha256: str
-    complete: bool
+from quantalpha.files import locked, sha256
+from quantalpha.market import merge, passport
+from quantalpha.market.kinds import FUNDING, bar_length, mark_kind, month_bounds, month_names, months
+from quantalpha.market.merge import Merged
+from quantalpha.market.passport import COMPARED, REVISED, Month
 
 
 class Lake:
@@ -93,7 +40,7 @@ class Lake:
         """One verified month, or None where there is none."""
         self._check_sealed(month_bounds(month)[1])
         path = self.path(venue, symbol, kind, month)
-        return _load(path) if path.exists() else None
+        return passport.load(path) if path.exists() else None
 
     def read(self, venue: str, symbol: str, kind: str, start=None, end=None) -> pd.DataFrame:
         """Rows with start <= timestamp < end (datetimes or None). Raises DataError when there are none, or a file is damaged."""
@@ -115,7 +62,7 @@ class Lake:
         names = self.stored(venue, symbol, kind)
         low, high = self._span(names, start, end) if names else (0, 0)
         wanted = set(months(low, high))
-        parts = [_load(self.path(venue, symbol, kind, name)).rows for name in names if name in wanted]
+        parts = [passport.load(self.path(venue, symbol, kind, name)).rows for name in names if name in wanted]
         if not parts:
             return None
         rows = pd.concat(parts)
@@ -136,9 +83,10 @@ class Lake:
     def _listing(self, venue, symbol, kind, start, end) -> list[dict]:
         names = self.stored(venue, symbol, kind)
         wanted = set(months(*self._span(names, start, end))) if names else set()
-        held = {name: _load(self.path(venue, symbol, kind, name)) for name in names if name in wanted}
+        held = {name: passport.load(self.path(venue, symbol, kind, name)) for name in names if name in wanted}
         file = "{}/{}/{}/{}.parquet".format
-        return [{"file": file(venue, symbol, kind, name), "rows": len(m.rows), "sha256": m.sha256} for name, m in held.items()]
+        told = ((file(venue, symbol, kind, name), month) for name, month in held.items())
+        return [{"file": name, "rows": len(m.rows), "sha256": m.sha256, "passport": m.passport.id} for name, m in told]
 
     def _span(self, names: list[str], start, end) -> tuple[int, int]:
         """[start, end) in milliseconds, an open end being that of the stored months or the hold-out."""
@@ -152,9 +100,10 @@ class Lake:
     def _check_sealed(self, end: int) -> None:
         """DataError if rows before `end` (ms) lie in the hold-out."""
         if self.holdout is not None and end > _ms(self.holdout):
+            seal = schema.iso(_ms(self.holdout))
             raise DataError(
-                f"{self.root.name}: the rows from {_iso(_ms(self.holdout))} on are sealed (holdout.start), asked for were those up to "
-                f"{_iso(end)}; end before, or have the champion scored on them: `quantalpha holdout open --reason WHY`"
+                f"{self.root.name}: the rows from {seal} on are sealed (holdout.start), asked for were those up to {schema.iso(end)}; "
+                f"end before, or have the champion scored on them: `quantalpha holdout open --reason WHY`"
             )
 
     def write(
@@ -176,41 +125,75 @@ class Lake:
             joined = rows if old is None else pd.concat([old.rows, rows[rows.index > old.rows.index[-1]]])
             return self._write((venue, symbol, kind), joined, source, complete_before, replace=False)
 
+    def merge(self, venue: str, symbol: str, kind: str, rows: pd.DataFrame, *, source: str, complete_before: int) -> Merged:
+        """Bring fetched or archived rows in, whatever is stored of their months already.
+
+        A row of a new time is added. At a time that is stored, a row of the SAME source as the month's takes the place of the stored one:
+        where it differs that is a recorded revision, and the file before is kept. Another source's is compared: the stored one stands, and
+        the passport tells where they differ. Months ending at or before `complete_before` (ms) are closed for good.
+        """
+        key = venue, symbol, kind
+        with locked(self.path(*key, "x").parent):
+            _check_order(rows, self.path(*key, "x").parent)
+            done = [self._merge(key, str(name), part, source, complete_before) for name, part in rows.groupby(month_names(rows.index))]
+        counts = [sum(each) for each in zip(*(numbers for _, _, numbers in done))]
+        return Merged(tuple(name for name, written, _ in done if written), *counts)
+
+    def _merge(self, key: tuple[str, str, str], name: str, new: pd.DataFrame, source: str, closed: int) -> tuple[str, bool, list[int]]:
+        """(month, whether it was written, [rows added, revised, disputed])."""
+        path, old = self.path(*key, name), self.month(*key, name)
+        complete = month_bounds(name)[1] <= closed or (old is not None and old.complete)
+        if old is None:
+            passport.store(path, new, bar_length(key[2]), source, complete, None, [])
+            return name, True, [len(new), 0, 0]
+        act = merge.revise if source == old.passport.source else merge.compare
+        rows, events = act(old.rows, new, source)
+        fresh = [event for event in events if not _known(event, old.passport.history)]
+        if fresh or complete != old.complete or not rows.equals(old.rows):
+            passport.store(path, rows, bar_length(key[2]), old.passport.source, complete, old, fresh)
+        revised = sum(event["rows"] for event in fresh if event["act"] == REVISED)
+        disputed = sum(event["differ"] for event in fresh if event["act"] == COMPARED)
+        return name, bool(fresh) or len(rows) > len(old.rows), [len(rows) - len(old.rows), revised, disputed]
+
+    def version(self, venue: str, symbol: str, kind: str, month: str, digest: str) -> pd.DataFrame | None:
+        """The rows of a month as they were in the file with that hash, which a revision has replaced; None where none is kept."""
+        return passport.load_kept(self.path(venue, symbol, kind, month), digest)
+
+    def disputed(self, venue: str, symbol: str, kind: str, start=None, end=None) -> pd.DatetimeIndex:
+        """Times within [start, end) at which a second source gave other values than those stored."""
+        names = self.stored(venue, symbol, kind)
+        wanted = set(months(*self._span(names, start, end))) if names else set()
+        loaded = (passport.load(self.path(venue, symbol, kind, name)) for name in names if name in wanted)
+        times = pd.DatetimeIndex([time for month in loaded for time in month.passport.disputed], tz="UTC").as_unit("ms")
+        low, high = self._span(names, start, end) if names else (0, 0)
+        return times[(schema.epoch_ms(times) >= low) & (schema.epoch_ms(times) < high)]
+
     def _write(self, key: tuple[str, str, str], rows: pd.DataFrame, source: str, complete_before: int, replace: bool) -> list[str]:
         _check_order(rows, self.path(*key, "x").parent)
-        names = schema.epoch_ms(rows.index).astype("datetime64[ms]").astype("datetime64[M]").astype(str)
         plan = []
-        for name, part in rows.groupby(names):
-            old = None if replace else self.month(*key, name)
+        for name, part in rows.groupby(month_names(rows.index)):
+            old = self._sound(key, name) if replace else self.month(*key, name)
             complete = month_bounds(name)[1] <= complete_before
-            if old is None or not _same(old, part, complete, self.path(*key, name)):
+            if old is None or replace or not _same(old, part, complete, self.path(*key, name)):
                 plan.append((name, part, complete, old))
         for name, part, complete, old in plan:
-            self._store(self.path(*key, name), part, bar_length(key[2]), source, complete, old)
+            events = merge.replace(old.rows, part, source) if replace and old is not None else []
+            passport.store(self.path(*key, name), part, bar_length(key[2]), source, complete, old, events)
         return [name for name, *_ in plan]
 
-    def _store(self, path: Path, rows, step, source, complete, old: Month | None) -> None:
-        data = _encode(rows)
-        passport = Passport(
-            source=source,
-            fetched_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            rows=len(rows),
-            first=rows.index[0].isoformat(),
-            last=rows.index[-1].isoformat(),
-            gaps=gaps(rows.index, step),
-            complete=complete,
-            sha256=hashlib.sha256(data).hexdigest(),
-            replaces=hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None,
-        )
-        write_atomic(path.with_suffix(".json"), json.dumps(asdict(passport), indent=1).encode())
-        if old is None or old.sha256 != passport.sha256:
-            write_atomic(path, data)
+    def _sound(self, key: tuple[str, str, str], name: str) -> Month | None:
+        """The month that is to be replaced, None where there is none or it is damaged: then there is nothing to keep."""
+        try:
+            return self.month(*key, name)
+        except DataError:
+            return None
 
     def discard(self, venue: str, symbol: str, kind: str, keep) -> list[str]:
-        """Delete the months not named in `keep` (after a replacing import); returns their names."""
+        """Take away the months not named in `keep` (after a replacing import), but for a copy of their files; returns their names."""
         gone = [name for name in self.stored(venue, symbol, kind) if name not in set(keep)]
         for name in gone:
             path = self.path(venue, symbol, kind, name)
+            passport.keep(path, sha256(path))
             path.unlink()
             path.with_suffix(".json").unlink()
         return gone
@@ -219,19 +202,6 @@ class Lake:
 def research_lake(settings: config.Params) -> Lake:
     """The workspace's raw lake as research reads it: up to the hold-out. settings: at least the section holdout."""
     return Lake(config.path("data/raw"), settings.holdout.start)
-
-
-def gaps(index: pd.DatetimeIndex, step: int | None) -> list[dict]:
-    """[{start, bars}] of the bars absent between the first and the last; `start` is the first absent open time."""
-    if step is None or len(index) < 2:
-        return []
-    times = schema.epoch_ms(index)
-    absent = np.diff(times) // step - 1
-    return [{"start": _iso(times[i] + step), "bars": int(absent[i])} for i in np.flatnonzero(absent > 0)]
-
-
-def _iso(ms: int) -> str:
-    return datetime.fromtimestamp(int(ms) / 1000, UTC).isoformat().replace("+00:00", "Z")
 
 
 def _ms(instant) -> int:
@@ -267,34 +237,6 @@ def _first_difference(old: pd.DataFrame, new: pd.DataFrame) -> pd.Timestamp | No
     return None if len(old) == len(new) else (old.index if len(old) > n else new.index)[n]
 
 
-def _encode(rows: pd.DataFrame) -> bytes:
-    """Parquet bytes that depend on the rows alone."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    columns = {"timestamp": pa.array(schema.epoch_ms(rows.index), pa.timestamp("ms", "UTC"))}
-    columns |= {name: pa.array(rows[name].to_numpy(np.float64)) for name in rows.columns}
-    sink = io.BytesIO()
-    floats = list(rows.columns)
-    options = {"compression": "zstd", "compression_level": 3, "version": "2.6", "use_dictionary": False, "use_byte_stream_split": floats}
-    pq.write_table(pa.table(columns), sink, **options)
-    return sink.getvalue()
-
-
-def _load(path: Path) -> Month:
-    remedy = f"delete {path.name} and {path.stem}.json, then download or import the month again"
-    data = path.read_bytes()
-    digest = hashlib.sha256(data).hexdigest()
-    try:
-        passport = Passport(**json.loads(path.with_suffix(".json").read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"{path}: its passport {path.stem}.json is missing or unreadable ({error}); {remedy}") from None
-    if digest not in (passport.sha256, passport.replaces):
-        raise DataError(f"{path}: truncated or altered: sha256 is {digest[:12]}..., its passport says {passport.sha256[:12]}...; {remedy}")
-    try:
-        table = read_parquet(data)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not readable parquet ({error}); {remedy}") from None
-    rows = table.drop(columns="timestamp")
-    rows.index = schema.from_epoch_ms(schema.epoch_ms(pd.DatetimeIndex(table["timestamp"])))
-    return Month(rows, digest, passport.complete and digest == passport.sha256)
+def _known(event: dict, history: list[dict]) -> bool:
+    """Whether the passport tells it already: the same comparison made twice is one."""
+    return any(event.items() <= told.items() for told in history)

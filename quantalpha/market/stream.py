@@ -17,7 +17,7 @@ from quantalpha import config, schema, timeframe
 from quantalpha.errors import DataError, ExchangeError
 from quantalpha.market.clean import align_funding, mark_close, settlement_times
 from quantalpha.market.exchange import Client, Retry, build
-from quantalpha.market.store import FUNDING, mark_kind
+from quantalpha.market.kinds import FUNDING, mark_kind
 
 PAUSES = tuple(min(1.0, 0.02 * 1.5**n) for n in range(30))  # seconds between looks at a REST that lags behind; 20 s in all
 MARK_PAUSES = 12  # of them, how many a late mark price is worth: 3 s

@@ -8,7 +8,8 @@ from aiohttp import web
 from quantalpha import config, schema
 from quantalpha.errors import DataError, ExchangeError, UsageError
 from quantalpha.market.download import download, download_symbol
-from quantalpha.market.store import FUNDING, Lake, mark_kind
+from quantalpha.market.kinds import FUNDING, mark_kind
+from quantalpha.market.store import Lake
 
 HOUR = 3_600_000
 MARK = mark_kind("1h")

@@ -7,7 +7,8 @@ from quantalpha import config, schema
 from quantalpha.errors import DataError, UsageError
 from quantalpha.market.clean import clean_bars
 from quantalpha.market.importer import check_file, import_file
-from quantalpha.market.store import FUNDING, Lake
+from quantalpha.market.kinds import FUNDING
+from quantalpha.market.store import Lake
 
 
 def hours(count=48, start="2024-01-30", step="1h") -> pd.DataFrame:

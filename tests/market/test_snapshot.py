@@ -43,13 +43,16 @@ def longer():
     return pd.concat([ROWS, rest])
 
 
-def test_a_revised_month_comes_as_it_is_and_is_named(lake, target):
+def test_a_revised_month_comes_as_it_was_while_its_file_is_kept_else_as_it_is_and_is_named(lake, target, tmp_path):
     then, revised = listing(lake), longer()
     revised.iloc[800, 0] += 1.0  # in February, among the rows of then
     write(lake, revised, FEBRUARY[1], replace=True)
-    found, changed = put_back(then, lake, target)
+    assert put_back(then, lake, target) == (then, [])
+    (kept,) = lake.path(*KEY, "x").parent.glob("2024-02.*.parquet")
+    kept.unlink()
+    found, changed = put_back(then, lake, Lake(tmp_path / "later"))
     assert changed == ["binanceusdm/BTCUSDT/1h/2024-02.parquet"]
-    assert found == listing(lake) == listing(target)
+    assert found == listing(lake) == listing(Lake(tmp_path / "later"))
 
 
 def test_a_month_that_is_gone_is_named(lake, target):

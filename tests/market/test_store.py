@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from quantalpha import schema
 from quantalpha.errors import DataError
-from quantalpha.market.store import FUNDING, Lake, gaps, mark_kind, month_bounds, months
+from quantalpha.market.kinds import FUNDING, gaps, mark_kind, month_bounds, months
+from quantalpha.market.store import Lake
 
 HOUR = 3_600_000
 JANUARY, FEBRUARY = month_bounds("2024-01"), month_bounds("2024-02")

@@ -15,7 +15,8 @@ from quantalpha.market import stream
 from quantalpha.market.clean import clean_bars
 from quantalpha.market.download import download
 from quantalpha.market.exchange import Client
-from quantalpha.market.store import MARK, Lake
+from quantalpha.market.kinds import MARK
+from quantalpha.market.store import Lake
 from quantalpha.market.stream import BarClose, BarOpen, _Settlements, backfill, stream_bars
 from quantalpha.practice.server import SOCKETS
 from quantalpha.promotion.reconcile import Recorded, reconcile
