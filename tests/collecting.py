@@ -24,9 +24,7 @@ def ms(text: str) -> int:
 
 def venue(server, *, timeout: float = 5.0, budget: float = 0.8) -> config.Venue:
     """The practice exchange as `binanceusdm`."""
-    return config.Venue(
-        name="binanceusdm", source="practice", rest_url=server.url, ws_url=server.ws_url, timeout=timeout, budget=budget
-    )
+    return config.Venue(name="binanceusdm", source="practice", rest_url=server.url, ws_url=server.ws_url, timeout=timeout, budget=budget)
 
 
 def data(start: str, end: str | None, *, timeframe: str = "1h", symbols=("BTCUSDT",), kinds=("bars", "mark", "funding")) -> config.Data:

@@ -169,7 +169,8 @@ class _State:
         limit = self.limits[name]
         most = limit.most * share
         if weight > most:
-            raise UsageError(f"venue.budget: one request weighs {weight:g} of {limit.most:g} {name}, expected at most {share:g} of it; raise it")
+            found = f"one request weighs {weight:g} of {limit.most:g} {name}"
+            raise UsageError(f"venue.budget: {found}, expected at most {share:g} of it; raise it")
         excess = self.used(name) + weight - most
         if excess <= 1e-9:
             return 0.0

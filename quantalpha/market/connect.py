@@ -64,7 +64,8 @@ class _Paid:
     async def throttle(self, cost=None):
         """ccxt's own pace, which knows nothing of other processes."""
 
-    async def fetch2(self, path, api="public", method="GET", params={}, config={}):  # noqa: B006: ccxt's own signature
+    async def fetch2(self, path, api="public", method="GET", params={}, config={}):  # noqa: B006
+        """ccxt's every request, with ccxt's own signature."""
         cost = self.calculate_rate_limiter_cost(api, method, path, params, config)
         async with self.budget.spend(_weights(self.id, path, cost)):
             return await super().fetch2(path, api, method, params, config)

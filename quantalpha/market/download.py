@@ -34,7 +34,7 @@ async def download(
 
     Returns COLUMNS, a row for each symbol and kind: rows and span in the lake, gaps and bars missing in it, seconds it took, and what there
     is to say: a kind that the venue lacks, a symbol that it has delisted. Whole months are kept, so that the first one begins before
-    data.start. data.end None means the venue's last closed bar. With venue 'import' nothing is fetched: the lake must hold the span already.
+    data.start. data.end None means the venue's last closed bar. With venue 'import' nothing is fetched: the lake must hold the span.
     """
     symbols = data.symbols if symbols is None else symbols
     if venue.name == IMPORT:
@@ -89,8 +89,8 @@ def run_in_thread(coroutine):
 async def verify(venue: config.Venue, data: config.Data, lake: Lake, share: float = 1.0, retry: Retry | None = None) -> pd.DataFrame:
     """Fetch stored months of data.symbols and kinds again, each with probability `share` (drawn anew each time), and merge what comes.
 
-    Returns VERIFIED, a row for each symbol and kind: months and rows asked for again; rows revised (now otherwise), disputed (otherwise than
-    another source's), added, and withdrawn: stored, but given no more; they stay.
+    Returns VERIFIED, a row for each symbol and kind: months and rows asked for again; rows revised (now otherwise), disputed (otherwise
+    than another source's), added, and withdrawn: stored, but given no more; they stay.
     """
     names = [kind for name, kind in kind_names(venue.name, data).items() if name not in RECORDS]
     keys = [(venue.kept_as, symbol, kind) for symbol in data.symbols for kind in names]

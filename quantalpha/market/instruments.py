@@ -1,8 +1,8 @@
 """What a venue demands of an instrument, with the day it was seen: tick, lot, smallest order, listing and status; maintenance brackets.
 
-    data/raw/{venue}/{symbol}/rules.jsonl  brackets.jsonl        one line each time something changed (`quantalpha.audit`)
+data/raw/{venue}/{symbol}/rules.jsonl  brackets.jsonl        one line each time something changed (`quantalpha.audit`)
 
-    account = Account(10_000, brackets=seen_brackets(lake, "binanceusdm", "BTCUSDT"))
+account = Account(10_000, brackets=seen_brackets(lake, "binanceusdm", "BTCUSDT"))
 """
 
 from collections.abc import Mapping

@@ -9,8 +9,7 @@ from quantalpha.market.kinds import FUNDING, bar_length, index_kind, interest_ki
 from quantalpha.market.passport import REPAIRED, Passport
 from quantalpha.market.store import Lake
 
-READ = ("bars", "mark", "funding")  # what research reads
-PERMANENT = (*READ, "index")  # what venues serve in full at any time
+READ = ("bars", "mark", "index", "funding")  # what research reads, and venues serve in full at any time
 INTEREST_BARS = ("5m", "15m", "30m", "1h", "4h", "1d")
 BINANCE_INTEREST_BARS = (*INTEREST_BARS, "2h", "6h", "12h")
 Key = tuple[str, str, str]  # venue, symbol, kind of the lake
@@ -60,7 +59,7 @@ def lacking(lake: Lake, key: Key, served: tuple[int, int], source: str) -> list[
 
 def holds_all(lake: Lake, venue: config.Venue, data: config.Data, symbols: list[str]) -> bool:
     """Whether a fixed span lies in the lake already, so that the venue need not be asked."""
-    if data.end is None or not set(data.kinds) <= set(PERMANENT):
+    if data.end is None or not set(data.kinds) <= set(READ):
         return False
     served, source = (_ms(data.start.replace(day=1, hour=0, minute=0, second=0, microsecond=0)), _ms(data.end)), rest_source(venue)
     keys = [(venue.kept_as, symbol, kind) for symbol in symbols for kind in kind_names(venue.name, data).values()]
@@ -86,7 +85,7 @@ def _span(start: int, end: int, known: tuple[int, ...]) -> Span | None:
 
 
 def _came_from(passport: Passport, source: str) -> bool:
-    """Whether all rows of a month are this source's: then those that are there were fetched in order, and none before the last is missing."""
+    """Whether all rows of a month are this source's: then they were fetched in order, and none before the last is missing."""
     others = [event for event in passport.history if event["act"] == REPAIRED and event["source"] != source]
     return passport.source == source and not others
 
