@@ -71,7 +71,7 @@ def _plain(value):
 
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Callable | None]:
-    """What is called with every `market.Step`: bars on a terminal, a line for each stored month elsewhere, nothing where it is to be quiet."""
+    """What is called with every step: bars on a terminal, a line for each stored month elsewhere, nothing where it is to be quiet."""
     if quiet:
         yield None
     elif sys.stderr.isatty():

@@ -1,4 +1,4 @@
-"""Law: whatever a venue does wrong on the way, the lake ends as it would have without, or the error says so and a later run completes it."""
+"""Law: whatever a venue does wrong on the way, the lake ends as it would have without, or an error says so and a later run completes it."""
 
 import tempfile
 from pathlib import Path
