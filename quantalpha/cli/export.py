@@ -42,7 +42,7 @@ def export(
             _check(sink, lake, wanted, span, as_json)
             return
         rows = [asdict(each) for each in _sent(sink, lake, wanted, span, quiet=as_json)]
-    show({"sink": to, "series": rows}, as_json, table(f"sent to {to}", rows))
+    show({"sink": to, "series": rows}, as_json, table(f"sent to {to}", [_line(row) for row in rows]))
 
 
 def _sent(sink, lake, wanted, span, *, quiet: bool):
@@ -57,6 +57,12 @@ def _sent(sink, lake, wanted, span, *, quiet: bool):
         for series in wanted:
             task = progress.add_task("/".join(series), total=len(lake.stored(*series)))
             yield sinks.export(lake, sink, series, span, tell=lambda month, task=task: progress.advance(task))
+
+
+def _line(row: dict) -> dict:
+    """One line of the final table, narrow enough for a terminal."""
+    counts = {name: row[name] for name in ("rows", "repeated", "written", "removed", "present", "seconds")}
+    return {"series": f"{row['venue']} {row['symbol']} {row['kind']}"} | counts | {"rows/s": f"{row['rows_per_second']:,}"}
 
 
 def _check(sink, lake, wanted, span, as_json: bool) -> None:

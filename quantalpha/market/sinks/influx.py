@@ -112,7 +112,7 @@ class Server:
     def query(self, text: str) -> dict:
         """{columns, values} of the one table that a statement of InfluxQL answers; times in milliseconds."""
         words = urlencode({"db": self.database, "epoch": "ms", "q": text})
-        answer = json.loads(self._post("/query", words.encode(), "application/x-www-form-urlencoded"))
+        answer = json.loads(self.post("/query", words.encode(), "application/x-www-form-urlencoded"))
         result = answer.get("results", [{}])[0]
         failed = answer.get("error") or result.get("error")
         if failed:
@@ -133,7 +133,7 @@ class Server:
         target = {"bucket": self.database, "org": self._organisation} if self.version == 2 else {"db": self.database}
         path = "/api/v2/write?" if self.version == 2 else "/write?"
         try:
-            self._post(path + urlencode(target | {"precision": "ms"}), "\n".join(rows).encode(), "text/plain; charset=utf-8")
+            self.post(path + urlencode(target | {"precision": "ms"}), "\n".join(rows).encode(), "text/plain; charset=utf-8")
         except DataError as error:
             return str(error)
         return ""
@@ -145,7 +145,7 @@ class Server:
             rows = rows[:half] if self._refusal(rows[:half]) else rows[half:]
         return rows[0]
 
-    def _post(self, path: str, body: bytes, kind: str) -> bytes:
+    def post(self, path: str, body: bytes, kind: str) -> bytes:
         """The answer's body. DataError where the server refuses the request (4xx), ExchangeError where it cannot answer."""
         try:
             self._connection.request("POST", path, body, self._headers | {"Content-Type": kind})

@@ -114,8 +114,9 @@ class PostgresSink(Sink):
         self._connection.close()
 
     def _copy(self, rows: pd.DataFrame) -> None:
+        """`incoming`, with a key: without one the planner, which knows no numbers of it, may compare each row with each."""
         columns = sql.SQL("").join(sql.SQL(", {} float8").format(_name(name)) for name in rows.columns)
-        self._run(sql.SQL("CREATE TEMP TABLE incoming (time timestamptz{}) ON COMMIT DROP").format(columns))
+        self._run(sql.SQL("CREATE TEMP TABLE incoming (time timestamptz PRIMARY KEY{}) ON COMMIT DROP").format(columns))
         with self._connection.cursor() as cursor, cursor.copy("COPY incoming FROM STDIN (FORMAT BINARY)") as copy:
             copy.write(copy_bytes(rows))
 

@@ -59,7 +59,7 @@ class RedisSink(Sink):
         (month,) = months(low, high)
         present = self.read(series, list(rows.columns), low, high)
         gone = epoch_ms(present.index[~present.index.isin(rows.index)]).tolist()
-        new = list(_entries(rows[changed(rows, present)]))
+        new = list(entries(rows[changed(rows, present)]))
         with told(), self._client.pipeline(transaction=True) as pipe:
             pipe.sadd(key(series), month)
             for n in range(0, len(gone), FIELDS_A_COMMAND):
@@ -78,7 +78,7 @@ def key(series: Series, *month: str) -> str:
     return ":".join(("quantalpha", *series, *month))
 
 
-def _entries(rows: pd.DataFrame) -> Iterator[tuple[int, bytes]]:
+def entries(rows: pd.DataFrame) -> Iterator[tuple[int, bytes]]:
     """(time, JSON) of canonical rows; orjson writes the fewest digits that give a float back."""
     names = list(rows.columns)
     for time, row in zip(epoch_ms(rows.index).tolist(), rows.to_numpy().tolist()):

@@ -15,7 +15,7 @@ HOUR = 3_600_000
 
 def fresh(kind: str = "1h") -> Series:
     """A series that no other test touches: all share the servers."""
-    return Series("binanceusdm", "S" + os.urandom(6).hex().upper(), kind)
+    return Series("binanceusdm", "S" + os.urandom(4).hex().upper(), kind)
 
 
 def bars(rows: int, start: str = "2023-12-15", seed: int = 0, **columns) -> pd.DataFrame:

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import psycopg
 import pytest
+from psycopg.sql import SQL
 
 from quantalpha.errors import DataError, ExchangeError, UsageError
-from quantalpha.market.sinks import export
-from quantalpha.market.sinks.postgres import PostgresSink, copy_bytes, definition
+from quantalpha.market.sinks import epoch, export
+from quantalpha.market.sinks.postgres import PostgresSink, _delete, copy_bytes, definition
 
 from .support import bars, fill, fresh
 
@@ -41,7 +42,7 @@ def test_years_are_partitions_with_a_key_and_a_brin_index(sink, lake, series, da
 def test_a_question_about_one_month_reads_one_partition_by_its_index(sink, lake, series, database):
     fill(lake, series, bars(1_200))
     export(lake, sink, series)
-    asked = "EXPLAIN SELECT close FROM market.bars WHERE venue = %s AND symbol = %s AND kind = %s AND time BETWEEN '2024-02-01Z' AND '2024-02-02Z'"
+    asked = "EXPLAIN SELECT close FROM market.bars WHERE venue = %s AND symbol = %s AND kind = %s AND time >= '2024-02-01Z'"
     with database.transaction():
         database.execute("SET LOCAL enable_seqscan = off")
         plan = "\n".join(row[0] for row in database.execute(asked, [*series]))
@@ -77,8 +78,8 @@ def test_a_hypertable_where_timescale_is_offered():
     assert hyper.index(made) > [each.startswith("CREATE TABLE") for each in hyper].index(True)
 
 
-STAND_IN = """CREATE FUNCTION create_hypertable(relation regclass, time_column_name name, chunk_time_interval anyelement, if_not_exists boolean)
-RETURNS text LANGUAGE sql AS $$ SELECT relation::text $$"""
+STAND_IN = """CREATE FUNCTION create_hypertable(t regclass, by name, chunk_time_interval anyelement, if_not_exists boolean)
+RETURNS text LANGUAGE sql AS $$ SELECT t::text $$"""
 
 
 def test_the_statements_for_timescale_are_sound_and_rows_go_into_the_table(urls, lake, monkeypatch):
@@ -117,6 +118,20 @@ def test_two_exporters_at_once_do_no_harm(urls, lake):
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(one, range(4))) == [3_000] * 4
+
+
+def test_a_changed_month_is_not_compared_row_by_row_with_itself(sink, lake, series):
+    """44,640 minutes against as many took 72 s where the planner knew neither table."""
+    rows = bars(44_640)
+    rows.index = rows.index[0] + (rows.index - rows.index[0]) / 60
+    low, high = epoch("2023-12-01"), epoch("2024-02-01")
+    span = {"low": rows.index[0], "high": rows.index[-1]} | series._asdict()
+    fill(lake, series, rows)
+    export(lake, sink, series, (low, high))
+    with sink._connection.transaction():
+        sink._copy(rows)
+        plan = "\n".join(row[0] for row in sink._connection.execute(SQL("EXPLAIN ") + _delete("bars"), span))
+    assert "Nested Loop" not in plan or "Seq Scan on incoming" not in plan, plan
 
 
 def test_a_name_longer_than_the_server_keeps_is_refused(sink, lake, series):

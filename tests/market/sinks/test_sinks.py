@@ -143,7 +143,7 @@ def test_the_hold_out_is_not_sent(sink, lake, series):
 
 
 @given(data=st.data())
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_rows_arrive_bit_for_bit(sink, data):
     """Times at the edges of months, repeated times, tiny, huge and absent values; then other rows over them."""
     wide = sink.name == "postgres"
