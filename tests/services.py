@@ -266,16 +266,15 @@ def _keeper(folder: Path) -> None:
 def keep(folder: Path) -> None:
     """The servers run until nobody holds `folder`/users."""
     told = folder / "services.json"
-    with (folder / "users").open("a") as users:
+    with (folder / "users").open("a") as users, contextlib.ExitStack() as stack:
         try:
-            with running() as urls:
-                _tell(told, urls)
-                fcntl.flock(users, fcntl.LOCK_EX)
-                told.unlink()
+            answer = stack.enter_context(running())
         except Absent as error:
-            _tell(told, {"absent": str(error)})
-            fcntl.flock(users, fcntl.LOCK_EX)
-            told.unlink()
+            answer = {"absent": str(error)}
+        _tell(told, answer)
+        fcntl.flock(users, fcntl.LOCK_EX)
+        told.unlink()
+        stack.close()  # before the lock is given back: who comes now waits until the servers are gone
 
 
 def _tell(path: Path, value: dict) -> None:
