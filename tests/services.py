@@ -7,7 +7,6 @@
 Standard library alone: `.ci/run` installs before there is a .venv. Tests share one set of servers, see `shared`.
 """
 
-import argparse
 import contextlib
 import fcntl
 import json
@@ -120,13 +119,9 @@ dir = "{folder}/meta"
 [data]
 dir = "{folder}/data"
 wal-dir = "{folder}/wal"
-query-log-enabled = false
-[monitor]
-store-enabled = false
 [http]
 bind-address = "127.0.0.1:{port}"
 auth-enabled = true
-log-enabled = false
 """)
     _own(folder)
 
@@ -154,8 +149,7 @@ SERVERS = (
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+    with socket.create_server(("127.0.0.1", 0)) as probe:
         return probe.getsockname()[1]
 
 
@@ -295,12 +289,11 @@ def run() -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("verb", choices=["install", "run", "keep"])
-    parser.add_argument("folder", type=Path, nargs="?")
-    words = parser.parse_args()
+    verbs = {"install": install, "run": run, "keep": lambda: keep(Path(sys.argv[2]))}
+    if len(sys.argv) < 2 or sys.argv[1] not in verbs:
+        sys.exit(__doc__)
     try:
-        {"install": install, "run": run, "keep": lambda: keep(words.folder)}[words.verb]()
+        verbs[sys.argv[1]]()
     except (Absent, Broken) as error:
         sys.exit(f"error: {error}")
 
