@@ -90,6 +90,16 @@ def test_a_killed_keeper_takes_its_servers_along():
         until(lambda: not any(map(listens, urls)))
 
 
+@pytest.mark.parametrize("required, outcome", [("", "SKIPPED [1]"), ("required", "ERROR ")])
+def test_absent_servers_skip_the_tests_or_fail_them_where_they_are_required(required, outcome):
+    """In a process that finds no program but Python."""
+    command = [sys.executable, "-m", "pytest", "-n", "0", "-rs", "tests/market/sinks/test_ticks.py", "-k", "arrive_in_order"]
+    environment = os.environ | {"PATH": str(Path(sys.executable).parent), "QUANTALPHA_SERVICES": required}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert "redis-server, influxdb: not installed" in done.stdout and outcome in done.stdout, done.stdout
+    assert (done.returncode == 0) == (not required)
+
+
 def test_docker_compose_listens_on_this_machine_alone_and_holds_no_password():
     text = (ROOT / "docker-compose.yml").read_text()
     servers = yaml.safe_load(text)["services"]
