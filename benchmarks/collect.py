@@ -100,12 +100,13 @@ def together(processes: int, scratch: Path, shared: bool) -> Limits:
         seconds = time.monotonic() - since
     rows = sum(len(Lake(folder).read("practice", symbol, kind)) for symbol in symbols for kind in ("1m", "mark-1m"))
     used = limits.admitted / (LIMIT * SHARE * (seconds / INTERVAL + 1))  # windows that end while it lasts, the first one full at once
-    print(
-        f"{processes} processes, {'one budget' if shared else 'a budget each'}: {seconds:5.1f} s, {rows / seconds:,.0f} rows/s, "
-        f"{used:.0%} of the budget used ({SHARE:.0%} of {LIMIT} in {INTERVAL} s), refusals 429: {limits.refused[429]}, 418: {limits.refused[418]}, "
+    told = [
+        f"{processes} processes, {'one budget' if shared else 'a budget each'}: {seconds:5.1f} s, {rows / seconds:,.0f} rows/s",
+        f"{used:.0%} of the budget used ({SHARE:.0%} of {LIMIT} in {INTERVAL} s)",
+        f"refusals 429: {limits.refused[429]}, bans 418: {limits.refused[418]}",
         f"processes that gave up: {sum(process.exitcode != 0 for process in crowd)}",
-        flush=True,
-    )
+    ]
+    print(", ".join(told), flush=True)
     return limits
 
 
