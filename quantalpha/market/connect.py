@@ -117,6 +117,15 @@ def build(venue: config.Venue, library, budget: Budget | None = None):
     return exchange
 
 
+def rest_client(venue: config.Venue, budget: Budget | None = None):
+    """(ccxt exchange that refuses all but sound JSON, what asking it may raise, what of that says that it was asked too often)."""
+    import ccxt.async_support
+
+    exchange = build(venue, ccxt.async_support, budget)
+    exchange.inspected = True
+    return exchange, (NoAnswer, Stopped, ccxt.BaseError, *PARSING), (ccxt.RateLimitExceeded, ccxt.DDoSProtection)
+
+
 def rate_limits(exchange) -> dict[str, Limit]:
     """What a venue allows as far as ccxt knows: a cost each `rateLimit` milliseconds, in windows of at least ten of these."""
     seconds = max(1.0, exchange.rateLimit / 100)
@@ -192,6 +201,3 @@ def _retry_after(headers) -> float | None:
 def short(text: str) -> str:
     text = " ".join(text.split())
     return repr(text if len(text) <= 120 else text[:117] + "...")
-
-
-__all__ = ["LONGEST_WAIT", "PARSING", "NoAnswer", "Retry", "Stopped", "body", "build", "check_name", "rate_limits", "short"]
