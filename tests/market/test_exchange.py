@@ -210,3 +210,9 @@ def test_pauses_grow_to_a_bound():
     low, high = Retry(random=lambda: 0.0), Retry(random=lambda: 1.0)
     assert [high.pause(n) for n in (0, 1, 2)] == [0.5, 1.0, 2.0] and high.pause(50) == 30.0
     assert all(low.pause(n) == high.pause(n) / 2 for n in range(10))
+
+
+def test_a_budget_that_cannot_be_kept_is_a_usage_error(monkeypatch):
+    monkeypatch.setenv("QUANTALPHA_CACHE", "/dev/null/here")
+    with pytest.raises(UsageError, match="name a folder in QUANTALPHA_CACHE"):
+        Client(VENUE)
