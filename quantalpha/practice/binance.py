@@ -6,11 +6,10 @@ Each endpoint: (exchange, query) -> (payload, request weight). Source: developer
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from quantalpha.practice import payloads
 from quantalpha.practice.candles import Candles
 from quantalpha.practice.exchange import Exchange
+from quantalpha.practice.pages import page_of
 from quantalpha.practice.query import Query, Refusal
 from quantalpha.practice.tape import Instrument
 from quantalpha.timeframe import UNITS
@@ -83,16 +82,9 @@ def mark_price_klines(exchange: Exchange, query: Query) -> Answer:
 def _klines(exchange, query, instrument, candles: Candles, payload: Callable) -> Answer:
     interval, limit, now = query.interval(instrument), query.limit(500, 1500), exchange.now()
     chart, begun = candles.chart(interval), candles.begun(interval, now)
-    page = _page(chart.times[:begun], *query.span(), limit)
+    page = page_of(chart.times[:begun], *query.span(), limit)
     bars = [payload(int(chart.times[i]), int(chart.ends[i]), candles.standing(interval, i, now), candles.digits) for i in page]
     return bars, 1 if limit < 100 else 2 if limit < 500 else 5 if limit <= 1000 else 10
-
-
-def _page(times: np.ndarray, start: int | None, end: int | None, limit: int) -> range:
-    """Positions within [start, end], ascending: the first `limit` where a start is given, else the last."""
-    low = 0 if start is None else int(np.searchsorted(times, start))
-    high = times.size if end is None else int(np.searchsorted(times, end, side="right"))
-    return range(max(low, high - limit), high) if start is None else range(low, min(high, low + limit))
 
 
 def funding_rate(exchange: Exchange, query: Query) -> Answer:
@@ -101,7 +93,7 @@ def funding_rate(exchange: Exchange, query: Query) -> Answer:
     limit = query.limit(200 if recent else 100, 1000)  # documented so: without times the last 200
     found = []
     for instrument in query.instruments():
-        page = _page(instrument.funding_times[: instrument.settled(now)], start, end, limit)
+        page = page_of(instrument.funding_times[: instrument.settled(now)], start, end, limit)
         found += [payloads.funding(instrument, i) for i in page]
     found.sort(key=lambda entry: entry["fundingTime"])
     return found[-limit:] if start is None else found[:limit], 1

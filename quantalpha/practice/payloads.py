@@ -57,7 +57,7 @@ def premium_index(instrument: Instrument, time: int) -> dict:
     mark = decimal(instrument.mark.price(time), 8)
     return {
         "symbol": instrument.symbol, "markPrice": mark, "indexPrice": mark, "estimatedSettlePrice": mark,
-        "lastFundingRate": _last_rate(instrument, time), "interestRate": "0.00010000", "nextFundingTime": _next_funding(time), "time": time,
+        "lastFundingRate": last_rate(instrument, time), "interestRate": "0.00010000", "nextFundingTime": next_funding(time), "time": time,
     }  # fmt: skip
 
 
@@ -69,12 +69,13 @@ def mark_event(instrument: Instrument, time: int) -> dict:
     }  # fmt: skip
 
 
-def _last_rate(instrument, time):
+def last_rate(instrument: Instrument, time: int) -> str:
+    """The funding rate settled last; 0 before the first settlement."""
     settled = instrument.settled(time)
     return decimal(float(instrument.funding_rates[settled - 1]) if settled else 0.0, 8)
 
 
-def _next_funding(time):
+def next_funding(time: int) -> int:
     return time - time % FUNDING_MS + FUNDING_MS
 
 

@@ -16,11 +16,10 @@ from aiohttp import WSCloseCode, web
 
 from quantalpha import config
 from quantalpha.errors import UsageError
-from quantalpha.practice import binance
+from quantalpha.practice import binance, binance_socket
 from quantalpha.practice.clock import Clock
 from quantalpha.practice.exchange import Exchange
 from quantalpha.practice.query import Query, Refusal
-from quantalpha.practice.socket import Connection
 from quantalpha.practice.tape import Tape, load
 
 PING_SECONDS = 180.0  # between ping frames; a client that does not answer within half of it is cut off
@@ -116,7 +115,7 @@ async def _websocket(request: web.Request) -> web.WebSocketResponse:
     await socket.prepare(request)
     request.app[SOCKETS].add(socket)
     request.app[EXCHANGE].clock.start()
-    await Connection(request.app[EXCHANGE], socket, names.split("/"), combined).run()
+    await binance_socket.Connection(request.app[EXCHANGE], socket, names.split("/"), combined).run()
     return socket
 
 
