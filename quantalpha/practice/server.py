@@ -16,16 +16,20 @@ from aiohttp import WSCloseCode, web
 
 from quantalpha import config
 from quantalpha.errors import UsageError
-from quantalpha.practice import binance, binance_socket
+from quantalpha.practice import binance, binance_socket, bybit_socket
+from quantalpha.practice.bybit import Bybit
+from quantalpha.practice.bybit_limit import AddressLimit
 from quantalpha.practice.clock import Clock
 from quantalpha.practice.exchange import Exchange
 from quantalpha.practice.query import Query, Refusal
+from quantalpha.practice.socket import Connection
 from quantalpha.practice.tape import Tape, load
 
 PING_SECONDS = 180.0  # between ping frames; a client that does not answer within half of it is cut off
 PARENT_POLL = 1.0  # seconds between looks at whether the parent is alive
 PREFIXES = ("", "/market", "/public", "/private")  # where Binance serves websockets
 EXCHANGE = web.AppKey("exchange", Exchange)
+BYBIT = web.AppKey("bybit", Bybit)
 SOCKETS = web.AppKey("sockets", WeakSet)
 WEIGHT = web.RequestKey("weight", int)
 
@@ -62,9 +66,10 @@ async def serve(
     now: int | None = None,
     wall: Callable[[], float] = time.monotonic,
     wait: bool = False,
+    address_limit: AddressLimit | None = None,
 ) -> Server:
     """Start the exchange and return; port 0 takes a free one. `now`: where on the tape its clock starts, milliseconds since 1970 UTC.
-    `wait`: the clock stands still until the first websocket client connects.
+    `wait`: the clock stands still until the first websocket client connects. `address_limit`: of Bybit's side, its own by default.
 
     UsageError if the port is taken, the host is not this machine's or `now` lies off the tape.
     """
@@ -73,19 +78,21 @@ async def serve(
         first, last, found = (pd.to_datetime(each, unit="ms") for each in (tape.start, tape.end, start))
         raise UsageError(f"exchange.now: expected a time on the tape, {first} to {last}, found {found}")
     clock = Clock(start, tape.end, speed, wall, waiting=wait)
-    runner = web.AppRunner(_application(Exchange(tape, clock)), access_log=None, shutdown_timeout=1.0)
+    runner = web.AppRunner(_application(Exchange(tape, clock), address_limit or AddressLimit()), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     return Server(runner, host, await _bind(runner, host, port), clock)
 
 
-def _application(exchange: Exchange) -> web.Application:
+def _application(exchange: Exchange, address_limit: AddressLimit) -> web.Application:
     app = web.Application(middlewares=[_weighed])
-    app[EXCHANGE], app[SOCKETS] = exchange, WeakSet()
+    app[EXCHANGE], app[SOCKETS], app[BYBIT] = exchange, WeakSet(), Bybit(exchange, address_limit)
     app.on_shutdown.append(_hang_up)
     for prefix in PREFIXES:
         app.router.add_get(prefix + "/ws", _websocket)
         app.router.add_get(prefix + "/ws/{names:.*}", _websocket)
         app.router.add_get(prefix + "/stream", _websocket)
+    app.router.add_get("/v5/public/linear", _bybit_websocket)
+    app.router.add_route("*", "/v5/{path:.*}", _bybit_rest)
     app.router.add_route("*", "/{path:.*}", _rest)
     return app
 
@@ -108,20 +115,35 @@ async def _rest(request: web.Request) -> web.Response:
     return web.Response(body=orjson.dumps(payload), content_type="application/json")
 
 
+async def _bybit_rest(request: web.Request) -> web.Response:
+    status, payload, headers = request.app[BYBIT].answer(request.method, request.path, request.query, request.remote)
+    return web.Response(body=orjson.dumps(payload), status=status, headers=headers, content_type="application/json")
+
+
 async def _websocket(request: web.Request) -> web.WebSocketResponse:
     combined = request.path.endswith("/stream")
     names = request.query.get("streams", "") if combined else request.match_info.get("names", "")
+    return await _converse(request, lambda socket: binance_socket.Connection(request.app[EXCHANGE], socket, names.split("/"), combined))
+
+
+async def _bybit_websocket(request: web.Request) -> web.WebSocketResponse:
+    return await _converse(request, lambda socket: bybit_socket.Connection(request.app[BYBIT].topics, socket))
+
+
+async def _converse(request: web.Request, connect: Callable[[web.WebSocketResponse], Connection]) -> web.WebSocketResponse:
     socket = web.WebSocketResponse(heartbeat=PING_SECONDS)
     await socket.prepare(request)
     request.app[SOCKETS].add(socket)
     request.app[EXCHANGE].clock.start()
-    await binance_socket.Connection(request.app[EXCHANGE], socket, names.split("/"), combined).run()
+    await connect(socket).run()
     return socket
 
 
 @web.middleware
 async def _weighed(request: web.Request, handler) -> web.StreamResponse:
-    """Refusals as Binance words them, and the request weight used this minute in a header."""
+    """On Binance's side: refusals as it words them, and the request weight used this minute in a header."""
+    if request.path.startswith("/v5/"):
+        return await handler(request)
     request[WEIGHT] = 1
     try:
         response = await handler(request)
