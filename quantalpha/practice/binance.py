@@ -1,4 +1,4 @@
-"""Binance USD-M futures' public REST endpoints over the tape; nothing after the exchange's clock ever leaves here.
+"""Binance USD-M futures' market data over REST from the tape; nothing after the exchange's clock ever leaves here.
 
 Each endpoint: (exchange, query) -> (payload, request weight). Source: developers.binance.com, USD-M futures, market data REST API.
 """
@@ -6,8 +6,10 @@ Each endpoint: (exchange, query) -> (payload, request weight). Source: developer
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from quantalpha.practice import payloads
-from quantalpha.practice.candles import Candles
+from quantalpha.practice.candles import INTERVALS, Candles
 from quantalpha.practice.exchange import Exchange
 from quantalpha.practice.pages import page_of
 from quantalpha.practice.query import Query, Refusal
@@ -16,7 +18,8 @@ from quantalpha.timeframe import UNITS
 
 Answer = tuple[Any, int]
 DEPTH_WEIGHTS = {5: 2, 10: 2, 20: 2, 50: 2, 100: 5, 500: 10, 1000: 20}
-WEIGHT_LIMIT = 2400  # a minute; counted, not enforced
+INTEREST_HISTORY = 30 * UNITS["d"]  # "Only the data of the latest 1 month is available"
+INTEREST_PERIODS = ("5m", "15m", "30m", "1h", "2h", "4h", "6h", "12h", "1d")
 PERPETUAL = 4133404800000  # Binance's delivery date of a contract that is never delivered
 ORDER_TYPES = ["LIMIT", "MARKET", "STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET"]
 
@@ -30,24 +33,26 @@ def time(exchange: Exchange, query: Query) -> Answer:
 
 
 def exchange_info(exchange: Exchange, query: Query) -> Answer:
-    limits = [("REQUEST_WEIGHT", "MINUTE", 1, WEIGHT_LIMIT), ("ORDERS", "MINUTE", 1, 1200), ("ORDERS", "SECOND", 10, 300)]
+    orders = [("ORDERS", "MINUTE", 1, 1200), ("ORDERS", "SECOND", 10, 300)]
+    limits = [dict(zip(("rateLimitType", "interval", "intervalNum", "limit"), limit)) for limit in orders]
     instruments = list(exchange.listed().values())
     quotes = sorted({each.quote for each in instruments})
     return {
         "timezone": "UTC",
         "serverTime": exchange.now(),
         "futuresType": "U_MARGINED",
-        "rateLimits": [dict(zip(("rateLimitType", "interval", "intervalNum", "limit"), limit)) for limit in limits],
+        "rateLimits": [exchange.limits.rule, *limits],
         "exchangeFilters": [],
         "assets": [{"asset": asset, "marginAvailable": True, "autoAssetExchange": "-10000"} for asset in quotes],
-        "symbols": [_contract(each) for each in instruments],
+        "symbols": [_contract(each, exchange.trades(each)) for each in instruments],
     }, 1
 
 
-def _contract(instrument: Instrument) -> dict:
+def _contract(instrument: Instrument, trades: bool) -> dict:
     return {
-        "symbol": instrument.symbol, "pair": instrument.symbol, "contractType": "PERPETUAL", "deliveryDate": PERPETUAL,
-        "onboardDate": int(instrument.times[0]), "status": "TRADING", "maintMarginPercent": "2.5000", "requiredMarginPercent": "5.0000",
+        "symbol": instrument.symbol, "pair": instrument.symbol, "contractType": "PERPETUAL",
+        "deliveryDate": PERPETUAL if trades else instrument.end,
+        "onboardDate": int(instrument.times[0]), "status": "TRADING" if trades else "SETTLING", "maintMarginPercent": "2.5000", "requiredMarginPercent": "5.0000",
         "baseAsset": instrument.base, "quoteAsset": instrument.quote, "marginAsset": instrument.quote,
         "pricePrecision": instrument.digits, "quantityPrecision": instrument.lot_digits, "baseAssetPrecision": 8, "quotePrecision": 8,
         "underlyingType": "COIN", "underlyingSubType": [], "triggerProtect": "0.0500", "liquidationFee": "0.012500",
@@ -79,6 +84,11 @@ def mark_price_klines(exchange: Exchange, query: Query) -> Answer:
     return _klines(exchange, query, instrument, instrument.mark, payloads.mark_kline)
 
 
+def index_price_klines(exchange: Exchange, query: Query) -> Answer:
+    instrument = query.instrument("pair")
+    return _klines(exchange, query, instrument, instrument.index, payloads.mark_kline)
+
+
 def _klines(exchange, query, instrument, candles: Candles, payload: Callable) -> Answer:
     interval, limit, now = query.interval(instrument), query.limit(500, 1500), exchange.now()
     chart, begun = candles.chart(interval), candles.begun(interval, now)
@@ -97,6 +107,30 @@ def funding_rate(exchange: Exchange, query: Query) -> Answer:
         found += [payloads.funding(instrument, i) for i in page]
     found.sort(key=lambda entry: entry["fundingTime"])
     return found[-limit:] if start is None else found[:limit], 1
+
+
+def open_interest(exchange: Exchange, query: Query) -> Answer:
+    instrument, now = query.instrument(), exchange.now()
+    held = payloads.decimal(instrument.open_interest(now), instrument.lot_digits)
+    return {"openInterest": held, "symbol": instrument.symbol, "time": now}, 1
+
+
+def open_interest_history(exchange: Exchange, query: Query) -> Answer:
+    """Of the last 30 days only; its requests have a limit of their own and weigh nothing."""
+    instrument, now, period = query.instrument(), exchange.now(), query.text("period", "[a-zA-Z0-9]{1,5}")
+    if period not in INTEREST_PERIODS:
+        raise Refusal(-1130, "Data sent for parameter 'period' is not valid.")
+    limit, (start, end), step = query.limit(30, 500), query.span(), INTERVALS[period]
+    if start is not None and start < now - INTEREST_HISTORY:
+        raise Refusal(-1130, "parameter 'startTime' is invalid.")
+    begin = max(now - INTEREST_HISTORY, int(instrument.times[0]))
+    times = np.arange(begin + -begin % step, min(now, instrument.end) + 1, step)
+    return [payloads.interest(instrument, int(times[i])) for i in page_of(times, start, end, limit)], 0
+
+
+def leverage_bracket(exchange: Exchange, query: Query) -> Answer:
+    query.check_signed()
+    return [payloads.brackets(each.symbol, exchange.now()) for each in query.instruments()], 1
 
 
 def premium_index(exchange: Exchange, query: Query) -> Answer:
@@ -150,7 +184,11 @@ ENDPOINTS: dict[str, Callable[[Exchange, Query], Answer]] = {
     "/fapi/v1/exchangeInfo": exchange_info,
     "/fapi/v1/klines": klines,
     "/fapi/v1/markPriceKlines": mark_price_klines,
+    "/fapi/v1/indexPriceKlines": index_price_klines,
     "/fapi/v1/fundingRate": funding_rate,
+    "/fapi/v1/openInterest": open_interest,
+    "/futures/data/openInterestHist": open_interest_history,
+    "/fapi/v1/leverageBracket": leverage_bracket,
     "/fapi/v1/premiumIndex": premium_index,
     "/fapi/v1/depth": depth,
     "/fapi/v1/ticker/bookTicker": book_ticker,

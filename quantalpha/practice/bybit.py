@@ -29,9 +29,10 @@ from quantalpha.practice.bybit_streams import Topics
 from quantalpha.practice.candles import Candles, Chart
 from quantalpha.practice.exchange import Exchange
 from quantalpha.practice.pages import page_of
-from quantalpha.timeframe import milliseconds
+from quantalpha.timeframe import UNITS
 
-INTEREST = {"5min": "5m", "15min": "15m", "30min": "30m", "1h": "1h", "4h": "4h", "1d": "1d"}
+INTEREST = {"5min": 5, "15min": 15, "30min": 30, "1h": 60, "4h": 240, "1d": 1440}
+INTEREST = {name: minutes * UNITS["m"] for name, minutes in INTEREST.items()}
 RISK_SYMBOLS = 15  # of whose risk limits one answer tells
 BOOK_DEPTH = 1000  # whose update ids REST shows
 
@@ -66,10 +67,12 @@ def time(venue: Bybit, query: Query) -> dict:
 
 
 def instruments_info(venue: Bybit, query: Query) -> dict:
-    category, status = query.category(), query.text("status")
-    listed = query.instruments() if status in (None, "Trading") else []
-    page, cursor = _part([each.symbol for each in listed], query.limit(500, 1000), query)
-    return {"category": category, "list": [payloads.contract(listed[i]) for i in page], "nextPageCursor": cursor}
+    """`status` None: what is traded."""
+    category, status, trades = query.category(), query.text("status") or "Trading", venue.exchange.trades
+    contracts = [payloads.contract(each, trades(each)) for each in query.instruments()]
+    found = [each for each in contracts if each["status"] == status]
+    page, cursor = _part([each["symbol"] for each in found], query.limit(500, 1000), query)
+    return {"category": category, "list": [found[i] for i in page], "nextPageCursor": cursor}
 
 
 def kline(venue: Bybit, query: Query) -> dict:
@@ -110,13 +113,13 @@ def funding_history(venue: Bybit, query: Query) -> dict:
 
 def open_interest(venue: Bybit, query: Query) -> dict:
     category, each, (start, end) = query.category(), query.instrument(), query.span("startTime", "endTime")
-    interval = query.interval("intervalTime", INTEREST)
-    begun = each.times <= venue.exchange.now()
-    kept = begun & (each.times % milliseconds(interval) == 0)
-    times, interest = each.times[kept], each.interest[kept]
+    if query.text("intervalTime") not in INTEREST:
+        raise Refusal("Invalid period!")
+    step, first = INTEREST[query.text("intervalTime")], int(each.times[0])
+    times = np.arange(first + -first % step, min(venue.exchange.now(), each.end) + 1, step)
     span = page_of(times, start, end, times.size, newest=True)[::-1]
     page, cursor = _part([str(times[i]) for i in span], query.limit(50, 200), query)
-    rows = [payloads.interest(int(times[span[i]]), float(interest[span[i]])) for i in page]
+    rows = [payloads.interest(each, int(times[span[i]])) for i in page]
     return {"symbol": each.symbol, "category": category, "list": rows, "nextPageCursor": cursor}
 
 

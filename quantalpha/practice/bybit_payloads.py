@@ -6,15 +6,13 @@ Source: bybit-exchange.github.io/docs/v5, market (REST) and websocket public.
 from uuid import NAMESPACE_URL, uuid5
 
 import numpy as np
-import pandas as pd
 
 from quantalpha.market.synthetic import FUNDING_MS
-from quantalpha.perp.brackets import brackets_for, rates_and_amounts
 from quantalpha.practice.book import best_bid, price_move, seller_made
 from quantalpha.practice.bybit_query import INTERVALS
 from quantalpha.practice.candles import CLOSE, HIGH, LOW, OPEN, QUOTE, VOLUME
 from quantalpha.practice.exchange import Exchange
-from quantalpha.practice.payloads import agg_trade, book_top, decimal, last_rate, next_funding, ticks
+from quantalpha.practice.payloads import agg_trade, book_top, bracket_rows, decimal, last_rate, next_funding, ticks
 from quantalpha.practice.tape import Instrument
 from quantalpha.timeframe import UNITS
 
@@ -84,7 +82,7 @@ def ticker(instrument: Instrument, time: int) -> dict[str, str]:
     open_bar = int(np.searchsorted(instrument.times, time, side="right")) - 1
     span = last.merged(min(first, open_bar), time)
     now, before, hour = (last.price(max(each, int(instrument.times[0]))) for each in (time, time - day, time - UNITS["h"]))
-    bid, mark, interest = best_bid(instrument, time), instrument.mark.price(time), float(instrument.interest[open_bar])
+    bid, mark, interest = best_bid(instrument, time), instrument.mark.price(time), instrument.open_interest(time)
     return {
         "symbol": instrument.symbol, "tickDirection": tick_direction(instrument, last.trades_until(time) - 1),
         "price24hPcnt": f"{now / before - 1:.6f}", "lastPrice": decimal(now, price), "prevPrice24h": decimal(before, price),
@@ -109,18 +107,19 @@ def funding(instrument: Instrument, index: int) -> dict:
     return {"symbol": instrument.symbol, "fundingRate": decimal(rate, 8), "fundingRateTimestamp": str(time)}
 
 
-def interest(time: int, value: float) -> dict:
+def interest(instrument: Instrument, time: int) -> dict:
     """One entry of /open-interest, base currency."""
-    return {"openInterest": decimal(value, 8), "timestamp": str(time)}
+    return {"openInterest": decimal(instrument.open_interest(time), 8), "timestamp": str(time)}
 
 
-def contract(instrument: Instrument) -> dict:
-    """One entry of /instruments-info."""
+def contract(instrument: Instrument, trades: bool) -> dict:
+    """One entry of /instruments-info; `trades`: whether it is still traded."""
     tick, lot = (decimal(10.0**-digits, digits) for digits in (instrument.digits, instrument.lot_digits))
     return {
-        "symbol": instrument.symbol, "contractType": "LinearPerpetual", "status": "Trading", "baseCoin": instrument.base,
-        "quoteCoin": instrument.quote, "settleCoin": instrument.quote, "symbolType": "", "launchTime": str(int(instrument.times[0])),
-        "deliveryTime": "0", "deliveryFeeRate": "", "priceScale": str(instrument.digits),
+        "symbol": instrument.symbol, "contractType": "LinearPerpetual", "status": "Trading" if trades else "Closed",
+        "baseCoin": instrument.base, "quoteCoin": instrument.quote, "settleCoin": instrument.quote, "symbolType": "",
+        "launchTime": str(int(instrument.times[0])), "deliveryTime": "0" if trades else str(instrument.end),
+        "deliveryFeeRate": "", "priceScale": str(instrument.digits),
         "leverageFilter": {"minLeverage": "1", "maxLeverage": f"{MOST_LEVERAGE:.2f}", "leverageStep": "0.01"},
         "priceFilter": {"minPrice": tick, "maxPrice": "1999999.80", "tickSize": tick},
         "lotSizeFilter": {
@@ -133,19 +132,13 @@ def contract(instrument: Instrument) -> dict:
 
 
 def risk_limits(instrument: Instrument, time: int) -> list[dict]:
-    """The entries of /risk-limit: one per bracket of `perp.brackets`, each up to the next one's floor, the last up to twice its own.
-
-    Those tables are Binance's: no dated record of Bybit's was found. Initial margin is twice the maintenance margin, as on Bybit.
-    """
-    brackets = brackets_for(instrument.symbol, pd.Timestamp(time, unit="ms"))
-    rates, amounts = rates_and_amounts(brackets)
-    limits = [bracket.floor for bracket in brackets[1:]] + [2 * brackets[-1].floor]
-    initial = np.minimum(np.maximum(2 * rates, 1 / MOST_LEVERAGE), 1.0)
-    return [
-        {
-            "id": number + 1, "symbol": instrument.symbol, "riskLimitValue": f"{limit:.0f}", "maintenanceMargin": f"{rates[number]:g}",
-            "initialMargin": f"{initial[number]:g}", "isLowestRisk": int(number == 0), "maxLeverage": f"{1 / initial[number]:.2f}",
-            "mmDeduction": f"{amounts[number]:.2f}" if number else "",
-        }
-        for number, limit in enumerate(limits)
-    ]  # fmt: skip
+    """The entries of /risk-limit. The tables are Binance's: no dated record of Bybit's was found. Initial margin is twice maintenance."""
+    entries = []
+    for number, (floor, cap, rate, amount) in enumerate(bracket_rows(instrument.symbol, time), 1):
+        initial = min(max(2 * rate, 1 / MOST_LEVERAGE), 1.0)
+        entries.append({
+            "id": number, "symbol": instrument.symbol, "riskLimitValue": f"{cap:.0f}", "maintenanceMargin": f"{rate:g}",
+            "initialMargin": f"{initial:g}", "isLowestRisk": int(number == 1), "maxLeverage": f"{1 / initial:.2f}",
+            "mmDeduction": f"{amount:.2f}" if floor else "",
+        })  # fmt: skip
+    return entries

@@ -56,9 +56,9 @@ class Query:
         base = self.text("baseCoin")
         return [listed[name] for name in sorted(listed) if base in (None, listed[name].base)]
 
-    def interval(self, name: str = "interval", names: Mapping[str, str] = INTERVALS) -> str:
+    def interval(self) -> str:
         """The bar length as the tape calls it: '60' -> '1h'."""
-        interval = names.get(self.text(name) or "", "")
+        interval = INTERVALS.get(self.text("interval") or "", "")
         if not self.instrument().last.serves(interval):
             raise Refusal("Invalid period!")
         return interval

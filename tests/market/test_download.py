@@ -17,7 +17,7 @@ KINDS = ["1h", MARK, FUNDING]
 
 
 def data(start="2021-01-01", end="2021-04-01", symbols=("BTCUSDT", "ETHUSDT")):
-    return config.Data(symbols=list(symbols), timeframe="1h", start=start, end=end)
+    return config.Data(symbols=list(symbols), timeframe="1h", start=start, end=end, kinds=["bars", "mark", "funding"])
 
 
 def ms(text):
@@ -162,7 +162,7 @@ def imported(lake, start, end):
 
 def test_imported_files_stand_in_for_a_venue(tmp_path):
     lake = Lake(tmp_path)
-    venue = config.Venue(name="import", source=None, rest_url=None, ws_url=None, timeout=1)
+    venue = config.Venue(name="import", source=None, rest_url=None, ws_url=None, timeout=1, budget=0.8)
     with pytest.raises(DataError, match="quantalpha import FILE --symbol BTCUSDT --timeframe 1h"):
         download_symbol(venue, data(), "BTCUSDT", lake)
     imported(lake, "2021-01-01", "2021-03-01")

@@ -9,7 +9,7 @@ from quantalpha.errors import ExchangeError, UsageError
 from quantalpha.market.exchange import Client, Retry, build
 
 HOUR = 3_600_000
-VENUE = config.Venue(name="binanceusdm", source=None, rest_url=None, ws_url=None, timeout=5)
+VENUE = config.Venue(name="binanceusdm", source=None, rest_url=None, ws_url=None, timeout=5, budget=0.8)
 
 
 def leaves(urls):

@@ -36,7 +36,7 @@ def downloaded(practice, tape, folder, fault=None) -> tuple[pd.DataFrame, dict]:
     """The tape as a later download and the clean stage give it."""
     policy = config.Clean(duplicates="fail", impossible="fail", max_missing=0.1, funding_gaps="fail")
     lake = Lake(folder)
-    data = config.Data(symbols=["BTCUSDT"], timeframe="1h", start="2021-01-01", end=None)
+    data = config.Data(symbols=["BTCUSDT"], timeframe="1h", start="2021-01-01", end=None, kinds=["bars", "mark", "funding"])
 
     async def fetch():
         async with practice(tape, now=tape.end) as (venue, gate, _):

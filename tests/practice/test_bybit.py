@@ -1,5 +1,7 @@
 """Bybit's REST rules: envelope, newest first, paging, cursors, refusals, limits, and no answer about the future."""
 
+import json
+
 import aiohttp
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from quantalpha.practice.bybit import Bybit
 from quantalpha.practice.bybit_limit import AddressLimit
 from quantalpha.practice.bybit_query import INTERVALS
 from quantalpha.practice.candles import TRADES
+from quantalpha.practice.faults import Faults
 from quantalpha.practice.query import Query
 
 from .support import HOUR, Wall, changed_after, play, still
@@ -128,7 +131,7 @@ def test_open_interest_pages_by_cursor(venue, exchange, tape):
         cursor = {"cursor": page["nextPageCursor"]}
     times = [int(row["timestamp"]) for row in rows]
     assert times == sorted(set(times), reverse=True) and times[-1] == tape.start and {time % (4 * HOUR) for time in times} == {0}
-    assert len(rows) > 90 and len(page["list"]) < 30
+    assert len(rows) == 100 and len(page["list"]) == 10
     newest = ask(venue, "open-interest", **BTC, intervalTime="1h")["list"]
     assert len(newest) == 50 and int(newest[0]["timestamp"]) <= exchange.now()
     assert reply(venue, "open-interest", **query, cursor="1")["retCode"] == 10001
@@ -257,6 +260,37 @@ QUESTIONS = [
     ("instruments-info", LINEAR),
     ("risk-limit", BTC),
 ]
+
+
+def test_a_contract_that_ended_early_is_closed_and_then_gone(frames):
+    tape = Tape({"BTCUSDT": frames["BTCUSDT"], "ETHUSDT": frames["ETHUSDT"].iloc[:500]})
+    end = tape.instruments["ETHUSDT"].end
+
+    def symbols(now, **status):
+        return [entry["symbol"] for entry in ask(at(tape, now), "instruments-info", **LINEAR, **status)["list"]]
+
+    assert symbols(end - 1) == ["BTCUSDT", "ETHUSDT"] and symbols(end - 1, status="Closed") == []
+    assert symbols(end) == ["BTCUSDT"] and symbols(end, status="Closed") == ["ETHUSDT"]
+    assert len(ask(at(tape, end), "kline", **LINEAR, symbol="ETHUSDT", interval="60")["list"]) == 200
+    assert reply(at(tape, end + 24 * HOUR), "kline", **LINEAR, symbol="ETHUSDT", interval="60")["retCode"] == 10001
+
+
+def test_faults_spoil_bybits_rows_too(tape):
+    faults = Faults(plan={0: "empty", 1: "disorder", 2: "duplicates", 3: "truncated", 4: "http_503"})
+
+    async def scenario(server):
+        async with aiohttp.ClientSession(server.url) as session:
+
+            async def get():
+                async with session.get("/v5/market/kline", params={**KLINES, "limit": 4}) as response:
+                    return response.status, await response.text()
+
+            return [await get() for _ in range(6)]
+
+    *spoilt, (_, whole) = play(tape, scenario, faults=faults)
+    rows = json.loads(whole)["result"]["list"]
+    assert [json.loads(text)["result"]["list"] for _, text in spoilt[:3]] == [[], rows[::-1], rows[:2] + rows[1:]]
+    assert spoilt[3] == (200, whole[: len(whole) // 2]) and spoilt[4][0] == 503
 
 
 @settings(max_examples=12, deadline=None)

@@ -71,9 +71,8 @@ def test_marks_index_funding_and_interest_come_back_exactly(tape, frames):
     count = len(settled)
     assert [row["timestamp"] for row in settled] == instrument.funding_times[:count].tolist() and count > 190
     assert [row["fundingRate"] for row in settled] == pytest.approx(instrument.funding_rates[:count], abs=5e-9)
-    kept = instrument.times < tape.start + 200 * HOUR
-    assert [row["timestamp"] for row in interest] == instrument.times[kept].tolist()
-    assert [row["openInterestAmount"] for row in interest] == instrument.interest[kept].tolist()
+    times = [tape.start + number * HOUR for number in range(200)]
+    assert [(row["timestamp"], row["openInterestAmount"]) for row in interest] == [(each, instrument.open_interest(each)) for each in times]
 
 
 def test_book_trades_ticker_and_funding_agree(tape):
@@ -92,7 +91,9 @@ def test_book_trades_ticker_and_funding_agree(tape):
     assert trades[-1]["price"] == bar[4] == ticker["last"] and bar[4] in (ticker["bid"], ticker["ask"])
     assert funding["fundingTimestamp"] % (8 * HOUR) == 0 and funding["interval"] == "8h"
     assert funding["markPrice"] == ticker["markPrice"] == pytest.approx(bar[4], rel=1e-3)
-    assert interest["openInterestAmount"] == float(ticker["info"]["openInterest"])
+    instrument = tape.instruments["BTCUSDT"]
+    assert interest["openInterestAmount"] == instrument.open_interest(tape.opening)
+    assert float(ticker["info"]["openInterest"]) == instrument.open_interest(tape.opening + 20 * 60_000)
 
 
 def test_leverage_tiers_join_up(tape):

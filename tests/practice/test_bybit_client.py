@@ -15,7 +15,7 @@ from .support import HOUR
 
 
 def venue_at(name, rest_url, ws_url) -> config.Venue:
-    return config.Venue(name=name, source="practice", rest_url=rest_url, ws_url=ws_url, timeout=5)
+    return config.Venue(name=name, source="practice", rest_url=rest_url, ws_url=ws_url, timeout=5, budget=1.0)
 
 
 def fetch(tape, question, *, now, name="bybit"):
