@@ -1,7 +1,8 @@
 """Bybit's order book topics: numbered updates of the nearest levels, the same messages for every client and for REST.
 
 A client gets a snapshot, then every delta after it, `u` rising by one; one that lags behind what is remembered gets another snapshot.
-Source: bybit-exchange.github.io/docs/v5/websocket/public/orderbook.
+Source: bybit-exchange.github.io/docs/v5/websocket/public/orderbook; seen on the venue: depth 1 sends nothing but snapshots, and no delta is
+empty. The depth 500 is the documentation's before it became 1000.
 """
 
 from collections import deque

@@ -9,6 +9,8 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from quantalpha import config
+
 
 @dataclass
 class AddressLimit:
@@ -21,6 +23,10 @@ class AddressLimit:
     refused: Counter = field(default_factory=Counter)
     _asked: dict[str, deque[float]] = field(default_factory=lambda: defaultdict(deque))
     _banned_until: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, settings: config.Exchange) -> "AddressLimit":
+        return cls(settings.address_limit)
 
     def admit(self, address: str) -> bool:
         """Count a request; False where the address is banned, or is so from now on."""

@@ -30,8 +30,8 @@ class Connection(socket.Connection):
             message, success = self._perform(request["op"], request.get("args")), True
         except RequestError as error:
             message, success = str(error), False
-        echo = {"req_id": request["req_id"]} if "req_id" in request else {}
-        return {"success": success, "ret_msg": message, "conn_id": self.id, **echo, "op": request.get("op", "")}
+        told = {"success": success, "ret_msg": message, "conn_id": self.id}
+        return told | {"req_id": request.get("req_id", ""), "op": request.get("op", "")}
 
     def _perform(self, operation: str, args) -> str:
         if operation == "ping":

@@ -3,7 +3,6 @@
 Source: bybit-exchange.github.io/docs/v5/websocket/public.
 """
 
-import re
 from collections.abc import Iterator
 
 from quantalpha.practice import bybit_payloads as payloads
@@ -14,6 +13,7 @@ from quantalpha.practice.streams import Klines, Stream, Trades
 from quantalpha.practice.tape import Instrument
 
 TICKER_SECONDS = 0.1  # wall seconds between updates
+DEPTHS = {str(depth): depth for depth in PUSH_SECONDS}
 
 
 class Tickers:
@@ -64,10 +64,13 @@ class Topics:
         if instrument is None:
             return None
         name, _, argument = kind.partition(".")
-        if name == "kline" and instrument.last.serves(INTERVALS.get(argument, "")):
-            return Klines(instrument, INTERVALS[argument], self.exchange.now(), payloads.kline_event)
-        if name == "orderbook" and re.fullmatch("[0-9]+", argument) and int(argument) in PUSH_SECONDS:
-            return Updates(self.feed(instrument, int(argument)))
-        plain = {"tickers": lambda: Tickers(self.exchange, instrument)}
-        plain["publicTrade"] = lambda: Trades(instrument, self.exchange.now(), payloads.trade_event)
-        return plain[kind]() if kind in plain else None
+        match name, argument:
+            case "kline", _ if instrument.last.serves(INTERVALS.get(argument, "")):
+                return Klines(instrument, INTERVALS[argument], self.exchange.now(), payloads.kline_event)
+            case "orderbook", _ if argument in DEPTHS:
+                return Updates(self.feed(instrument, DEPTHS[argument]))
+            case "tickers", "":
+                return Tickers(self.exchange, instrument)
+            case "publicTrade", "":
+                return Trades(instrument, self.exchange.now(), payloads.trade_event)
+        return None

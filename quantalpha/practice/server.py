@@ -210,7 +210,7 @@ async def _run(params: config.Params, parent: int | None) -> None:
     settings = params.exchange
     tape = load(params)
     now = None if settings.now is None else int(settings.now.timestamp() * 1000)
-    rules = {"limits": Limits.of(settings), "faults": Faults.of(settings.faults)}
+    rules = {"limits": Limits.of(settings), "address_limit": AddressLimit.of(settings), "faults": Faults.of(settings.faults)}
     server = await serve(tape, host=settings.host, port=settings.port, speed=settings.speed, now=now, wait=settings.wait, **rules)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -99,11 +99,11 @@ def test_paging_backwards_and_forwards_finds_the_same_bars(tape, limit, back, wi
     assert backwards[::-1] == forwards == [int(time) for time in tape.instruments["BTCUSDT"].times if start <= time <= min(end, now)]
 
 
-@pytest.mark.parametrize("kinds", [("kline", "klines"), ("mark-price-kline", "markPriceKlines")])
+@pytest.mark.parametrize("kinds", [("kline", "klines"), ("mark-price-kline", "markPriceKlines"), ("index-price-kline", "indexPriceKlines")])
 def test_both_dialects_tell_the_same_bars(venue, exchange, kinds):
     for interval in ("60", "240", "D", "W", "M"):
         ours = ask(venue, kinds[0], **BTC, interval=interval, limit=50)["list"][::-1]
-        query = Query({"symbol": "BTCUSDT", "interval": INTERVALS[interval], "limit": "50"}, exchange)
+        query = Query({"symbol": "BTCUSDT", "pair": "BTCUSDT", "interval": INTERVALS[interval], "limit": "50"}, exchange)
         theirs = BINANCE[f"/fapi/v1/{kinds[1]}"](exchange, query)[0]
         both = [[int(row[0]), *map(float, row[1 : len(ours[0]) - 1])] for row in ours]
         assert both == [[row[0], *map(float, row[1 : len(ours[0]) - 1])] for row in theirs]
