@@ -275,7 +275,7 @@ def after_january(fault):
 
 
 @pytest.mark.parametrize("fault", VENUE_FAULTS)
-def test_a_venue_that_fails_half_way_costs_only_the_months_it_did_not_give(tape, tmp_path, fault):
+def test_a_venue_that_fails_half_way_costs_only_the_months_it_did_not_give(tape, tmp_path, fault, monkeypatch):
     async def at_once(_):
         pass
 
@@ -299,6 +299,7 @@ def test_a_venue_that_fails_half_way_costs_only_the_months_it_did_not_give(tape,
         held = [path for path in lake.root.rglob("*") if path.is_file()]
         assert {path.suffix for path in held} == {".parquet", ".json"} and not any(path.name.startswith(".") for path in held)
         gate.fault = None
+        monkeypatch.setenv("QUANTALPHA_CACHE", str(tmp_path / "later"))  # any ban is over
         assert fetch(tmp_path / "disturbed") == fetch(tmp_path / "undisturbed")
 
 

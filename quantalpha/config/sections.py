@@ -34,13 +34,17 @@ FAULTS = (  # what the practice exchange can be told to do wrong
 )  # fmt: skip
 
 
+Folder = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,60}$")]  # of data/raw
+
+
 class Venue(Section):
     name: str
-    source: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,60}$")] | None
+    source: Folder | None
     rest_url: Address | None
     ws_url: Address | None
     timeout: Positive
     budget: Annotated[float, Field(gt=0, le=1)]
+    second: Folder | None = None
 
     @property
     def kept_as(self) -> str:
@@ -84,6 +88,21 @@ class Clean(Section):
     impossible: Literal["drop", "fail"]
     max_missing: Fraction
     funding_gaps: Literal["report", "fail"]
+
+
+Doubt = Literal["drop", "flag", "mask"]
+
+
+class Quality(Section):
+    frozen: Doubt
+    frozen_bars: Annotated[int, Field(ge=2)]
+    zero_volume: Doubt
+    outliers: Doubt
+    outlier_scale: Positive
+    outlier_window: Annotated[int, Field(ge=10)]
+    jumps: Doubt
+    max_jump: Positive
+    sources: Doubt
 
 
 class Context(Section):
@@ -234,6 +253,7 @@ class Params(Section):
     data: Data
     holdout: Holdout
     clean: Clean
+    quality: Quality
     context: Context
     features: dict[str, Family]  # by family; of a higher timeframe, by timeframe and family
     labels: Labels

@@ -52,7 +52,8 @@ def _contract(instrument: Instrument, trades: bool) -> dict:
     return {
         "symbol": instrument.symbol, "pair": instrument.symbol, "contractType": "PERPETUAL",
         "deliveryDate": PERPETUAL if trades else instrument.end,
-        "onboardDate": int(instrument.times[0]), "status": "TRADING" if trades else "SETTLING", "maintMarginPercent": "2.5000", "requiredMarginPercent": "5.0000",
+        "onboardDate": int(instrument.times[0]), "status": "TRADING" if trades else "SETTLING",
+        "maintMarginPercent": "2.5000", "requiredMarginPercent": "5.0000",
         "baseAsset": instrument.base, "quoteAsset": instrument.quote, "marginAsset": instrument.quote,
         "pricePrecision": instrument.digits, "quantityPrecision": instrument.lot_digits, "baseAssetPrecision": 8, "quotePrecision": 8,
         "underlyingType": "COIN", "underlyingSubType": [], "triggerProtect": "0.0500", "liquidationFee": "0.012500",

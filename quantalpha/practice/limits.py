@@ -1,8 +1,8 @@
-"""How often a client may ask, as Binance counts it: request weight in fixed windows of the wall clock, 429 above the limit, 418 and a growing
-ban for who goes on regardless.
+"""How often a client may ask, as Binance counts it: request weight in fixed windows of the wall clock, 429 above the limit, and 418 with a
+growing ban for who goes on regardless.
 
 Source: developers.binance.com, USD-M futures, General Info, IP Limits: "Repeatedly violating rate limits and/or failing to back off after
-receiving 429s will result in an automated IP ban (HTTP status 418)"; bans "scale in duration for repeat offenders, from 2 minutes to 3 days".
+receiving 429s will result in an automated IP ban (HTTP status 418)", "from 2 minutes to 3 days".
 """
 
 import math
