@@ -17,10 +17,11 @@ def passport(
     symbol: Symbols = (), kind: Kind = None, profile: Profile = "default", overrides: Overrides = (), as_json: AsJson = False
 ) -> None:
     """Print where every stored month came from, its hash, and what has happened to it: revisions, repairs, disagreements."""
-    from quantalpha.market import inspection
+    from quantalpha.market import inspection, kinds
 
     params, lake = _lake(profile, overrides)
     venue, kind = params.venue.kept_as, kind or params.data.timeframe
+    kinds.bar_length(kind)  # a UsageError for what is no kind
     told = {name: inspection.passports(lake, venue, name, kind) for name in symbol or params.data.symbols}
     if empty := [name for name, rows in told.items() if not rows]:
         raise DataError(f"data/raw/{venue}/{empty[0]}/{kind}: no months; run `quantalpha data download` or `quantalpha import`")
@@ -28,7 +29,8 @@ def passport(
         months = [lake.month(venue, name, kind, row["month"]).passport for name, rows in told.items() for row in rows]
         return show([vars(each) | {"id": each.id} for each in months], True, "")
     for name, rows in told.items():
-        show(rows, False, table(f"{venue} {name} {kind}", rows))
+        sources = sorted({row[who] for row in rows for who in ("source", "second source")} - {"-"})
+        show(rows, False, table(f"{venue} {name} {kind}, from {', '.join(sources)}; + can still grow", [_short(row) for row in rows]))
     return None
 
 
@@ -63,6 +65,12 @@ def query(
     found = lake_query.query(_lake(profile, overrides)[1], sql, venue=venue, symbol=symbol, kind=kind)
     rows = found.to_dict("records")
     show(rows, as_json, table(f"{len(found):,} rows", rows) if rows else "no rows")
+
+
+def _short(row: dict) -> dict:
+    """What fits beside each other; --json has all."""
+    growing = "" if row["complete"] == "yes" else "+"
+    return {"month": row["month"] + growing} | {name: row[name] for name in ("rows", "gaps", "revised", "repaired", "disputed", "passport")}
 
 
 def _lake(profile: str, overrides: list[str]):

@@ -25,7 +25,7 @@ def label(bars: pd.DataFrame, params: Labels) -> pd.DataFrame:
     if params.events is not None:
         table = table.where(cusum_events(bars["close"], params.events * volatility) != 0)
     if schema.DISPUTED in bars:
-        table = table.where(~_touches(bars[schema.DISPUTED].to_numpy(float) == schema.MASKED, table["end_time"]))
+        table = table.where(~_touches((bars[schema.DISPUTED] == schema.MASKED).to_numpy(), table["end_time"]))
     return table.assign(weight=_weights(bars, table["end_time"], params.weights))
 
 
@@ -38,13 +38,13 @@ def _outcomes(bars: pd.DataFrame, params: Labels, volatility: pd.Series) -> pd.D
     return trend_scanning(bars, shortest=params.shortest, longest=params.horizon, least=params.threshold)
 
 
-def _touches(masked: np.ndarray, end_time: pd.Series) -> np.ndarray:
+def _touches(masked: np.ndarray, end_time: pd.Series) -> pd.Series:
     """bool[n]: whether one of the bars from the decision's to the path's last is masked."""
     decided, _, stop = paths(end_time)
     before = np.append(0, np.cumsum(masked))
     touched = np.zeros(len(masked), bool)
     touched[decided] = before[stop] > before[decided]
-    return touched
+    return pd.Series(touched, end_time.index)
 
 
 def _weights(bars: pd.DataFrame, end_time: pd.Series, weights: str) -> pd.Series:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from quantalpha.errors import DataError, UsageError
+from quantalpha.market import passport
 from quantalpha.market.kinds import month_bounds
 from quantalpha.market.store import Lake
 
@@ -54,7 +55,7 @@ def _months(lake: Lake, venue: str, symbol: str, kind: str) -> tuple[list[Path],
                 begin = pd.Timestamp(month_bounds(path.stem)[0], unit="ms", tz="UTC")
                 clipped.append(lake.read(*key, begin).reset_index().assign(venue=key[0], symbol=key[1], kind=key[2]))
             else:
-                lake.month(*key, path.stem)  # refuses a damaged one
+                passport.verify(path)
                 files.append(path)
     if not files and not clipped:
         raise DataError(f"{lake.root}: no months of {venue}/{symbol}/{kind}; run the download stage or `quantalpha import`")

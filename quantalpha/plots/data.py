@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from quantalpha.plots.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, figure, styled, thin
+from quantalpha.plots.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, figure, log_prices, styled, thin
 
 if TYPE_CHECKING:
     from quantalpha.plots.style import Figure
@@ -53,7 +53,7 @@ def data_passports(months: Mapping[str, list[dict]], *, title: str = "Passports:
     shown = range(0, len(names), max(1, len(names) // 12))
     axes.set_xticks(list(shown), [names[i] for i in shown])
     axes.set_yticks(range(len(months)), months)
-    axes.set(title=title, ylim=(len(months) - 0.4, -0.6), xlim=(-0.8, len(names) - 0.2))
+    axes.set(title=title, ylim=(-0.6, len(months) - 0.4), xlim=(-0.8, len(names) - 0.2))
     axes.grid(visible=False)
     told = {_state(row) for rows in months.values() for row in rows}
     for state, colour in STATES.items():
@@ -82,7 +82,8 @@ def data_faults(close: pd.Series, faults: pd.DataFrame, *, title: str = "Bars to
     fig, (price, below) = figure(2, height=4.2, sharex=True, height_ratios=[3, 1.1])
     line = thin(close)
     price.plot(line.index, line, color=GREEN, linewidth=0.9)
-    price.set(title=title, yscale="log", ylabel="close")
+    log_prices(price)
+    price.set(title=title, ylabel="close")
     for level, (name, colour) in enumerate(FAULT_COLOURS.items()):
         times = faults["timestamp"][faults["fault"] == name]
         below.scatter(times, np.full(len(times), level), marker="|", s=110, color=colour)
