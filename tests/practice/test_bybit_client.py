@@ -4,12 +4,18 @@ import asyncio
 
 import ccxt.pro
 import numpy as np
+import pandas as pd
 import pytest
 
 from quantalpha import config, schema
 from quantalpha.errors import UsageError
+from quantalpha.market import instruments
+from quantalpha.market.budget import Budget, Limit, default_folder
 from quantalpha.market.exchange import Client, build
+from quantalpha.perp import brackets_for
 from quantalpha.practice import serve
+from quantalpha.practice.bybit_limit import AddressLimit
+from quantalpha.practice.candles import QUOTE
 
 from .support import HOUR
 
@@ -18,18 +24,23 @@ def venue_at(name, rest_url, ws_url) -> config.Venue:
     return config.Venue(name=name, source="practice", rest_url=rest_url, ws_url=ws_url, timeout=5, budget=1.0)
 
 
-def fetch(tape, question, *, now, name="bybit"):
+def fetch(tape, question, *, now, name="bybit", wide=False):
     """What `question(client)` answers."""
 
     async def main():
         server = await serve(tape, speed=0.0, now=now)
+        budget = Budget(default_folder() / "plenty", {"weight": Limit(1e9, 1.0)}) if name == "bybit" else None
         try:
-            async with Client(venue_at(name, server.url, server.ws_url)) as client:
+            async with Client(venue_at(name, server.url, server.ws_url), wide=wide, budget=budget) as client:
                 return await asyncio.wait_for(question(client), 30)
         finally:
             await server.close()
 
     return asyncio.run(main())
+
+
+async def all_of(client, symbol, kind, start, end):
+    return pd.concat([rows async for rows, _ in client.pages(symbol, kind, start, end)])
 
 
 def leaves(urls):
@@ -65,6 +76,53 @@ def test_closed_bars_marks_and_funding_equal_the_tape(tape):
     assert np.array_equal(mark["close"].to_numpy(), btc.mark.rows[closed, 3])
     assert schema.epoch_ms(funding.index).tolist() == btc.funding_times[settled].tolist()
     assert np.allclose(funding["funding_rate"], btc.funding_rates[settled], rtol=0, atol=5e-9)
+
+
+def test_index_interest_and_turnover_equal_the_tape(tape):
+    btc, now = tape.instruments["BTCUSDT"], tape.start + 700 * HOUR
+
+    async def question(client):
+        return [await all_of(client, "BTCUSDT", kind, tape.start, now) for kind in ("1h", "index-1h", "interest-1h")]
+
+    bars, index, interest = fetch(tape, question, now=now, wide=True)
+    opened = btc.times < now
+    assert np.array_equal(bars["quote_volume"].to_numpy(), btc.last.rows[opened, QUOTE])
+    assert np.array_equal(index["close"].to_numpy(), btc.index.rows[opened, 3])
+    times = schema.epoch_ms(interest.index).tolist()
+    assert times == list(range(tape.start, now, HOUR))
+    assert interest["open_interest"].tolist() == [btc.open_interest(time) for time in times]
+
+
+def test_rules_and_brackets_as_the_venue_tells_them(tape):
+    now = tape.start + 700 * HOUR
+
+    async def question(client):
+        return instruments.rules(client, "BTCUSDT"), await instruments.brackets(client, ["BTCUSDT"])
+
+    rules, brackets = fetch(tape, question, now=now)
+    assert (rules["tick"], rules["lot"], rules["min_notional"], rules["status"], rules["delivery"]) == (0.1, 0.001, 5.0, "Trading", None)
+    assert rules["onboard"] == schema.iso(tape.start)
+    assert brackets == {"BTCUSDT": [list(row) for row in brackets_for("BTCUSDT", pd.Timestamp(now, unit="ms"))]}
+
+
+def test_clients_that_share_a_budget_stay_under_bybits_limit(tape, tmp_path):
+    limit = AddressLimit(limit=20, seconds=0.5)
+
+    async def work(server):
+        shared = Budget(tmp_path, {"weight": Limit(5 * limit.limit, limit.seconds)})  # ccxt's cost of a request is 5
+        async with Client(venue_at("bybit", server.url, server.ws_url), budget=shared) as client:
+            return await asyncio.gather(*(client.bars("BTCUSDT", "1h", tape.start, tape.start + 9 * HOUR) for _ in range(10)))
+
+    async def main():
+        server = await serve(tape, speed=0.0, address_limit=limit)
+        try:
+            return await asyncio.wait_for(asyncio.gather(*(work(server) for _ in range(3))), 30)
+        finally:
+            await server.close()
+
+    found = [bars for client in asyncio.run(main()) for bars in client]
+    assert len(found) == 30 and all(bars.equals(found[0]) for bars in found)
+    assert not limit.refused
 
 
 def test_both_dialects_give_the_same_tables(tape):
