@@ -229,6 +229,7 @@ class Exchange(Section):
     weight_limit: Count
     weight_interval: Count
     ban: Positive
+    address_limit: Count
     faults: Faults
 
 

@@ -1,4 +1,4 @@
-"""An exchange on your own machine: Binance USD-M market data, REST and websocket, from a synthetic or recorded tape."""
+"""An exchange on your own machine: Binance USD-M and Bybit linear market data, REST and websocket, from a synthetic or recorded tape."""
 
 from quantalpha.practice.faults import Faults
 from quantalpha.practice.limits import Limits

@@ -11,6 +11,7 @@ import numpy as np
 from quantalpha.practice import payloads
 from quantalpha.practice.candles import INTERVALS, Candles
 from quantalpha.practice.exchange import Exchange
+from quantalpha.practice.pages import page_of
 from quantalpha.practice.query import Query, Refusal
 from quantalpha.practice.tape import Instrument
 from quantalpha.timeframe import UNITS
@@ -92,16 +93,9 @@ def index_price_klines(exchange: Exchange, query: Query) -> Answer:
 def _klines(exchange, query, instrument, candles: Candles, payload: Callable) -> Answer:
     interval, limit, now = query.interval(instrument), query.limit(500, 1500), exchange.now()
     chart, begun = candles.chart(interval), candles.begun(interval, now)
-    page = _page(chart.times[:begun], *query.span(), limit)
+    page = page_of(chart.times[:begun], *query.span(), limit)
     bars = [payload(int(chart.times[i]), int(chart.ends[i]), candles.standing(interval, i, now), candles.digits) for i in page]
     return bars, 1 if limit < 100 else 2 if limit < 500 else 5 if limit <= 1000 else 10
-
-
-def _page(times: np.ndarray, start: int | None, end: int | None, limit: int) -> range:
-    """Positions within [start, end], ascending: the first `limit` where a start is given, else the last."""
-    low = 0 if start is None else int(np.searchsorted(times, start))
-    high = times.size if end is None else int(np.searchsorted(times, end, side="right"))
-    return range(max(low, high - limit), high) if start is None else range(low, min(high, low + limit))
 
 
 def funding_rate(exchange: Exchange, query: Query) -> Answer:
@@ -110,7 +104,7 @@ def funding_rate(exchange: Exchange, query: Query) -> Answer:
     limit = query.limit(200 if recent else 100, 1000)  # documented so: without times the last 200
     found = []
     for instrument in query.instruments():
-        page = _page(instrument.funding_times[: instrument.settled(now)], start, end, limit)
+        page = page_of(instrument.funding_times[: instrument.settled(now)], start, end, limit)
         found += [payloads.funding(instrument, i) for i in page]
     found.sort(key=lambda entry: entry["fundingTime"])
     return found[-limit:] if start is None else found[:limit], 1
@@ -132,7 +126,7 @@ def open_interest_history(exchange: Exchange, query: Query) -> Answer:
         raise Refusal(-1130, "parameter 'startTime' is invalid.")
     begin = max(now - INTEREST_HISTORY, int(instrument.times[0]))
     times = np.arange(begin + -begin % step, min(now, instrument.end) + 1, step)
-    return [payloads.interest(instrument, int(times[i])) for i in _page(times, start, end, limit)], 0
+    return [payloads.interest(instrument, int(times[i])) for i in page_of(times, start, end, limit)], 0
 
 
 def leverage_bracket(exchange: Exchange, query: Query) -> Answer:

@@ -93,6 +93,11 @@ SPOILT = {"empty": lambda rows: [], "duplicates": _duplicates, "disorder": lambd
 
 
 def _spoil(fault: str, body: bytes) -> bytes:
-    """A list of rows made wrong in the way of `fault`; any other answer stays as it is."""
-    rows = orjson.loads(body)
-    return orjson.dumps(SPOILT[fault](rows)) if isinstance(rows, list) and rows else body
+    """A list of rows, be it all or Bybit's `result.list`, made wrong in the way of `fault`; any other answer stays as it is."""
+    answer = orjson.loads(body)
+    wrapped = isinstance(answer, dict) and "list" in answer.get("result", {})
+    rows = answer["result"]["list"] if wrapped else answer
+    if not isinstance(rows, list) or not rows:
+        return body
+    rows = SPOILT[fault](rows)
+    return orjson.dumps(answer | {"result": answer["result"] | {"list": rows}} if wrapped else rows)

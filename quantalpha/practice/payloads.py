@@ -60,7 +60,7 @@ def premium_index(instrument: Instrument, time: int) -> dict:
     mark, index = (decimal(candles.price(time), 8) for candles in (instrument.mark, instrument.index))
     return {
         "symbol": instrument.symbol, "markPrice": mark, "indexPrice": index, "estimatedSettlePrice": index,
-        "lastFundingRate": _last_rate(instrument, time), "interestRate": "0.00010000", "nextFundingTime": _next_funding(time), "time": time,
+        "lastFundingRate": last_rate(instrument, time), "interestRate": "0.00010000", "nextFundingTime": next_funding(time), "time": time,
     }  # fmt: skip
 
 
@@ -72,12 +72,13 @@ def mark_event(instrument: Instrument, time: int) -> dict:
     }  # fmt: skip
 
 
-def _last_rate(instrument, time):
+def last_rate(instrument: Instrument, time: int) -> str:
+    """The funding rate settled last; 0 before the first settlement."""
     settled = instrument.settled(time)
     return decimal(float(instrument.funding_rates[settled - 1]) if settled else 0.0, 8)
 
 
-def _next_funding(time):
+def next_funding(time: int) -> int:
     return time - time % FUNDING_MS + FUNDING_MS
 
 
@@ -96,19 +97,24 @@ def interest(instrument: Instrument, time: int) -> dict:
     return {"symbol": instrument.symbol, "sumOpenInterest": decimal(held, 8), "sumOpenInterestValue": worth, "timestamp": time}
 
 
-def brackets(symbol: str, time: int) -> dict:
-    """One entry of /leverageBracket: the table of `perp.bracket_schedule` in force at `time`."""
+def bracket_rows(symbol: str, time: int) -> list[tuple[float, float, float, float]]:
+    """(floor, cap, rate, amount) of the table of `perp.bracket_schedule` in force at `time`; the last one reaches to twice its floor."""
     table = brackets_for(symbol, pd.Timestamp(time, unit="ms"))
     _, amounts = rates_and_amounts(table)
     caps = [*(each.floor for each in table[1:]), 2 * max(table[-1].floor, 1.0)]
+    return [(floor, cap, rate, amount) for (floor, rate), cap, amount in zip(table, caps, amounts.tolist())]
+
+
+def brackets(symbol: str, time: int) -> dict:
+    """One entry of /leverageBracket."""
     return {
         "symbol": symbol, "notionalCoef": 1.0,
         "brackets": [
             {
                 "bracket": number, "initialLeverage": max(1, int(0.5 / rate)), "notionalCap": int(cap), "notionalFloor": int(floor),
-                "maintMarginRatio": rate, "cum": round(float(amount), 8),
+                "maintMarginRatio": rate, "cum": round(amount, 8),
             }
-            for number, ((floor, rate), cap, amount) in enumerate(zip(table, caps, amounts), 1)
+            for number, (floor, cap, rate, amount) in enumerate(bracket_rows(symbol, time), 1)
         ],
     }  # fmt: skip
 
