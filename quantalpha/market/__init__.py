@@ -4,7 +4,7 @@ from quantalpha.market.clean import clean_bars
 from quantalpha.market.download import download, download_symbol
 from quantalpha.market.enrich import enrich
 from quantalpha.market.exchange import Client
-from quantalpha.market.importer import check_file, import_file
+from quantalpha.market.importer import check_files, import_file, import_files
 from quantalpha.market.kinds import FUNDING, mark_kind
 from quantalpha.market.leaders import join_leaders
 from quantalpha.market.onchain import join_onchain
@@ -15,7 +15,7 @@ from quantalpha.market.store import Lake, research_lake
 from quantalpha.market.stream import BarClose, BarOpen, backfill, stream_bars
 
 __all__ = [
-    "FUNDING", "BarClose", "BarOpen", "Client", "Lake", "backfill", "bars_from_book", "check_file", "clean_bars", "download",
-    "download_symbol", "enrich", "import_file", "join_leaders", "join_onchain", "mark_kind", "order_flow_imbalance", "put_back",
-    "read_panel", "research_lake", "stream_bars",
+    "FUNDING", "BarClose", "BarOpen", "Client", "Lake", "backfill", "bars_from_book", "check_files", "clean_bars", "download",
+    "download_symbol", "enrich", "import_file", "import_files", "join_leaders", "join_onchain", "mark_kind", "order_flow_imbalance",
+    "put_back", "read_panel", "research_lake", "stream_bars",
 ]  # fmt: skip
