@@ -59,7 +59,7 @@ DOORS = {
     "duckdb": {"market/query.py"},
     "pandera": {"market/tables.py"},
     "psycopg": {"market/sinks/postgres.py"},
-    "redis": {"market/sinks/redis.py"},
+    "redis": {"market/sinks/redis.py", "market/sinks/ticks.py"},
     "pickle": set(),
 }
 FORBIDDEN_LIVE = [

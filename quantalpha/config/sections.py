@@ -28,12 +28,16 @@ from quantalpha.secrets import mask
 IMPORT = "import"  # the venue name of the user's own files
 
 
+Folder = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,60}$")]  # of data/raw
+
+
 class Venue(Section):
     name: str
-    source: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,60}$")] | None
+    source: Folder | None
     rest_url: Address | None
     ws_url: Address | None
     timeout: Positive
+    second: Folder | None = None
 
     @property
     def kept_as(self) -> str:
@@ -76,6 +80,21 @@ class Clean(Section):
     impossible: Literal["drop", "fail"]
     max_missing: Fraction
     funding_gaps: Literal["report", "fail"]
+
+
+Doubt = Literal["drop", "flag", "mask"]
+
+
+class Quality(Section):
+    frozen: Doubt
+    frozen_bars: Annotated[int, Field(ge=2)]
+    zero_volume: Doubt
+    outliers: Doubt
+    outlier_scale: Positive
+    outlier_window: Annotated[int, Field(ge=10)]
+    jumps: Doubt
+    max_jump: Positive
+    sources: Doubt
 
 
 class Context(Section):
@@ -215,6 +234,7 @@ class Params(Section):
     data: Data
     holdout: Holdout
     clean: Clean
+    quality: Quality
     context: Context
     features: dict[str, Family]  # by family; of a higher timeframe, by timeframe and family
     labels: Labels
