@@ -29,10 +29,9 @@ def import_(
     lake = market.Lake(config.path("data/raw"))
     bars = OwnFiles(file, symbol, timeframe, timezone=timezone, layout=layout, columns=column_names(columns))
     files = [bars] if funding is None else [bars, changed(bars, path=funding, funding=True, layout=None, columns={})]
-    for own in files:  # both are sound before either is stored
-        market.check_files(own)
+    found = [market.check_files(own) for own in files]  # both are sound before either is stored
     config.path(f"data/raw/{symbol}.manifest.json").unlink(missing_ok=True)  # whatever happens now, the download stage looks again
-    rows = [market.import_files(own, lake, replace=replace) for own in files]
+    rows = [market.import_files(own, lake, replace=replace, found=told) for own, told in zip(files, found)]
     shown = [{"": key, **{Path(row["file"]).name: str(row[key]) for row in rows}} for key in rows[0] if key != "file"]
     show(rows, as_json, table("imported", shown))
     if not as_json:

@@ -19,5 +19,6 @@ from quantalpha.market.stream import BarClose, BarOpen, backfill, stream_bars
 __all__ = [
     "FUNDING", "BarClose", "BarOpen", "Client", "Lake", "backfill", "bars_from_book", "check_files", "clean_bars", "counts", "download",
     "download_symbol", "enrich", "import_file", "import_files", "index_kind", "inspect", "inspect_lake", "join_leaders",
-    "join_onchain", "judge", "mark_kind", "order_flow_imbalance", "passports", "put_back", "read_panel", "research_lake", "stream_bars", "witnesses",
+    "join_onchain", "judge", "mark_kind", "order_flow_imbalance", "passports", "put_back", "read_panel", "research_lake",
+    "stream_bars", "witnesses",
 ]  # fmt: skip

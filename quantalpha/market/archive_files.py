@@ -122,7 +122,9 @@ def _content(table: pd.DataFrame, file: ArchiveFile) -> Content:
         _check_grid(times, file)
     if rows.empty:
         raise DataError(f"{file.name}: {len(table)} rows, and none says anything")
-    kept = rows[~rows.reset_index().duplicated().to_numpy()].sort_index(kind="stable")
+    kept = rows.sort_index(kind="stable")
+    if kept.index.has_duplicates:
+        kept = kept[~kept.reset_index().duplicated().to_numpy()]
     twice = kept.index[kept.index.duplicated()]
     if len(twice):
         raise DataError(f"{file.name}: {twice[0]} comes twice with different values; which one holds cannot be known")

@@ -14,19 +14,20 @@ import pandas as pd
 
 from quantalpha import schema
 from quantalpha.errors import DataError, UsageError
-from quantalpha.market.kinds import bar_length, month_bounds, month_names
+from quantalpha.market.kinds import bar_length, month_bounds
 from quantalpha.market.own_files import OwnFiles, Piece
 from quantalpha.market.store import Lake
 from quantalpha.market.times import check_zone
 
 
-def import_files(own: OwnFiles, lake: Lake, *, venue: str = "import", replace: bool = False) -> dict:
+def import_files(own: OwnFiles, lake: Lake, *, venue: str = "import", replace: bool = False, found: dict | None = None) -> dict:
     """Store a symbol's rows of one kind; returns what was found, as plain JSON values. replace: overwrite what the lake holds of this kind.
+    found: what `check_files` has said of them, where it was asked already.
 
     All is read and checked before the first month is written. A month that differs from what is stored is refused unless it only adds newer
     rows to an unfinished one; of a file too large to be read at once those before it stay written.
     """
-    found = check_files(own)
+    found = check_files(own) if found is None else found
     closed = _complete_before(pd.Timestamp(found["last"]), own.kind)
     written, held = [], []
     for rows in _spans(own.pieces(), own.path):
@@ -138,7 +139,7 @@ def _month_name(number: int) -> str:
 
 
 def _months(index: pd.DatetimeIndex) -> list[str]:
-    return sorted(set(month_names(index)))
+    return [_month_name(number) for number in np.unique(_month_numbers(index))]
 
 
 def _complete_before(last: pd.Timestamp, kind: str) -> int:

@@ -19,7 +19,7 @@ from quantalpha.market import kinds
 from quantalpha.market.layouts import plain, recognise, renamed
 from quantalpha.market.times import one_line, read_times, row_of
 
-CHUNK = 500_000  # rows of a CSV in memory at a time, besides those of the month they begin in
+CHUNK = 200_000  # rows of a CSV in memory at a time, besides those of the month they begin in
 ENDINGS = (".parquet", ".csv", ".csv.gz")
 TIMES = ("timestamp", "time", "open_time", "opentime", "datetime", "date", "funding_time", "fundingtime", "calc_time", "ts", "unix")
 NAMES = {
@@ -180,6 +180,8 @@ def _choose_symbol(table: pd.DataFrame, symbol: str) -> tuple[pd.DataFrame, froz
 
 
 def _numbers(column: pd.Series, path) -> np.ndarray:
+    if pd.api.types.is_numeric_dtype(column):
+        return column.to_numpy(np.float64)
     values = pd.to_numeric(column, errors="coerce")
     text = values.isna() & column.notna() & ~column.astype(str).str.strip().str.lower().isin(["nan", ""])
     if text.any():
