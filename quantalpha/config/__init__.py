@@ -14,6 +14,8 @@ import yaml
 from pydantic import ValidationError
 
 from quantalpha.config.sections import (
+    COLLECTED,
+    FAULTS,
     IMPORT,
     AccountParams,
     Clean,
@@ -21,6 +23,7 @@ from quantalpha.config.sections import (
     CostParams,
     Data,
     Exchange,
+    Faults,
     Gate,
     Holdout,
     Labels,
@@ -42,6 +45,8 @@ from quantalpha.secrets import environment, mask, secret
 from quantalpha.workspace import lock_sha256, path, require_same_libraries, root
 
 __all__ = [  # `environment` to `root`: everybody reads these from here
+    "COLLECTED",
+    "FAULTS",
     "IMPORT",
     "AccountParams",
     "Boosting",
@@ -51,6 +56,7 @@ __all__ = [  # `environment` to `root`: everybody reads these from here
     "CostParams",
     "Data",
     "Exchange",
+    "Faults",
     "Gate",
     "Holdout",
     "Labels",

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from quantalpha import timeframe
 from quantalpha.config.training import KINDS, Models, Search, check_ends
@@ -22,10 +22,16 @@ from quantalpha.config.values import (
     Symbols,
     TestBlock,
     Timeframe,
+    distinct,
 )
 from quantalpha.secrets import mask
 
 IMPORT = "import"  # the venue name of the user's own files
+COLLECTED = ("bars", "mark", "index", "funding", "open_interest", "rules", "brackets")  # what may be fetched of a symbol
+FAULTS = (  # what the practice exchange can be told to do wrong
+    "hang", "delay", "disconnect", "http_429", "http_418", "http_503", "malformed", "truncated", "empty", "duplicates", "disorder",
+    "changed",
+)  # fmt: skip
 
 
 Folder = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,60}$")]  # of data/raw
@@ -37,6 +43,7 @@ class Venue(Section):
     rest_url: Address | None
     ws_url: Address | None
     timeout: Positive
+    budget: Annotated[float, Field(gt=0, le=1)]
     second: Folder | None = None
 
     @property
@@ -59,6 +66,7 @@ class Data(Section):
     timeframe: Timeframe
     start: Instant
     end: Instant | None
+    kinds: Annotated[list[Literal[COLLECTED]], AfterValidator(distinct), Field(min_length=1)]
 
     @model_validator(mode="after")
     def _ordered(self):
@@ -205,6 +213,13 @@ class Pipeline(Section):
         return self
 
 
+class Faults(Section):
+    chance: dict[Literal[FAULTS], Fraction]
+    plan: dict[Annotated[int, Field(ge=0)], Literal[FAULTS]]
+    seed: Seed
+    seconds: Positive
+
+
 class Exchange(Section):
     host: str
     port: Annotated[int, Field(ge=0, le=65535)]
@@ -212,6 +227,11 @@ class Exchange(Section):
     speed: Annotated[float, Field(ge=0)]
     now: Instant | None
     wait: bool
+    weight_limit: Count
+    weight_interval: Count
+    ban: Positive
+    address_limit: Count
+    faults: Faults
 
 
 class Synthetic(Section):
