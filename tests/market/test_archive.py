@@ -501,7 +501,7 @@ def test_the_checksum_is_that_of_the_bytes_that_are_read(root, lake):
 # ---- the command
 
 
-def test_the_command_tells_what_became_of_the_files_and_exits_4_where_one_was_refused(root, tmp_path):
+def test_the_command_tells_what_became_of_the_files_and_exits_4_where_one_was_refused(root, tmp_path, monkeypatch):
     workspace = Workspace(tmp_path / "workspace")
     answer = workspace.call("data", "archive", str(root), "--kind", "1h", "--json")
     counts = {"stored": 7, "rows": (31 + 29 + 5) * 24, "left_out": 0, "months": 3, "known": 0, "covered": 0, "refused": 0}
@@ -513,6 +513,7 @@ def test_the_command_tells_what_became_of_the_files_and_exits_4_where_one_was_re
     with Server(root) as server:
         words = ("data", "archive", server.url, "--symbol", "BTCUSDT", "--kind", "funding", "--from", "2024-01", "--to", "2024-03-01")
         assert workspace.call(*words, "--json").json["series"][0]["stored"] == 1
+    monkeypatch.setattr("quantalpha.market.archive_sources.TRIES", 1)
     workspace.call(*words).complains(5, "no usable answer")
 
 
