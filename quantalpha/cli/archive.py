@@ -23,7 +23,7 @@ def archive(
     symbol: Annotated[list[str] | None, typer.Option(help="Such as BTCUSDT; repeat for more. An address needs it.")] = None,
     kind: Annotated[list[str] | None, typer.Option(help="1h, mark-1h, index-1h, interest-5m, funding. An address needs it.")] = None,
     start: Annotated[datetime | None, typer.Option("--from", formats=DAYS, help="First day. An address needs it.")] = None,
-    end: Annotated[datetime | None, typer.Option("--to", formats=DAYS, help="Up to this day, without it.")] = None,
+    end: Annotated[datetime | None, typer.Option("--until", formats=DAYS, help="Up to this day, without it.")] = None,
     market: Annotated[str, typer.Option(help="Of an address: futures/um or spot.")] = "futures/um",
     venue: Annotated[str | None, typer.Option(help="What it is kept as. Default: binanceusdm, or binance for spot.")] = None,
     unverified: Annotated[bool, typer.Option(help="Take files without a checksum too; their months say so.")] = False,

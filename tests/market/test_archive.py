@@ -511,7 +511,7 @@ def test_the_command_tells_what_became_of_the_files_and_exits_4_where_one_was_re
     answer.complains(4, "1 of 8 files refused", "BTCUSDT-1h-2024-04.zip.CHECKSUM", "--unverified")
     assert "archive" in answer.out and "refused" in answer.out
     with Server(root) as server:
-        words = ("data", "archive", server.url, "--symbol", "BTCUSDT", "--kind", "funding", "--from", "2024-01", "--to", "2024-03-01")
+        words = ("data", "archive", server.url, "--symbol", "BTCUSDT", "--kind", "funding", "--from", "2024-01", "--until", "2024-03-01")
         assert workspace.call(*words, "--json").json["series"][0]["stored"] == 1
     monkeypatch.setattr("quantalpha.market.archive_sources.TRIES", 1)
     workspace.call(*words).complains(5, "no usable answer")
