@@ -54,7 +54,7 @@ DOORS = {
     "sqlalchemy": {"runner/journal.py"},
     "distributed": {"pipeline/execute.py"},
     "apscheduler": {"pipeline/schedule.py"},
-    "pyarrow": {"files.py", "market/passport.py"},
+    "pyarrow": {"market/ticks/record.py", "files.py", "market/passport.py"},
     "cryptography": {"signing.py"},
     "duckdb": {"market/query.py"},
     "pandera": {"market/tables.py"},

@@ -30,6 +30,7 @@ from quantalpha.config.sections import (
     Runner,
     Splits,
     StopParams,
+    Stream,
     Synthetic,
     Venue,
 )
@@ -62,6 +63,7 @@ __all__ = [  # `environment` to `root`: everybody reads these from here
     "Sections",
     "Splits",
     "StopParams",
+    "Stream",
     "Synthetic",
     "Venue",
     "environment",
