@@ -222,7 +222,7 @@ class Feed:
         except ExchangeError:
             if kind == "depth":
                 self._asked.discard((symbol, kind))  # the book stays void, and is asked for again
-                return None
+                return
             rows = []  # what is missing is counted as lost
         self._put(Fetched(symbol, kind, rows))
 
