@@ -180,7 +180,8 @@ def peer(snapshots: list[Depth], raws: list[bytes]) -> None:
     intake = intake_of(snapshots)
     desk = Desk(intake)
     own = seconds(lambda: [desk.handle(message) for raw in mine for message in intake.take(raw, 0)])
-    print(f"ccxt.pro       {len(mine) / used:10,.0f} on {len(mine):,} of them, without order flow; ours on those, with it, {len(mine) / own:,.0f}")
+    told = f"on {len(mine):,} of them, without order flow; ours on those, with it, {len(mine) / own:,.0f}"
+    print(f"ccxt.pro       {len(mine) / used:10,.0f} {told}")
 
 
 def serve(port, raws: list[bytes], rate: int) -> None:
@@ -255,7 +256,8 @@ def through_a_socket(snapshots: list[Depth], raws: list[bytes], rate: int) -> No
                 handled[i], waited[i] = time.time_ns() - before, before - received
                 i += 1
                 if i == len(raws):
-                    return time.perf_counter() - begun, time.process_time() - busy, feed.health
+                    break
+            return time.perf_counter() - begun, time.process_time() - busy, feed.health
 
     try:
         wall, busy, health = asyncio.run(main())
@@ -264,7 +266,9 @@ def through_a_socket(snapshots: list[Depth], raws: list[bytes], rate: int) -> No
         return
     finally:
         server.terminate()
-    print(f"by websocket   {len(raws) / wall:10,.0f} a second of {rate:,} sent; {busy / wall:.0%} of one core, {health.overflows} overflows")
+    print(
+        f"by websocket   {len(raws) / wall:10,.0f} a second of {rate:,} sent; {busy / wall:.0%} of one core, {health.overflows} overflows"
+    )
     print(f"  waited       {spread(waited)}: from the socket to the end of decoding and book")
     print(f"  order flow   {spread(handled)}")
 

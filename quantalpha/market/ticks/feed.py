@@ -108,7 +108,8 @@ class Feed:
             if not self._queue:
                 self._arrived.clear()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._arrived.wait(), 1.0)
+                    async with asyncio.timeout(1.0):  # wait_for would swallow a cancellation that meets an arrival
+                        await self._arrived.wait()
             for _ in range(min(len(self._queue), BATCH)):
                 received, found = self._next()
                 for message in found:

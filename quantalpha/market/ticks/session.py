@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -61,8 +60,7 @@ async def record(
             finally:
                 for job in jobs:
                     job.cancel()
-                    with suppress(BaseException):
-                        await job
+                await asyncio.gather(*jobs, return_exceptions=True)
             return _status(feed, recorder, begun)
     finally:
         recorder.close()

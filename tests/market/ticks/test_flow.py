@@ -14,6 +14,7 @@ from quantalpha.market.ticks.messages import FETCHED, Depth, Quote, Trade
 from quantalpha.market.ticks.trades import flow_bars, trade_spreads
 
 SECOND = 1_000
+QUOTES = ["bid", "bid_qty", "ask", "ask_qty"]
 
 
 def index(times) -> pd.DatetimeIndex:
@@ -34,7 +35,8 @@ def random_trades(book: pd.DataFrame, rows: int, seed: int) -> pd.DataFrame:
     rng = np.random.default_rng(seed + 1)
     times = np.sort(rng.integers(0, book.index.asi8.max() * (1 if book.index.unit == "ms" else 1e-6) + 1, rows))
     side = rng.choice([-1, 1], rows)
-    return pd.DataFrame({"price": 1_000 + side * rng.uniform(0, 3, rows), "qty": rng.uniform(0.1, 5, rows), "side": side}, index=index(times))
+    columns = {"price": 1_000 + side * rng.uniform(0, 3, rows), "qty": rng.uniform(0.1, 5, rows), "side": side}
+    return pd.DataFrame(columns, index=index(times))
 
 
 def best(book: pd.DataFrame) -> pd.DataFrame:
@@ -47,7 +49,7 @@ def test_the_first_level_is_the_best_quote():
     assert list(flows) == [f"order_flow_imbalance_{level}" for level in range(1, 6)]
     np.testing.assert_array_equal(flows["order_flow_imbalance_1"], order_flow_imbalance(best(book)))
     for level in (2, 5):
-        alone = book[[f"{name}_{level}" for name in ("bid", "bid_qty", "ask", "ask_qty")]].set_axis(["bid", "bid_qty", "ask", "ask_qty"], axis=1)
+        alone = book[[f"{name}_{level}" for name in QUOTES]].set_axis(QUOTES, axis=1)
         np.testing.assert_array_equal(flows[f"order_flow_imbalance_{level}"], order_flow_imbalance(alone))
 
 
@@ -169,8 +171,8 @@ def test_refusals():
 @pytest.mark.real
 def test_deeper_levels_explain_more_of_the_recorded_moves(shared_data):
     table = pd.read_parquet(shared_data / "lob_binance_l2_top10.parquet").query("market == 'um' and symbol == 'ETHUSDT'")
-    renamed = {f"{side}_{old}_{n}": f"{side}{new}_{n}" for side in ("bid", "ask") for old, new in (("px", ""), ("sz", "_qty")) for n in range(1, 11)}
-    book = table.rename(columns=renamed).set_index(pd.to_datetime(table["ts_exch_ms"], unit="ms", utc=True).rename("timestamp"))
+    table = table.rename(columns=lambda name: name.replace("_px_", "_").replace("_sz_", "_qty_"))
+    book = table.set_index(pd.to_datetime(table["ts_exch_ms"], unit="ms", utc=True).rename("timestamp"))
     bars = bars_from_book(book, SECOND)
     moves, flows = bars["mid"].diff().iloc[1:], bars.filter(regex=r"order_flow_imbalance_\d").iloc[1:]
     fit = [np.linalg.lstsq(np.c_[np.ones(len(moves)), flows.iloc[:, :n]], moves, rcond=None)[1][0] for n in (1, 5)]

@@ -12,6 +12,7 @@ from quantalpha.market.ticks.intake import Intake
 from quantalpha.market.ticks.messages import CHANGES, FETCHED, STREAMED, Bar, Depth, Mark, Quote, Trade
 from quantalpha.market.ticks.sequence import Named, Numbered
 
+# ruff: noqa: E501 - messages stand on one line, as venues send them
 MS = 1_000_000
 
 # Shapes as the venues' documents give them: developers.binance.com, bybit-exchange.github.io/docs/v5.
@@ -68,7 +69,15 @@ def test_bybits_tickers_tell_only_what_changed():
 @pytest.mark.parametrize("decoder", [Binance(), Bybit()])
 def test_malformed_frames_are_counted_and_harm_nothing(decoder):
     intake = Intake(decoder, Health(9.0), "1m")
-    bad = ["", "nonsense", "[]", "3", '{"e":"aggTrade"}', '{"topic":"orderbook.1.X","type":"delta","ts":1,"data":{"s":"X","b":[],"a":[]}}', b"\xff\xfe"]
+    bad = [
+        "",
+        "nonsense",
+        "[]",
+        "3",
+        '{"e":"aggTrade"}',
+        '{"topic":"orderbook.1.X","type":"delta","ts":1,"data":{"s":"X","b":[],"a":[]}}',
+        b"\xff\xfe",
+    ]
     assert [intake.take(raw, 0) for raw in bad] == [[]] * len(bad)
     assert intake.health.malformed >= 5 and not intake.wanted()
     assert intake.take('{"error":{"code":2,"msg":"no such"},"id":1}', 0) == []

@@ -52,7 +52,8 @@ def test_a_recorded_book_is_built_again_from_what_was_recorded(tmp_path):
     ]
     record(tmp_path, messages)
     book, again = Book("BTCUSDT"), Book("BTCUSDT")
-    assert [book.apply(each) for each in messages] == [again.apply(each) for each in depth_messages("BTCUSDT", read_ticks(tmp_path, "BTCUSDT", "depth"))]
+    rows = depth_messages("BTCUSDT", read_ticks(tmp_path, "BTCUSDT", "depth"))
+    assert [book.apply(each) for each in messages] == [again.apply(each) for each in rows]
     assert again.synced and (again.bids.quantity, again.asks.quantity) == (book.bids.quantity, book.asks.quantity)
 
 
@@ -79,7 +80,8 @@ def test_small_files_become_one_and_a_kill_in_between_doubles_nothing(tmp_path):
     assert read_ticks(tmp_path, "BTCUSDT", "trades")["id"].tolist() == [0, 1, 2, 3]
     record(tmp_path, [trade(4)])
     assert read_ticks(tmp_path, "BTCUSDT", "trades")["id"].tolist() == [0, 1, 2, 3, 4]
-    assert [path.name for path in live_files(folder)] == ["00000001-00000004.parquet", "00000005-00000005.parquet"] == sorted(os.listdir(folder))
+    names = ["00000001-00000004.parquet", "00000005-00000005.parquet"]
+    assert [path.name for path in live_files(folder)] == names == sorted(os.listdir(folder))
     compact(folder)
     assert len(live_files(folder)) == 2  # a file once joined is not written again
 
