@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test lint bench
+.PHONY: setup demo test lint bench services
 
 setup: $(READY)
 
@@ -29,3 +29,7 @@ lint: $(READY)
 
 bench: $(READY)
 	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+# PostgreSQL, Redis and InfluxDB of the system's packages on free loopback ports, until Ctrl-C; prints their URLs for .env
+services:
+	@"$(PYTHON)" tests/services.py run

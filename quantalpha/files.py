@@ -4,7 +4,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def write_atomic(path: Path, data: bytes | str) -> Path:
-    """All of `data` under `path`, or nothing: temporary name in the same folder, fsync, rename, fsync of the folder."""
+def write_atomic(path: Path, data: bytes | str | Iterable[bytes]) -> Path:
+    """All of `data` (whole or in pieces) under `path`, or nothing: temporary name in its folder, fsync, rename, fsync of the folder."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
+            file.writelines([data.encode() if isinstance(data, str) else data] if isinstance(data, (bytes, str)) else data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

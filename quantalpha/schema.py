@@ -12,6 +12,7 @@ from quantalpha.errors import DataError
 
 REQUIRED = ("open", "high", "low", "close", "volume")
 ORDER_FLOW = ("mid", "spread", "microprice", "book_imbalance", "order_flow_imbalance", "depth")  # as market.orderbook makes them
+DISPUTED, FLAGGED, MASKED = "disputed", 1.0, 2.0  # a column, 0 where the bar is sound, and its values (market.quality)
 OPTIONAL = ("quote_volume", "trades", "taker_buy_volume", "mark", "funding_rate", "open_interest", "index_price", *ORDER_FLOW)
 LIVE = (*REQUIRED, "mark", "funding_rate")  # what a closed bar of a venue's stream tells: the runner has nothing else to decide on
 INDEX_DTYPE = "datetime64[ms, UTC]"

@@ -17,6 +17,14 @@ def ledger(tmp_path_factory):
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def budgets(tmp_path_factory):
+    """Request budgets of their own, too: other test processes meet other exchanges at the same ports."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QUANTALPHA_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

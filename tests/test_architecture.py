@@ -39,7 +39,7 @@ NEVER = {
 DOORS = {
     "talib": {"features/talib.py"},
     "pywt": {"features/wavelet.py"},
-    "ccxt": {"market/exchange.py", "market/stream.py"},
+    "ccxt": {"market/connect.py", "market/exchange.py", "market/stream.py"},
     "papermill": {"pipeline/execute.py"},
     "mlflow": {"tracking/store.py"},
     "lightgbm": {"models/boosting.py"},
@@ -59,7 +59,7 @@ DOORS = {
     "duckdb": {"market/query.py"},
     "pandera": {"market/tables.py"},
     "psycopg": {"market/sinks/postgres.py"},
-    "redis": {"market/sinks/redis.py"},
+    "redis": {"market/sinks/redis.py", "market/sinks/ticks.py"},
     "pickle": set(),
 }
 FORBIDDEN_LIVE = [

@@ -275,14 +275,16 @@ def after_january(fault):
 
 
 @pytest.mark.parametrize("fault", VENUE_FAULTS)
-def test_a_venue_that_fails_half_way_costs_only_the_months_it_did_not_give(tape, tmp_path, fault):
+def test_a_venue_that_fails_half_way_costs_only_the_months_it_did_not_give(tape, tmp_path, fault, monkeypatch):
     async def at_once(_):
         pass
 
     answer, says = VENUE_FAULTS[fault]
-    data = config.Data(symbols=["BTCUSDT"], timeframe="1h", start="2021-01-01", end="2021-04-01")
+    data = config.Data(symbols=["BTCUSDT"], timeframe="1h", start="2021-01-01", end="2021-04-01", kinds=["bars", "mark", "funding"])
     with Gate(tape, int(NOW.timestamp() * 1000)) as gate:
-        venue = config.Venue(name="binanceusdm", source="practice", rest_url=gate.url, ws_url=gate.url.replace("http", "ws"), timeout=0.5)
+        venue = config.Venue(
+            name="binanceusdm", source="practice", rest_url=gate.url, ws_url=gate.url.replace("http", "ws"), timeout=0.5, budget=0.8
+        )
 
         def fetch(folder: Path) -> dict:
             asyncio.run(market.download(venue, data, market.Lake(folder), retry=Retry(attempts=3, sleep=at_once)))
@@ -297,6 +299,7 @@ def test_a_venue_that_fails_half_way_costs_only_the_months_it_did_not_give(tape,
         held = [path for path in lake.root.rglob("*") if path.is_file()]
         assert {path.suffix for path in held} == {".parquet", ".json"} and not any(path.name.startswith(".") for path in held)
         gate.fault = None
+        monkeypatch.setenv("QUANTALPHA_CACHE", str(tmp_path / "later"))  # any ban is over
         assert fetch(tmp_path / "disturbed") == fetch(tmp_path / "undisturbed")
 
 

@@ -14,6 +14,8 @@ import yaml
 from pydantic import ValidationError
 
 from quantalpha.config.sections import (
+    COLLECTED,
+    FAULTS,
     IMPORT,
     AccountParams,
     Clean,
@@ -21,12 +23,14 @@ from quantalpha.config.sections import (
     CostParams,
     Data,
     Exchange,
+    Faults,
     Gate,
     Holdout,
     Labels,
     Params,
     Pipeline,
     Policy,
+    Quality,
     Runner,
     Splits,
     StopParams,
@@ -42,14 +46,18 @@ from quantalpha.secrets import environment, mask, secret
 from quantalpha.workspace import lock_sha256, path, require_same_libraries, root
 
 __all__ = [  # `environment` to `root`: everybody reads these from here
+    "COLLECTED",
+    "FAULTS",
     "IMPORT",
     "AccountParams",
     "Boosting",
     "Clean",
+    "Quality",
     "Context",
     "CostParams",
     "Data",
     "Exchange",
+    "Faults",
     "Gate",
     "Holdout",
     "Labels",

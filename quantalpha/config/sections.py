@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from quantalpha import timeframe
 from quantalpha.config.training import KINDS, Models, Search, check_ends
@@ -22,18 +22,29 @@ from quantalpha.config.values import (
     Symbols,
     TestBlock,
     Timeframe,
+    distinct,
 )
 from quantalpha.secrets import mask
 
 IMPORT = "import"  # the venue name of the user's own files
+COLLECTED = ("bars", "mark", "index", "funding", "open_interest", "rules", "brackets")  # what may be fetched of a symbol
+FAULTS = (  # what the practice exchange can be told to do wrong
+    "hang", "delay", "disconnect", "http_429", "http_418", "http_503", "malformed", "truncated", "empty", "duplicates", "disorder",
+    "changed",
+)  # fmt: skip
+
+
+Folder = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,60}$")]  # of data/raw
 
 
 class Venue(Section):
     name: str
-    source: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,60}$")] | None
+    source: Folder | None
     rest_url: Address | None
     ws_url: Address | None
     timeout: Positive
+    budget: Annotated[float, Field(gt=0, le=1)]
+    second: Folder | None = None
 
     @property
     def kept_as(self) -> str:
@@ -55,6 +66,7 @@ class Data(Section):
     timeframe: Timeframe
     start: Instant
     end: Instant | None
+    kinds: Annotated[list[Literal[COLLECTED]], AfterValidator(distinct), Field(min_length=1)]
 
     @model_validator(mode="after")
     def _ordered(self):
@@ -76,6 +88,21 @@ class Clean(Section):
     impossible: Literal["drop", "fail"]
     max_missing: Fraction
     funding_gaps: Literal["report", "fail"]
+
+
+Doubt = Literal["drop", "flag", "mask"]
+
+
+class Quality(Section):
+    frozen: Doubt
+    frozen_bars: Annotated[int, Field(ge=2)]
+    zero_volume: Doubt
+    outliers: Doubt
+    outlier_scale: Positive
+    outlier_window: Annotated[int, Field(ge=10)]
+    jumps: Doubt
+    max_jump: Positive
+    sources: Doubt
 
 
 class Context(Section):
@@ -185,6 +212,13 @@ class Pipeline(Section):
         return self
 
 
+class Faults(Section):
+    chance: dict[Literal[FAULTS], Fraction]
+    plan: dict[Annotated[int, Field(ge=0)], Literal[FAULTS]]
+    seed: Seed
+    seconds: Positive
+
+
 class Exchange(Section):
     host: str
     port: Annotated[int, Field(ge=0, le=65535)]
@@ -192,6 +226,11 @@ class Exchange(Section):
     speed: Annotated[float, Field(ge=0)]
     now: Instant | None
     wait: bool
+    weight_limit: Count
+    weight_interval: Count
+    ban: Positive
+    address_limit: Count
+    faults: Faults
 
 
 class Synthetic(Section):
@@ -225,6 +264,7 @@ class Params(Section):
     data: Data
     holdout: Holdout
     clean: Clean
+    quality: Quality
     context: Context
     features: dict[str, Family]  # by family; of a higher timeframe, by timeframe and family
     labels: Labels

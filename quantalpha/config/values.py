@@ -50,7 +50,7 @@ def _lag(value: str) -> str:
     return value
 
 
-def _distinct(names: list[str]) -> list[str]:
+def distinct(names: list[str]) -> list[str]:
     if len(set(names)) < len(names):
         raise ValueError("names that differ")
     return names
@@ -112,5 +112,5 @@ FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,60}$")]
 TestBlock = Annotated[int | str, BeforeValidator(_test_block)]
 Range = Annotated[tuple[int | float, int | float, str], BeforeValidator(_range)]
 Lag = Annotated[Timeframe, AfterValidator(_lag)]
-Symbols = Annotated[list[Symbol], AfterValidator(_distinct)]
-FileNames = Annotated[list[FileName], AfterValidator(_distinct)]
+Symbols = Annotated[list[Symbol], AfterValidator(distinct)]
+FileNames = Annotated[list[FileName], AfterValidator(distinct)]

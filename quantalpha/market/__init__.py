@@ -5,17 +5,19 @@ from quantalpha.market.download import download, download_symbol
 from quantalpha.market.enrich import enrich
 from quantalpha.market.exchange import Client
 from quantalpha.market.importer import check_file, import_file
-from quantalpha.market.kinds import FUNDING, mark_kind
+from quantalpha.market.inspection import inspect, inspect_lake, passports, witnesses
+from quantalpha.market.kinds import FUNDING, index_kind, mark_kind
 from quantalpha.market.leaders import join_leaders
 from quantalpha.market.onchain import join_onchain
 from quantalpha.market.orderbook import bars_from_book, order_flow_imbalance
 from quantalpha.market.panel import read_panel
+from quantalpha.market.quality import counts, judge
 from quantalpha.market.snapshot import put_back
 from quantalpha.market.store import Lake, research_lake
 from quantalpha.market.stream import BarClose, BarOpen, backfill, stream_bars
 
 __all__ = [
-    "FUNDING", "BarClose", "BarOpen", "Client", "Lake", "backfill", "bars_from_book", "check_file", "clean_bars", "download",
-    "download_symbol", "enrich", "import_file", "join_leaders", "join_onchain", "mark_kind", "order_flow_imbalance", "put_back",
-    "read_panel", "research_lake", "stream_bars",
+    "FUNDING", "BarClose", "BarOpen", "Client", "Lake", "backfill", "bars_from_book", "check_file", "clean_bars", "counts", "download",
+    "download_symbol", "enrich", "import_file", "index_kind", "inspect", "inspect_lake", "join_leaders", "join_onchain", "judge",
+    "mark_kind", "order_flow_imbalance", "passports", "put_back", "read_panel", "research_lake", "stream_bars", "witnesses",
 ]  # fmt: skip

@@ -1,23 +1,25 @@
-"""Fill the raw lake from a venue: bars, mark-price bars and funding of several symbols at once, month by month, only what is missing.
-
-A month is stored as soon as all of it has been fetched, so that an interruption costs at most the months in flight.
-"""
+"""Fill the raw lake from a venue, many symbols and kinds at once, only what is missing; or look whether it still says the same."""
 
 import asyncio
+import random
 import threading
-from collections.abc import Callable
 
-import numpy as np
 import pandas as pd
 
 from quantalpha import config, schema
+from quantalpha.config import IMPORT
 from quantalpha.errors import DataError
-from quantalpha.market.exchange import IMPORT, Client, Retry, check_name
-from quantalpha.market.kinds import FUNDING, bar_length, gaps, mark_kind, month_bounds, months
+from quantalpha.market import instruments
+from quantalpha.market.collect import Progress, Run, Told, delisted, fill, note, together
+from quantalpha.market.connect import check_name
+from quantalpha.market.exchange import Client, Retry
+from quantalpha.market.instruments import RECORDS
+from quantalpha.market.kinds import bar_length, gaps, month_bounds, months
+from quantalpha.market.lacking import READ, holds_all, kind_names, rest_source
 from quantalpha.market.store import Lake
 
-REQUESTS_AT_ONCE = 4
-Progress = Callable[[str, str, str, int], None]  # symbol, kind, month, rows
+COLUMNS = ["symbol", "kind", "rows", "first", "last", "gaps", "missing", "seconds", "note"]
+VERIFIED = ["symbol", "kind", "months", "rows", "revised", "disputed", "added", "withdrawn"]
 
 
 async def download(
@@ -28,42 +30,42 @@ async def download(
     progress: Progress | None = None,
     retry: Retry | None = None,
 ) -> pd.DataFrame:
-    """Fetch what the lake lacks of [data.start, data.end) for `symbols` (all of data.symbols); returns one row a symbol and kind.
+    """Fetch what the lake lacks of data.kinds in [data.start, data.end) for `symbols` (None: data.symbols).
 
-    Whole months are kept, so that the first one begins before data.start. data.end None means the venue's last closed bar.
-    With venue 'import' nothing is fetched: the lake must hold the span already.
+    Returns COLUMNS, a row for each symbol and kind: rows and span in the lake, gaps and bars missing in it, seconds it took, and what there
+    is to say: a kind that the venue lacks, a symbol that it has delisted. Whole months are kept, so that the first one begins before
+    data.start. data.end None means the venue's last closed bar. With venue 'import' nothing is fetched: the lake must hold the span.
     """
     symbols = data.symbols if symbols is None else symbols
     if venue.name == IMPORT:
         for symbol in symbols:
             _check_imported(lake, data, symbol)
-        return _table(lake, venue, data, symbols)
+        return _table(lake, venue, data, symbols, Told())
     check_name(venue)
-    if _holds_all(lake, venue, data, symbols):
-        return _table(lake, venue, data, symbols)
-    async with Client(venue, retry) as client:
+    if holds_all(lake, venue, data, symbols):
+        return _table(lake, venue, data, symbols, Told())
+    async with Client(venue, retry, wide=True) as client:
         now = await client.server_time()
         end = now if data.end is None else min(now, _ms(data.end))
-        limit = asyncio.Semaphore(REQUESTS_AT_ONCE)
-        kinds = [kind for kind in (data.timeframe, mark_kind(data.timeframe), FUNDING) if client.has(kind)]
-        for symbol in symbols:
-            client.unified(symbol)
-        failure = None
-        try:
-            async with asyncio.TaskGroup() as group:
-                for symbol in symbols:
-                    for kind in kinds:
-                        group.create_task(_fill(client, lake, symbol, kind, (_ms(data.start), end), limit, progress))
-        except ExceptionGroup as failed:
-            failure = failed.exceptions[0]
-        if failure is not None:
-            raise failure  # out here, where the group is not its context: IPython reports no error that has one
-    return _table(lake, venue, data, symbols)
+        told = await _collect(Run(client, lake, (_ms(data.start), end), now, progress), data, symbols)
+    return _table(lake, venue, data, symbols, told)
+
+
+async def _collect(run: Run, data: config.Data, symbols: list[str]) -> Told:
+    names = kind_names(run.client.venue.name, data)
+    listed = [symbol for symbol in symbols if not delisted(run, symbol, data.timeframe)]
+    histories = [kind for name, kind in names.items() if name not in RECORDS]
+    await together([fill(run, symbol, kind) for symbol in listed for kind in histories])
+    for name in RECORDS:
+        if name in names and listed:
+            await note(run, listed, name)
+    return run.told
 
 
 def download_symbol(venue: config.Venue, data: config.Data, symbol: str, lake: Lake) -> pd.DataFrame:
-    """`download` of one symbol for notebooks, also where an event loop is already running; columns kind rows first last missing."""
-    return run_in_thread(download(venue, data, lake, [symbol])).drop(columns="symbol")
+    """`download` of what research reads of one symbol, for notebooks, also where an event loop is already running."""
+    wanted = data.model_copy(update={"kinds": [kind for kind in data.kinds if kind in READ]})
+    return run_in_thread(download(venue, wanted, lake, [symbol])).drop(columns=["symbol", "seconds"])
 
 
 def run_in_thread(coroutine):
@@ -84,53 +86,39 @@ def run_in_thread(coroutine):
     return outcome["result"]
 
 
-async def _fill(client: Client, lake: Lake, symbol: str, kind: str, span: tuple[int, int], limit: asyncio.Semaphore, progress) -> None:
-    """Fetch and store the months of [span) that the lake lacks."""
-    step = bar_length(kind)
-    end = span[1] if step is None else span[1] - span[1] % step
-    for since, until in _lacking(lake, client.venue.kept_as, symbol, kind, span[0], end):
-        held = []
-        async with limit:
-            async for rows, covered in client.pages(symbol, kind, since, until):
-                held = _store(lake, (client.venue.kept_as, symbol, kind), [*held, rows], covered, covered == until, progress)
+async def verify(venue: config.Venue, data: config.Data, lake: Lake, share: float = 1.0, retry: Retry | None = None) -> pd.DataFrame:
+    """Fetch stored months of data.symbols and kinds again, each with probability `share` (drawn anew each time), and merge what comes.
+
+    Returns VERIFIED, a row for each symbol and kind: months and rows asked for again; rows revised (now otherwise), disputed (otherwise
+    than another source's), added, and withdrawn: stored, but given no more; they stay.
+    """
+    names = [kind for name, kind in kind_names(venue.name, data).items() if name not in RECORDS]
+    keys = [(venue.kept_as, symbol, kind) for symbol in data.symbols for kind in names]
+    lines = []
+    async with Client(venue, retry, wide=True) as client:
+        now = await client.server_time()
+        for key in keys:
+            drawn = [name for name in lake.stored(*key) if random.random() < share]
+            if drawn and client.lists(key[1]):
+                lines.append((*key[1:], *await _verify(client, lake, key, drawn, now)))
+    return pd.DataFrame(lines, columns=VERIFIED)
 
 
-def _lacking(lake: Lake, venue: str, symbol: str, kind: str, start: int, end: int) -> list[tuple[int, int]]:
-    """Spans to fetch: runs of months that are absent or unfinished, an unfinished one from its last row on."""
-    spans = []
-    for name in months(start, end):
-        begin, stop = month_bounds(name)
-        stored = lake.month(venue, symbol, kind, name)
-        if stored is not None and stored.complete:
-            continue
-        if stored is not None:
-            begin = int(schema.epoch_ms(stored.rows.index[-1:])[0]) + (bar_length(kind) or 1)
-        stop = min(stop, end)
-        if spans and spans[-1][1] == begin:
-            spans[-1] = (spans[-1][0], stop)
-        elif begin < stop:
-            spans.append((begin, stop))
-    return spans
-
-
-def _store(lake: Lake, key: tuple[str, str, str], held: list[pd.DataFrame], covered: int, last: bool, progress) -> list[pd.DataFrame]:
-    """Store the months that are wholly covered (at the end of a span the unfinished one too); returns the rows still held."""
-    rows = pd.concat(held)
-    names = schema.epoch_ms(rows.index).astype("datetime64[ms]").astype("datetime64[M]").astype(str)
-    whole = [name for name in np.unique(names) if last or month_bounds(name)[1] <= covered]
-    for name in whole:
-        lake.append(*key, rows[names == name], source=f"{key[0]} REST", complete_before=covered)
-        if progress is not None:
-            progress(key[1], key[2], str(name), int((names == name).sum()))
-    return [rows[~np.isin(names, whole)]]
-
-
-def _holds_all(lake: Lake, venue: config.Venue, data: config.Data, symbols: list[str]) -> bool:
-    """Whether a fixed span lies in the lake already, so that the venue need not be asked."""
-    if data.end is None:
-        return False
-    keys = [(venue.kept_as, symbol, kind) for symbol in symbols for kind in (data.timeframe, mark_kind(data.timeframe), FUNDING)]
-    return all(lake.stored(*key) and not _lacking(lake, *key, _ms(data.start), _ms(data.end)) for key in keys)
+async def _verify(client: Client, lake: Lake, key: tuple[str, str, str], names: list[str], now: int) -> tuple[int, ...]:
+    """(months, rows, revised, disputed, added, withdrawn)."""
+    sums = [len(names), 0, 0, 0, 0, 0]
+    for name in names:
+        begin, end = month_bounds(name)
+        held = lake.month(*key, name).rows.index
+        until = min(end, int(schema.epoch_ms(held[-1:])[0]) + 1)
+        rows = [page async for page, _ in client.pages(*key[1:], begin, until)]
+        rows = pd.concat(rows)
+        sums[1] += len(rows)
+        sums[5] += int((~held.isin(rows.index)).sum())
+        if len(rows):
+            merged = lake.merge(*key, rows, source=rest_source(client.venue), complete_before=min(now, begin))
+            sums[2], sums[3], sums[4] = sums[2] + merged.revised, sums[3] + merged.disputed, sums[4] + merged.added
+    return tuple(sums)
 
 
 def _check_imported(lake: Lake, data: config.Data, symbol: str) -> None:
@@ -148,20 +136,33 @@ def _check_imported(lake: Lake, data: config.Data, symbol: str) -> None:
         raise DataError(f"{symbol} {data.timeframe}: {found}, of those asked for {lacking}; run {command} or change data.start, data.end")
 
 
-def _table(lake: Lake, venue: config.Venue, data: config.Data, symbols: list[str]) -> pd.DataFrame:
-    """What the lake holds of the span: symbol kind rows first last missing (bars absent between first and last; none for funding)."""
+def _table(lake: Lake, venue: config.Venue, data: config.Data, symbols: list[str], told: Told) -> pd.DataFrame:
+    """COLUMNS of what the lake holds of the span, and of what there is to say; DataError for a symbol without bars."""
     lines = []
     for symbol in symbols:
-        for kind in (data.timeframe, mark_kind(data.timeframe), FUNDING):
-            rows = lake.find(venue.kept_as, symbol, kind, data.start, data.end)
-            if rows is not None:
-                index = rows.index
-                missing = sum(gap["bars"] for gap in gaps(index.unique(), bar_length(kind)))
-                lines.append((symbol, kind, len(index), index[0], index[-1], missing))
-        if not any(line[:2] == (symbol, data.timeframe) for line in lines):
+        for name, kind in kind_names(venue.name, data).items():
+            held = (_records if name in RECORDS else _rows)(lake, (venue.kept_as, symbol, kind), data)
+            if held[0] or (symbol, kind) in told.notes:
+                lines.append((symbol, kind, *held, told.seconds.get((symbol, kind), 0.0), told.notes.get((symbol, kind), "")))
+        if "bars" in data.kinds and not any(line[:2] == (symbol, data.timeframe) and line[2] for line in lines):
             span = f"from {data.start} to {'now' if data.end is None else data.end}"
             raise DataError(f"{symbol} {data.timeframe}: {venue.name} has no bars {span}; check data.start, data.end and the symbol")
-    return pd.DataFrame(lines, columns=["symbol", "kind", "rows", "first", "last", "missing"])
+    return pd.DataFrame(lines, columns=COLUMNS)
+
+
+def _rows(lake: Lake, key: tuple[str, str, str], data: config.Data) -> tuple:
+    """(rows, first, last, gaps, missing); missing: bars absent between first and last, none for funding."""
+    rows = lake.find(*key, data.start, data.end)
+    if rows is None:
+        return 0, pd.NaT, pd.NaT, 0, 0
+    absent = gaps(rows.index.unique(), bar_length(key[2]))
+    return len(rows), rows.index[0], rows.index[-1], len(absent), sum(gap["bars"] for gap in absent)
+
+
+def _records(lake: Lake, key: tuple[str, str, str], data: config.Data) -> tuple:
+    """(lines, first seen, last changed, 0, 0)."""
+    seen = [pd.Timestamp(line["seen"]) for line in instruments.history(lake, *key)]
+    return len(seen), *((seen[0], seen[-1]) if seen else (pd.NaT, pd.NaT)), 0, 0
 
 
 def _ms(instant) -> int:

@@ -68,17 +68,27 @@ class Month:
 
 def load(path: Path) -> Month:
     """The month at `path`, checked against its passport; DataError for a file that is damaged, altered or without one."""
-    remedy = f"delete {path.name} and {path.stem}.json, then download or import the month again"
-    data = path.read_bytes()
-    found = hashlib.sha256(data).hexdigest()
-    passport = _passport(path, remedy)
-    if found not in (passport.sha256, passport.replaces):
-        raise DataError(f"{path}: truncated or altered: sha256 is {found[:12]}..., its passport says {passport.sha256[:12]}...; {remedy}")
-    rows = _decode(data, path, remedy)
+    data, found, passport = verify(path)
+    rows = _decode(data, path, _remedy(path))
     if found != passport.sha256:  # killed before the file this passport announces was there
         before = [event for event in passport.history if event["made"] != passport.sha256]
         passport = Passport(**asdict(passport) | {"sha256": found, "complete": False, "history": before})
     return Month(rows, found, passport.complete, passport)
+
+
+def verify(path: Path) -> tuple[bytes, str, Passport]:
+    """(the file's bytes, their sha256, its passport); DataError where the passport knows no such file."""
+    data = path.read_bytes()
+    found = hashlib.sha256(data).hexdigest()
+    passport = _passport(path, _remedy(path))
+    if found not in (passport.sha256, passport.replaces):
+        says = f"sha256 is {found[:12]}..., its passport says {passport.sha256[:12]}..."
+        raise DataError(f"{path}: truncated or altered: {says}; {_remedy(path)}")
+    return data, found, passport
+
+
+def _remedy(path: Path) -> str:
+    return f"delete {path.name} and {path.stem}.json, then download or import the month again"
 
 
 def store(path: Path, rows: pd.DataFrame, step: int | None, source: str, complete: bool, old: Month | None, events: list[dict]) -> None:

@@ -36,6 +36,11 @@ class Lake:
         """Names of the months present, in order."""
         return sorted(path.stem for path in self.path(venue, symbol, kind, "x").parent.glob("????-??.parquet"))
 
+    def kinds(self, venue: str, symbol: str) -> list[str]:
+        """The kinds of which any month of a symbol is present."""
+        folders = (path.name for path in sorted((self.root / venue / symbol).glob("*")) if path.is_dir())
+        return [name for name in folders if self.stored(venue, symbol, name)]
+
     def month(self, venue: str, symbol: str, kind: str, month: str) -> Month | None:
         """One verified month, or None where there is none."""
         self._check_sealed(month_bounds(month)[1])
@@ -71,7 +76,8 @@ class Lake:
         return None if rows.empty else rows
 
     def manifest(self, venue: str, symbol: str, kinds, start=None, end=None) -> dict:
-        """{kind: [{file, rows, sha256}]} of every month that overlaps [start, end): the same for the same data, whenever it was fetched."""
+        """{kind: [{file, rows, sha256, passport}]} of every month that overlaps [start, end): the same for the same data, whenever it was
+        fetched. A kind such as 'bybit/1h' is another venue's."""
         return {kind: self._listing(venue, symbol, kind, start, end) for kind in kinds}
 
     def read_listed(self, listing: dict, venue: str, symbol: str, start=None, end=None) -> tuple:
@@ -81,6 +87,7 @@ class Lake:
         return self.read_all(venue, symbol, next(iter(listing)), start, end)
 
     def _listing(self, venue, symbol, kind, start, end) -> list[dict]:
+        venue, kind = kind.split("/") if "/" in kind else (venue, kind)
         names = self.stored(venue, symbol, kind)
         wanted = set(months(*self._span(names, start, end))) if names else set()
         held = {name: passport.load(self.path(venue, symbol, kind, name)) for name in names if name in wanted}

@@ -5,7 +5,7 @@ colour-blind readers too.
 """
 
 from quantalpha.plots.candidates import equity_overlay, parallel_coordinates
-from quantalpha.plots.data import data_coverage
+from quantalpha.plots.data import data_coverage, data_faults, data_passports
 from quantalpha.plots.evaluation import (
     confusion_matrix,
     contributions,
@@ -36,6 +36,8 @@ __all__ = [
     "confusion_matrix",
     "contributions",
     "data_coverage",
+    "data_faults",
+    "data_passports",
     "equity_and_drawdown",
     "equity_overlay",
     "events_on_price",

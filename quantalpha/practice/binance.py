@@ -1,4 +1,4 @@
-"""Binance USD-M futures' public REST endpoints over the tape; nothing after the exchange's clock ever leaves here.
+"""Binance USD-M futures' market data over REST from the tape; nothing after the exchange's clock ever leaves here.
 
 Each endpoint: (exchange, query) -> (payload, request weight). Source: developers.binance.com, USD-M futures, market data REST API.
 """
@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 
 from quantalpha.practice import payloads
-from quantalpha.practice.candles import Candles
+from quantalpha.practice.candles import INTERVALS, Candles
 from quantalpha.practice.exchange import Exchange
+from quantalpha.practice.pages import page_of
 from quantalpha.practice.query import Query, Refusal
 from quantalpha.practice.tape import Instrument
 from quantalpha.timeframe import UNITS
 
 Answer = tuple[Any, int]
 DEPTH_WEIGHTS = {5: 2, 10: 2, 20: 2, 50: 2, 100: 5, 500: 10, 1000: 20}
-WEIGHT_LIMIT = 2400  # a minute; counted, not enforced
+INTEREST_HISTORY = 30 * UNITS["d"]  # "Only the data of the latest 1 month is available"
+INTEREST_PERIODS = ("5m", "15m", "30m", "1h", "2h", "4h", "6h", "12h", "1d")
 PERPETUAL = 4133404800000  # Binance's delivery date of a contract that is never delivered
 ORDER_TYPES = ["LIMIT", "MARKET", "STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET"]
 
@@ -31,24 +33,27 @@ def time(exchange: Exchange, query: Query) -> Answer:
 
 
 def exchange_info(exchange: Exchange, query: Query) -> Answer:
-    limits = [("REQUEST_WEIGHT", "MINUTE", 1, WEIGHT_LIMIT), ("ORDERS", "MINUTE", 1, 1200), ("ORDERS", "SECOND", 10, 300)]
+    orders = [("ORDERS", "MINUTE", 1, 1200), ("ORDERS", "SECOND", 10, 300)]
+    limits = [dict(zip(("rateLimitType", "interval", "intervalNum", "limit"), limit)) for limit in orders]
     instruments = list(exchange.listed().values())
     quotes = sorted({each.quote for each in instruments})
     return {
         "timezone": "UTC",
         "serverTime": exchange.now(),
         "futuresType": "U_MARGINED",
-        "rateLimits": [dict(zip(("rateLimitType", "interval", "intervalNum", "limit"), limit)) for limit in limits],
+        "rateLimits": [exchange.limits.rule, *limits],
         "exchangeFilters": [],
         "assets": [{"asset": asset, "marginAvailable": True, "autoAssetExchange": "-10000"} for asset in quotes],
-        "symbols": [_contract(each) for each in instruments],
+        "symbols": [_contract(each, exchange.trades(each)) for each in instruments],
     }, 1
 
 
-def _contract(instrument: Instrument) -> dict:
+def _contract(instrument: Instrument, trades: bool) -> dict:
     return {
-        "symbol": instrument.symbol, "pair": instrument.symbol, "contractType": "PERPETUAL", "deliveryDate": PERPETUAL,
-        "onboardDate": int(instrument.times[0]), "status": "TRADING", "maintMarginPercent": "2.5000", "requiredMarginPercent": "5.0000",
+        "symbol": instrument.symbol, "pair": instrument.symbol, "contractType": "PERPETUAL",
+        "deliveryDate": PERPETUAL if trades else instrument.end,
+        "onboardDate": int(instrument.times[0]), "status": "TRADING" if trades else "SETTLING",
+        "maintMarginPercent": "2.5000", "requiredMarginPercent": "5.0000",
         "baseAsset": instrument.base, "quoteAsset": instrument.quote, "marginAsset": instrument.quote,
         "pricePrecision": instrument.digits, "quantityPrecision": instrument.lot_digits, "baseAssetPrecision": 8, "quotePrecision": 8,
         "underlyingType": "COIN", "underlyingSubType": [], "triggerProtect": "0.0500", "liquidationFee": "0.012500",
@@ -80,19 +85,17 @@ def mark_price_klines(exchange: Exchange, query: Query) -> Answer:
     return _klines(exchange, query, instrument, instrument.mark, payloads.mark_kline)
 
 
+def index_price_klines(exchange: Exchange, query: Query) -> Answer:
+    instrument = query.instrument("pair")
+    return _klines(exchange, query, instrument, instrument.index, payloads.mark_kline)
+
+
 def _klines(exchange, query, instrument, candles: Candles, payload: Callable) -> Answer:
     interval, limit, now = query.interval(instrument), query.limit(500, 1500), exchange.now()
     chart, begun = candles.chart(interval), candles.begun(interval, now)
-    page = _page(chart.times[:begun], *query.span(), limit)
+    page = page_of(chart.times[:begun], *query.span(), limit)
     bars = [payload(int(chart.times[i]), int(chart.ends[i]), candles.standing(interval, i, now), candles.digits) for i in page]
     return bars, 1 if limit < 100 else 2 if limit < 500 else 5 if limit <= 1000 else 10
-
-
-def _page(times: np.ndarray, start: int | None, end: int | None, limit: int) -> range:
-    """Positions within [start, end], ascending: the first `limit` where a start is given, else the last."""
-    low = 0 if start is None else int(np.searchsorted(times, start))
-    high = times.size if end is None else int(np.searchsorted(times, end, side="right"))
-    return range(max(low, high - limit), high) if start is None else range(low, min(high, low + limit))
 
 
 def funding_rate(exchange: Exchange, query: Query) -> Answer:
@@ -101,10 +104,34 @@ def funding_rate(exchange: Exchange, query: Query) -> Answer:
     limit = query.limit(200 if recent else 100, 1000)  # documented so: without times the last 200
     found = []
     for instrument in query.instruments():
-        page = _page(instrument.funding_times[: instrument.settled(now)], start, end, limit)
+        page = page_of(instrument.funding_times[: instrument.settled(now)], start, end, limit)
         found += [payloads.funding(instrument, i) for i in page]
     found.sort(key=lambda entry: entry["fundingTime"])
     return found[-limit:] if start is None else found[:limit], 1
+
+
+def open_interest(exchange: Exchange, query: Query) -> Answer:
+    instrument, now = query.instrument(), exchange.now()
+    held = payloads.decimal(instrument.open_interest(now), instrument.lot_digits)
+    return {"openInterest": held, "symbol": instrument.symbol, "time": now}, 1
+
+
+def open_interest_history(exchange: Exchange, query: Query) -> Answer:
+    """Of the last 30 days only; its requests have a limit of their own and weigh nothing."""
+    instrument, now, period = query.instrument(), exchange.now(), query.text("period", "[a-zA-Z0-9]{1,5}")
+    if period not in INTEREST_PERIODS:
+        raise Refusal(-1130, "Data sent for parameter 'period' is not valid.")
+    limit, (start, end), step = query.limit(30, 500), query.span(), INTERVALS[period]
+    if start is not None and start < now - INTEREST_HISTORY:
+        raise Refusal(-1130, "parameter 'startTime' is invalid.")
+    begin = max(now - INTEREST_HISTORY, int(instrument.times[0]))
+    times = np.arange(begin + -begin % step, min(now, instrument.end) + 1, step)
+    return [payloads.interest(instrument, int(times[i])) for i in page_of(times, start, end, limit)], 0
+
+
+def leverage_bracket(exchange: Exchange, query: Query) -> Answer:
+    query.check_signed()
+    return [payloads.brackets(each.symbol, exchange.now()) for each in query.instruments()], 1
 
 
 def premium_index(exchange: Exchange, query: Query) -> Answer:
@@ -158,7 +185,11 @@ ENDPOINTS: dict[str, Callable[[Exchange, Query], Answer]] = {
     "/fapi/v1/exchangeInfo": exchange_info,
     "/fapi/v1/klines": klines,
     "/fapi/v1/markPriceKlines": mark_price_klines,
+    "/fapi/v1/indexPriceKlines": index_price_klines,
     "/fapi/v1/fundingRate": funding_rate,
+    "/fapi/v1/openInterest": open_interest,
+    "/futures/data/openInterestHist": open_interest_history,
+    "/fapi/v1/leverageBracket": leverage_bracket,
     "/fapi/v1/premiumIndex": premium_index,
     "/fapi/v1/depth": depth,
     "/fapi/v1/ticker/bookTicker": book_ticker,

@@ -37,8 +37,8 @@ class Book:
         bid = best_bid(self.instrument, time)
         bids, asks = self._side(bid, -1, version), self._side(bid + 1, 1, version)
         for changes in self.listeners:
-            changes.bids |= {price for price, _ in bids.items() ^ self.bids.items()}
-            changes.asks |= {price for price, _ in asks.items() ^ self.asks.items()}
+            changes.bids |= changed(self.bids, bids)
+            changes.asks |= changed(self.asks, asks)
         self.version, self.bids, self.asks = version, bids, asks
 
     def _side(self, best: int, direction: int, version: int) -> dict[int, float]:
@@ -70,6 +70,11 @@ class Changes:
         self.asks.clear()
 
 
+def changed(before: dict[int, float], after: dict[int, float]) -> set[int]:
+    """Prices (ticks) whose quantity is another one."""
+    return {price for price, _ in before.items() ^ after.items()}
+
+
 def best_bid(instrument: Instrument, time: int) -> int:
     """Best bid at `time` in ticks: the last price if a seller made it, else one tick below; the best ask lies one tick above."""
     last = instrument.last
@@ -79,7 +84,12 @@ def best_bid(instrument: Instrument, time: int) -> int:
 
 def seller_made(candles: Candles, trade: int) -> bool:
     """Whether a seller took trade number `trade`: the price fell, or stood and the number is odd."""
+    move = price_move(candles, trade)
+    return move < 0 or (move == 0 and trade % 2 == 1)
+
+
+def price_move(candles: Candles, trade: int) -> float:
+    """Price of trade number `trade` less that of the trade before it."""
     bar, inside = divmod(trade, TRADES)
     prices = candles.unfolded(bar)[:, CLOSE]
-    before = prices[inside - 1] if inside else candles.rows[max(bar - 1, 0), CLOSE]
-    return bool(prices[inside] < before or (prices[inside] == before and trade % 2 == 1))
+    return float(prices[inside] - (prices[inside - 1] if inside else candles.rows[max(bar - 1, 0), CLOSE]))

@@ -76,8 +76,12 @@ class Candles:
         chart = self.chart(interval)
         if time >= chart.ends[index]:
             return chart.rows[index]
-        begin, last = int(chart.first[index]), int(np.searchsorted(self.times, time, side="right")) - 1
-        return _merge(np.vstack([self.rows[begin:last], self.row(last, time)]), np.array([0]))[0]
+        return self.merged(int(chart.first[index]), time)
+
+    def merged(self, first: int, time: int) -> np.ndarray:
+        """The base bars from position `first` to the one open at `time` as one bar, as it stood then."""
+        last = int(np.searchsorted(self.times, time, side="right")) - 1
+        return _merge(np.vstack([self.rows[first:last], self.row(last, time)]), np.array([0]))[0]
 
     def begun(self, interval: str, time: int) -> int:
         """Number of bars of `interval` whose first trade was made at or before `time`."""

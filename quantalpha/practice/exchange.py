@@ -2,15 +2,19 @@
 
 from quantalpha.practice.book import Book
 from quantalpha.practice.clock import Clock
+from quantalpha.practice.limits import Limits
 from quantalpha.practice.tape import Instrument, Tape
+from quantalpha.timeframe import UNITS
+
+SETTLING = UNITS["d"]  # how long a contract that trades no more is still listed, and its history served
 
 
 class Exchange:
     """One running exchange; `now` is the only door to time."""
 
-    def __init__(self, tape: Tape, clock: Clock):
+    def __init__(self, tape: Tape, clock: Clock, limits: Limits | None = None):
         self.tape, self.clock = tape, clock
-        self._weights: dict[str, tuple[int, int]] = {}  # per client: minute, weight used in it
+        self.limits = Limits(wall=clock.wall) if limits is None else limits
         self._books = {symbol: Book(instrument) for symbol, instrument in tape.instruments.items()}
 
     def now(self) -> int:
@@ -18,20 +22,22 @@ class Exchange:
         return self.clock.now()
 
     def listed(self) -> dict[str, Instrument]:
-        """The instruments that have traded by now; the others do not exist yet."""
+        """The instruments that have traded by now and are not delisted; the others do not exist yet, or any more."""
         now = self.now()
-        return {symbol: each for symbol, each in self.tape.instruments.items() if each.times[0] <= now}
+        return {symbol: each for symbol, each in self.tape.instruments.items() if each.times[0] <= now < self._delisted(each)}
+
+    def trades(self, instrument: Instrument) -> bool:
+        """Whether it is still traded: one whose bars end a day or more before the tape does is not, once they have ended."""
+        return not self._ends_early(instrument) or self.now() < instrument.end
+
+    def _delisted(self, instrument: Instrument) -> float:
+        return instrument.end + SETTLING if self._ends_early(instrument) else float("inf")
+
+    def _ends_early(self, instrument: Instrument) -> bool:
+        return instrument.end + SETTLING <= self.tape.end
 
     def book(self, symbol: str) -> Book:
         """The book of a listed symbol, brought up to the present."""
         book = self._books[symbol]
         book.advance(self.now())
         return book
-
-    def use_weight(self, client: str, weight: int) -> int:
-        """Request weight that `client` has used in this wall-clock minute, this request included."""
-        minute = int(self.clock.wall() // 60)
-        since, used = self._weights.get(client, (minute, 0))
-        used = weight + (used if since == minute else 0)
-        self._weights[client] = minute, used
-        return used

@@ -4,8 +4,11 @@ Source: developers.binance.com, USD-M futures, market data (REST) and websocket 
 """
 
 import numpy as np
+import pandas as pd
 
 from quantalpha.market.synthetic import FUNDING_MS
+from quantalpha.perp import brackets_for
+from quantalpha.perp.brackets import rates_and_amounts
 from quantalpha.practice.book import seller_made
 from quantalpha.practice.candles import BUY, BUY_QUOTE, CLOSE, COUNT, HIGH, LOW, OPEN, QUOTE, TRADES, VOLUME
 from quantalpha.practice.exchange import Exchange
@@ -53,11 +56,11 @@ def kline_event(instrument: Instrument, interval: str, index: int, time: int) ->
 
 
 def premium_index(instrument: Instrument, time: int) -> dict:
-    """One entry of /premiumIndex. The tape holds no index price: the mark stands for it. The rate is the last one settled."""
-    mark = decimal(instrument.mark.price(time), 8)
+    """One entry of /premiumIndex. The rate is the last one settled."""
+    mark, index = (decimal(candles.price(time), 8) for candles in (instrument.mark, instrument.index))
     return {
-        "symbol": instrument.symbol, "markPrice": mark, "indexPrice": mark, "estimatedSettlePrice": mark,
-        "lastFundingRate": _last_rate(instrument, time), "interestRate": "0.00010000", "nextFundingTime": _next_funding(time), "time": time,
+        "symbol": instrument.symbol, "markPrice": mark, "indexPrice": index, "estimatedSettlePrice": index,
+        "lastFundingRate": last_rate(instrument, time), "interestRate": "0.00010000", "nextFundingTime": next_funding(time), "time": time,
     }  # fmt: skip
 
 
@@ -69,12 +72,13 @@ def mark_event(instrument: Instrument, time: int) -> dict:
     }  # fmt: skip
 
 
-def _last_rate(instrument, time):
+def last_rate(instrument: Instrument, time: int) -> str:
+    """The funding rate settled last; 0 before the first settlement."""
     settled = instrument.settled(time)
     return decimal(float(instrument.funding_rates[settled - 1]) if settled else 0.0, 8)
 
 
-def _next_funding(time):
+def next_funding(time: int) -> int:
     return time - time % FUNDING_MS + FUNDING_MS
 
 
@@ -83,6 +87,35 @@ def funding(instrument: Instrument, index: int) -> dict:
     return {
         "symbol": instrument.symbol, "fundingTime": int(instrument.funding_times[index]),
         "fundingRate": decimal(float(instrument.funding_rates[index]), 8), "markPrice": decimal(float(instrument.funding_marks[index]), 8),
+    }  # fmt: skip
+
+
+def interest(instrument: Instrument, time: int) -> dict:
+    """One entry of /futures/data/openInterestHist: contracts in base currency, and their worth at the mark price."""
+    held = instrument.open_interest(time)
+    worth = decimal(round(held * instrument.mark.price(time), 8), 8)
+    return {"symbol": instrument.symbol, "sumOpenInterest": decimal(held, 8), "sumOpenInterestValue": worth, "timestamp": time}
+
+
+def bracket_rows(symbol: str, time: int) -> list[tuple[float, float, float, float]]:
+    """(floor, cap, rate, amount) of the table of `perp.bracket_schedule` in force at `time`; the last one reaches to twice its floor."""
+    table = brackets_for(symbol, pd.Timestamp(time, unit="ms"))
+    _, amounts = rates_and_amounts(table)
+    caps = [*(each.floor for each in table[1:]), 2 * max(table[-1].floor, 1.0)]
+    return [(floor, cap, rate, amount) for (floor, rate), cap, amount in zip(table, caps, amounts.tolist())]
+
+
+def brackets(symbol: str, time: int) -> dict:
+    """One entry of /leverageBracket."""
+    return {
+        "symbol": symbol, "notionalCoef": 1.0,
+        "brackets": [
+            {
+                "bracket": number, "initialLeverage": max(1, int(0.5 / rate)), "notionalCap": int(cap), "notionalFloor": int(floor),
+                "maintMarginRatio": rate, "cum": round(amount, 8),
+            }
+            for number, (floor, cap, rate, amount) in enumerate(bracket_rows(symbol, time), 1)
+        ],
     }  # fmt: skip
 
 

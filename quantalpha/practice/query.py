@@ -1,27 +1,35 @@
 """Reading a request's parameters the way Binance does, refusals included."""
 
+import hashlib
+import hmac
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from quantalpha.practice.exchange import Exchange
+from quantalpha.practice.refusal import Refusal
 from quantalpha.practice.tape import Instrument
 
 LARGEST_LONG = 2**63 - 1
+KEY, SECRET = "practice-key", "practice-secret"  # the one account; anybody may know them, for there is nothing to steal
+RECEIVE_WINDOW, LONGEST_WINDOW, AHEAD = 5_000, 60_000, 1_000  # milliseconds a signed request may be old, and from the future
+
+__all__ = ["KEY", "SECRET", "Query", "Refusal", "Signature"]
 
 
-class Refusal(Exception):
-    """Binance's `{"code": ..., "msg": ...}` with an HTTP status (source: USD-M futures error codes)."""
+@dataclass(frozen=True)
+class Signature:
+    """What a signed request is checked by: its header X-MBX-APIKEY and its query string as it was sent."""
 
-    def __init__(self, code: int, message: str, status: int = 400):
-        super().__init__(message)
-        self.code, self.message, self.status = code, message, status
+    key: str | None
+    sent: str
 
 
 class Query:
     """The parameters of one request, read against what is listed now."""
 
-    def __init__(self, values: Mapping[str, str], exchange: Exchange):
-        self._values, self._exchange = values, exchange
+    def __init__(self, values: Mapping[str, str], exchange: Exchange, signature: Signature = Signature(None, "")):
+        self._values, self._exchange, self._signature = values, exchange, signature
         if len(set(values)) < len(values):
             raise Refusal(-1101, "Duplicate values for a parameter detected.")
 
@@ -38,8 +46,8 @@ class Query:
             raise Refusal(-1100, f"Illegal characters found in parameter '{name}'; legal range is '^{legal}$'.")
         return value
 
-    def instrument(self) -> Instrument:
-        symbol, listed = self.text("symbol", "[A-Z0-9-_.]{1,20}"), self._exchange.listed()
+    def instrument(self, name: str = "symbol") -> Instrument:
+        symbol, listed = self.text(name, "[A-Z0-9-_.]{1,20}"), self._exchange.listed()
         if symbol not in listed:
             raise Refusal(-1121, "Invalid symbol.")
         return listed[symbol]
@@ -77,3 +85,25 @@ class Query:
         if start is not None and end is not None and start > end:
             raise Refusal(-1023, "Start time is greater than end time.")
         return start, end
+
+    def check_signed(self) -> None:
+        """Refusal unless the account's key signed this query, and lately (on the tape's clock: at speed n within n times the window)."""
+        if self._signature.key is None:
+            raise Refusal(-2014, "API-key format invalid.", 401)
+        if self._signature.key != KEY:
+            raise Refusal(-2015, "Invalid API-key, IP, or permissions for action.", 401)
+        sent, window = self.integer("timestamp"), self.integer("recvWindow")
+        window = RECEIVE_WINDOW if window is None else window
+        if sent is None:
+            raise Refusal(-1102, "Mandatory parameter 'timestamp' was not sent, was empty/null, or malformed.")
+        if window > LONGEST_WINDOW:
+            raise Refusal(-1131, "recvWindow must be less than 60000.")
+        fast = max(1.0, self._exchange.clock.speed)
+        if sent > self._exchange.now() + AHEAD * fast:
+            raise Refusal(-1021, "Timestamp for this request was 1000ms ahead of the server's time.")
+        if sent < self._exchange.now() - window * fast:
+            raise Refusal(-1021, "Timestamp for this request is outside of the recvWindow.")
+        told, _, given = self._signature.sent.rpartition("&signature=")
+        made = hmac.new(SECRET.encode(), told.encode(), hashlib.sha256).hexdigest()
+        if not hmac.compare_digest(made, given):
+            raise Refusal(-1022, "Signature for this request is not valid.")

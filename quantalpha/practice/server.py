@@ -16,10 +16,14 @@ from aiohttp import WSCloseCode, web
 
 from quantalpha import config
 from quantalpha.errors import UsageError
-from quantalpha.practice import binance
+from quantalpha.practice import binance, binance_socket, bybit_socket
+from quantalpha.practice.bybit import Bybit
+from quantalpha.practice.bybit_limit import AddressLimit
 from quantalpha.practice.clock import Clock
 from quantalpha.practice.exchange import Exchange
-from quantalpha.practice.query import Query, Refusal
+from quantalpha.practice.faults import Faults
+from quantalpha.practice.limits import Limits
+from quantalpha.practice.query import Query, Refusal, Signature
 from quantalpha.practice.socket import Connection
 from quantalpha.practice.tape import Tape, load
 
@@ -27,18 +31,21 @@ PING_SECONDS = 180.0  # between ping frames; a client that does not answer withi
 PARENT_POLL = 1.0  # seconds between looks at whether the parent is alive
 PREFIXES = ("", "/market", "/public", "/private")  # where Binance serves websockets
 EXCHANGE = web.AppKey("exchange", Exchange)
+BYBIT = web.AppKey("bybit", Bybit)
 SOCKETS = web.AppKey("sockets", WeakSet)
-WEIGHT = web.RequestKey("weight", int)
+SCHEDULE = web.AppKey("faults", Faults)
 
 
 @dataclass(frozen=True)
 class Server:
-    """A running exchange. `clock` may be set to another speed while it runs."""
+    """A running exchange. `clock` may be set to another speed, and `limits` and `faults` watched, while it runs."""
 
     runner: web.AppRunner
     host: str
     port: int
     clock: Clock
+    limits: Limits
+    faults: Faults
 
     @property
     def url(self) -> str:
@@ -63,9 +70,13 @@ async def serve(
     now: int | None = None,
     wall: Callable[[], float] = time.monotonic,
     wait: bool = False,
+    limits: Limits | None = None,
+    address_limit: AddressLimit | None = None,
+    faults: Faults | None = None,
 ) -> Server:
     """Start the exchange and return; port 0 takes a free one. `now`: where on the tape its clock starts, milliseconds since 1970 UTC.
-    `wait`: the clock stands still until the first websocket client connects.
+    `wait`: the clock stands still until the first websocket client connects. limits, address_limit None: Binance's, Bybit's own; faults
+    None: none.
 
     UsageError if the port is taken, the host is not this machine's or `now` lies off the tape.
     """
@@ -74,19 +85,23 @@ async def serve(
         first, last, found = (pd.to_datetime(each, unit="ms") for each in (tape.start, tape.end, start))
         raise UsageError(f"exchange.now: expected a time on the tape, {first} to {last}, found {found}")
     clock = Clock(start, tape.end, speed, wall, waiting=wait)
-    runner = web.AppRunner(_application(Exchange(tape, clock)), access_log=None, shutdown_timeout=1.0)
+    exchange, faults = Exchange(tape, clock, limits), Faults() if faults is None else faults
+    bybit = Bybit(exchange, AddressLimit(wall=wall) if address_limit is None else address_limit)
+    runner = web.AppRunner(_application(exchange, bybit, faults), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
-    return Server(runner, host, await _bind(runner, host, port), clock)
+    return Server(runner, host, await _bind(runner, host, port), clock, exchange.limits, faults)
 
 
-def _application(exchange: Exchange) -> web.Application:
-    app = web.Application(middlewares=[_weighed])
-    app[EXCHANGE], app[SOCKETS] = exchange, WeakSet()
+def _application(exchange: Exchange, bybit: Bybit, faults: Faults) -> web.Application:
+    app = web.Application(middlewares=[_worded])
+    app[EXCHANGE], app[BYBIT], app[SCHEDULE], app[SOCKETS] = exchange, bybit, faults, WeakSet()
     app.on_shutdown.append(_hang_up)
     for prefix in PREFIXES:
         app.router.add_get(prefix + "/ws", _websocket)
         app.router.add_get(prefix + "/ws/{names:.*}", _websocket)
         app.router.add_get(prefix + "/stream", _websocket)
+    app.router.add_get("/v5/public/linear", _bybit_websocket)
+    app.router.add_route("*", "/v5/{path:.*}", _bybit_rest)
     app.router.add_route("*", "/{path:.*}", _rest)
     return app
 
@@ -102,35 +117,82 @@ async def _bind(runner, host, port) -> int:
 
 
 async def _rest(request: web.Request) -> web.Response:
-    exchange = request.app[EXCHANGE]
+    return await _disturbed(request, _binance_answer)
+
+
+async def _bybit_rest(request: web.Request) -> web.Response:
+    return await _disturbed(request, _bybit_answer)
+
+
+async def _disturbed(request: web.Request, answer: Callable[[web.Request], web.Response]) -> web.Response:
+    """The answer, spoilt or kept back where the schedule of faults says so."""
+    faults = request.app[SCHEDULE]
+    fault = faults.draw()
+    instead = await faults.before(fault, request)
+    if instead is not None:
+        return instead
+    response = answer(request)
+    response.body = faults.after(fault, response.body)
+    return response
+
+
+def _binance_answer(request: web.Request) -> web.Response:
+    limits = request.app[EXCHANGE].limits
+    limits.admit(request.remote)
+    try:
+        payload, weight = _binance_payload(request)
+    except Refusal:
+        limits.charge(request.remote, 1)
+        raise
+    limits.charge(request.remote, weight)
+    return web.Response(body=orjson.dumps(payload), content_type="application/json")
+
+
+def _binance_payload(request: web.Request) -> binance.Answer:
     if request.method != "GET" or request.path not in binance.ENDPOINTS:
         raise Refusal(-5000, f"Path {request.path}, Method {request.method} is invalid", status=404)
-    payload, request[WEIGHT] = binance.ENDPOINTS[request.path](exchange, Query(request.query, exchange))
-    return web.Response(body=orjson.dumps(payload), content_type="application/json")
+    exchange, signature = request.app[EXCHANGE], Signature(request.headers.get("X-MBX-APIKEY"), request.rel_url.raw_query_string)
+    return binance.ENDPOINTS[request.path](exchange, Query(request.query, exchange, signature))
+
+
+def _bybit_answer(request: web.Request) -> web.Response:
+    status, payload, headers = request.app[BYBIT].answer(request.method, request.path, request.query, request.remote)
+    return web.Response(body=orjson.dumps(payload), status=status, headers=headers, content_type="application/json")
 
 
 async def _websocket(request: web.Request) -> web.WebSocketResponse:
     combined = request.path.endswith("/stream")
     names = request.query.get("streams", "") if combined else request.match_info.get("names", "")
+    return await _converse(request, lambda socket: binance_socket.Connection(request.app[EXCHANGE], socket, names.split("/"), combined))
+
+
+async def _bybit_websocket(request: web.Request) -> web.WebSocketResponse:
+    return await _converse(request, lambda socket: bybit_socket.Connection(request.app[BYBIT].topics, socket))
+
+
+async def _converse(request: web.Request, connect: Callable[[web.WebSocketResponse], Connection]) -> web.WebSocketResponse:
     socket = web.WebSocketResponse(heartbeat=PING_SECONDS)
     await socket.prepare(request)
     request.app[SOCKETS].add(socket)
     request.app[EXCHANGE].clock.start()
-    await Connection(request.app[EXCHANGE], socket, names.split("/"), combined).run()
+    await connect(socket).run()
     return socket
 
 
 @web.middleware
-async def _weighed(request: web.Request, handler) -> web.StreamResponse:
-    """Refusals as Binance words them, and the request weight used this minute in a header."""
-    request[WEIGHT] = 1
+async def _worded(request: web.Request, handler) -> web.StreamResponse:
+    """On Binance's side: refusals as it words them, and the request weight used in this window in a header."""
+    if request.path.startswith("/v5/"):
+        return await handler(request)
+    limits = request.app[EXCHANGE].limits
     try:
         response = await handler(request)
     except Refusal as refusal:
         body = orjson.dumps({"code": refusal.code, "msg": refusal.message})
-        response = web.Response(body=body, status=refusal.status, content_type="application/json")
+        headers = {} if refusal.retry_after is None else {"Retry-After": str(refusal.retry_after)}
+        response = web.Response(body=body, status=refusal.status, headers=headers, content_type="application/json")
     if not response.prepared:
-        response.headers["X-MBX-USED-WEIGHT-1M"] = str(request.app[EXCHANGE].use_weight(request.remote, request[WEIGHT]))
+        response.headers[f"X-MBX-USED-WEIGHT-{limits.label}"] = str(limits.used(request.remote))
     return response
 
 
@@ -148,7 +210,8 @@ async def _run(params: config.Params, parent: int | None) -> None:
     settings = params.exchange
     tape = load(params)
     now = None if settings.now is None else int(settings.now.timestamp() * 1000)
-    server = await serve(tape, host=settings.host, port=settings.port, speed=settings.speed, now=now, wait=settings.wait)
+    rules = {"limits": Limits.of(settings), "address_limit": AddressLimit.of(settings), "faults": Faults.of(settings.faults)}
+    server = await serve(tape, host=settings.host, port=settings.port, speed=settings.speed, now=now, wait=settings.wait, **rules)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -1,7 +1,4 @@
-"""One websocket connection: live subscriptions, raw or combined messages, and the pump that sends what is due.
-
-Source: developers.binance.com, USD-M futures, live subscribing and unsubscribing to streams.
-"""
+"""One websocket connection, whatever the dialect: live subscriptions, and the pump that sends what is due."""
 
 import asyncio
 from contextlib import suppress
@@ -10,27 +7,29 @@ from itertools import islice
 import orjson
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from quantalpha.practice import streams
 from quantalpha.practice.exchange import Exchange
+from quantalpha.practice.streams import Stream
 
 PUMP_SECONDS = 0.02
 BURST = 500  # messages of one stream at a time
-METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
-
-
-class RequestError(Exception):
-    """Binance's error reply on a websocket: {"error": {"code", "msg"}, "id"}."""
-
-    def __init__(self, code: int, message: str):
-        super().__init__(message)
-        self.code, self.message = code, message
 
 
 class Connection:
-    def __init__(self, exchange: Exchange, socket: web.WebSocketResponse, names: list[str], combined: bool):
-        self.exchange, self.socket, self.combined = exchange, socket, combined
-        self.streams: dict[str, streams.Stream | None] = {}
-        self._subscribe([name for name in names if "@" in name])  # clients append tokens of their own, such as /ws/0
+    """A dialect answers requests (`answer`), names the field of its messages' time, and may wrap them (`envelope`)."""
+
+    time_field: str
+
+    def __init__(self, exchange: Exchange, socket: web.WebSocketResponse):
+        self.exchange, self.socket = exchange, socket
+        self.streams: dict[str, Stream | None] = {}  # None: a name that is accepted and never served
+
+    def answer(self, text: str | bytes) -> dict:
+        """The reply to one request."""
+        raise NotImplementedError
+
+    def envelope(self, name: str, message: dict) -> dict:
+        """A message of the stream `name` as it is sent."""
+        return message
 
     async def run(self) -> None:
         """Serve until the client leaves."""
@@ -46,25 +45,15 @@ class Connection:
             with suppress(asyncio.CancelledError, ConnectionResetError):
                 await pump
 
-    def answer(self, text: str | bytes) -> dict:
-        """The reply to one request."""
-        request = None
-        try:
-            request = _parse(text)
-            return {"result": self._perform(request), "id": request["id"]}
-        except RequestError as error:
-            known = {"id": request["id"]} if request is not None else {}
-            return {"error": {"code": error.code, "msg": error.message}} | known
-
     def due(self) -> list[str]:
         """Everything there is to send now, in order of event time."""
         now, wall = self.exchange.now(), self.exchange.clock.wall()
         found = []
         for name, stream in self.streams.items():
             if stream is not None:
-                found += [(message["E"], name, message) for message in islice(stream.due(now, wall), BURST)]
+                found += [(message[self.time_field], name, message) for message in islice(stream.due(now, wall), BURST)]
         found.sort(key=lambda entry: entry[0])
-        return [orjson.dumps({"stream": name, "data": data} if self.combined else data).decode() for _, name, data in found]
+        return [orjson.dumps(self.envelope(name, message)).decode() for _, name, message in found]
 
     async def _pump(self) -> None:
         try:
@@ -74,55 +63,3 @@ class Connection:
                 await asyncio.sleep(PUMP_SECONDS)
         finally:
             await self.socket.close(code=WSCloseCode.INTERNAL_ERROR)  # no-op where the client or the server has closed it before
-
-    def _subscribe(self, names: list[str]) -> None:
-        for name in names:
-            if name not in self.streams:
-                self.streams[name] = streams.subscribe(self.exchange, name)
-
-    def _perform(self, request: dict):
-        params = request.get("params", [])
-        match request["method"]:
-            case "SUBSCRIBE":
-                return self._subscribe(params)
-            case "UNSUBSCRIBE":
-                for name in params:
-                    self.streams.pop(name, None)
-                return None
-            case "LIST_SUBSCRIPTIONS":
-                return list(self.streams)
-            case _:
-                return self._property(request["method"], params)
-
-    def _property(self, method, params):
-        if not params or not isinstance(params[0], str):
-            raise RequestError(2, "Invalid request: property name must be a string")
-        if params[0] != "combined":
-            raise RequestError(0, "Unknown property")
-        if len(params) != (1 if method == "GET_PROPERTY" else 2):
-            raise RequestError(2, "Invalid request: too many parameters")
-        if method == "GET_PROPERTY":
-            return self.combined
-        if not isinstance(params[1], bool):
-            raise RequestError(1, "Invalid value type: expected Boolean")
-        self.combined = params[1]
-        return None
-
-
-def _parse(text) -> dict:
-    """A request whose method, id and params are of the right kind."""
-    try:
-        request = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise RequestError(3, f"Invalid JSON: {error}") from None
-    if not isinstance(request, dict) or "method" not in request:
-        raise RequestError(2, "Invalid request: missing field `method` at line 1 column 1")
-    if request["method"] not in METHODS:
-        known = ", ".join(f"`{name}`" for name in METHODS)
-        raise RequestError(2, f"Invalid request: unknown variant `{request['method']}`, expected one of {known} at line 1 column 1")
-    if type(request.get("id")) is not int or request["id"] < 0:
-        raise RequestError(2, "Invalid request: request ID must be an unsigned integer")
-    params = request.get("params", [])
-    if not isinstance(params, list) or (request["method"] in METHODS[:2] and not all(isinstance(name, str) for name in params)):
-        raise RequestError(2, "Invalid request: params must be a list of stream names")
-    return request

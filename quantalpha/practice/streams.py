@@ -7,6 +7,7 @@ Source: developers.binance.com, USD-M futures, websocket market streams.
 
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Protocol
 
 from quantalpha.practice import payloads
@@ -23,10 +24,13 @@ class Stream(Protocol):
 
 
 class Klines:
-    """`<symbol>@kline_<interval>`: first message at the open, updates, the final one (`x` true) carrying exactly the tape's bar."""
+    """Bars of one interval: first message at the open, updates, the final one carrying exactly the tape's bar.
 
-    def __init__(self, instrument: Instrument, interval: str, now: int):
-        self.instrument, self.interval = instrument, interval
+    event: (instrument, interval, bar, time) -> the dialect's message of the bar as it stood at `time`.
+    """
+
+    def __init__(self, instrument: Instrument, interval: str, now: int, event: Callable[[Instrument, str, int, int], dict]):
+        self.instrument, self.interval, self.event = instrument, interval, event
         self.chart = instrument.last.chart(interval)
         begun = instrument.last.begun(interval, now)
         self.bar = begun - 1 if begun and now < self.chart.ends[begun - 1] else begun
@@ -45,11 +49,11 @@ class Klines:
                     yield self._message(now, wall)
                 return
             self.bar, self.opened = self.bar + 1, False
-            yield payloads.kline_event(self.instrument, self.interval, self.bar - 1, end)
+            yield self.event(self.instrument, self.interval, self.bar - 1, end)
 
     def _message(self, time: int, wall: float) -> dict:
         self.trades, self.paced = self.instrument.last.trades_until(time), wall
-        return payloads.kline_event(self.instrument, self.interval, self.bar, time)
+        return self.event(self.instrument, self.interval, self.bar, time)
 
 
 class Marks:
@@ -70,15 +74,15 @@ class Marks:
 
 
 class Trades:
-    """`<symbol>@aggTrade` and `<symbol>@trade`: every trade, in order."""
+    """Every trade, in order. event: (instrument, number) -> the dialect's message of one trade."""
 
-    def __init__(self, instrument: Instrument, kind: str, now: int):
-        self.instrument, self.kind, self.sent = instrument, kind, instrument.last.trades_until(now)
+    def __init__(self, instrument: Instrument, now: int, event: Callable[[Instrument, int], dict]):
+        self.instrument, self.event, self.sent = instrument, event, instrument.last.trades_until(now)
 
     def due(self, now: int, wall: float) -> Iterator[dict]:
         for number in range(self.sent, self.instrument.last.trades_until(now)):
             self.sent = number + 1
-            yield payloads.trade_event(self.kind, self.instrument, number)
+            yield self.event(self.instrument, number)
 
 
 class BookTop:
@@ -126,9 +130,9 @@ class Depth:
 
 DEPTH_SECONDS = {None: 0.25, "500ms": 0.5, "100ms": 0.1}
 KINDS: dict[str, Callable[[Exchange, Instrument, re.Match], Stream]] = {
-    r"kline_(\w+)": lambda exchange, each, name: Klines(each, name[1], exchange.now()),
+    r"kline_(\w+)": lambda exchange, each, name: Klines(each, name[1], exchange.now(), payloads.kline_event),
     r"markPrice(?:@(1s))?": lambda exchange, each, name: Marks(each, 3.0 if name[1] is None else 1.0, exchange.now()),
-    r"aggTrade|trade": lambda exchange, each, name: Trades(each, name[0], exchange.now()),
+    r"aggTrade|trade": lambda exchange, each, name: Trades(each, exchange.now(), partial(payloads.trade_event, name[0])),
     r"bookTicker": lambda exchange, each, name: BookTop(exchange, each),
     r"depth(?:@(100ms|500ms))?": lambda exchange, each, name: Depth(exchange, each, DEPTH_SECONDS[name[1]]),
 }

@@ -16,13 +16,15 @@ from quantalpha.practice.candles import Candles
 QUOTES = ("USDT", "USDC", "BUSD", "FDUSD")
 DEFAULT_SYMBOL = "BTCUSDT"
 MOST_DIGITS = 8
+WEEK = 7 * timeframe.UNITS["d"]
 
 
 class Instrument:
-    """One perpetual contract on the tape: last price and mark price candles, funding settlements, tick and lot.
+    """One perpetual contract on the tape: last, mark and index price candles, funding settlements, open interest, tick and lot.
 
-    Built from a table of bars (see `schema`). Without `mark` the price itself is the mark; without `funding_rate` nothing is ever settled;
-    without `quote_volume`, `trades`, `taker_buy_volume` they are volume times mean price, 240 and half the volume.
+    Built from a table of bars (see `schema`). Without `mark` the price itself is the mark, and the mark the index without `index_price`;
+    without `funding_rate` nothing is ever settled; without `quote_volume`, `trades`, `taker_buy_volume` they are volume times mean price,
+    240 and half the volume; without `open_interest` it swings by a fifth within each week.
     """
 
     def __init__(self, symbol: str, bars: pd.DataFrame, step: int):
@@ -33,7 +35,11 @@ class Instrument:
         self.lot_digits = _lot_digits(bars["volume"].to_numpy(float))
         rows, seed = _rows(bars), crc32(symbol.encode())
         self.last = Candles(self.times, rows, step, (self.digits, self.lot_digits), seed)
-        self.mark = Candles(self.times, _mark_rows(bars, rows), step, (MOST_DIGITS, MOST_DIGITS), seed)
+        self.mark = Candles(self.times, _mark_rows(bars, rows, "mark"), step, (MOST_DIGITS, MOST_DIGITS), seed)
+        self.index = self.mark
+        if "index_price" in bars:
+            self.index = Candles(self.times, _mark_rows(bars, rows, "index_price"), step, (MOST_DIGITS, MOST_DIGITS), seed)
+        self._interest = bars["open_interest"].to_numpy(float) if "open_interest" in bars else None
         self.funding_times, self.funding_rates, self.funding_marks = self._funding(bars)
 
     @property
@@ -43,6 +49,13 @@ class Instrument:
     def settled(self, time: int) -> int:
         """Number of funding settlements at or before `time`."""
         return int(np.searchsorted(self.funding_times, time, side="right"))
+
+    def open_interest(self, time: int) -> float:
+        """Contracts held, base currency, as of the last bar opened at `time`, a moment on the tape."""
+        if self._interest is not None:
+            return float(self._interest[np.searchsorted(self.times, time, side="right") - 1])
+        turn = 2 * np.pi * (time % WEEK) / WEEK
+        return round((10_000 + crc32(self.symbol.encode()) % 90_000) * (1 + 0.2 * np.sin(turn)), self.lot_digits)
 
     def _funding(self, bars):
         """Times, rates and marks of the settlements behind the column `funding_rate`.
@@ -177,12 +190,12 @@ def _rows(bars):
     return np.column_stack([prices, volume, quote, trades, buy, buy_quote])
 
 
-def _mark_rows(bars, rows):
-    """[n, len(COLUMNS)] mark price: from the previous bar's mark to this one's, reaching as far as the price did; no totals."""
+def _mark_rows(bars, rows, column):
+    """[n, len(COLUMNS)] mark or index price: from the previous bar's to this one's, reaching as far as the price did; no totals."""
     marked = np.zeros_like(rows)
     marked[:, :4] = rows[:, :4]
-    if "mark" in bars:
-        mark = bars["mark"].to_numpy(float)
+    if column in bars:
+        mark = bars[column].to_numpy(float)
         ratio = mark / rows[:, 3]
         marked[:, 0] = np.r_[rows[0, 0], mark[:-1]]
         marked[:, 3] = mark

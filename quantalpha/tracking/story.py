@@ -71,7 +71,7 @@ def _bars(card: dict, passport: dict) -> str:
         return ""
     bars = card.get("data", {}).get("bars", {})
     text = f"- **Bars**: {passport['rows_out']:,} from {_day(passport['first'])} to {_day(passport['last'])}, "
-    return text + f"{passport['missing']['bars']} missing; sha256 {bars.get('sha256', '')[:12]}"
+    return text + f"{passport['missing']['bars']} missing; sha256 {bars.get('sha256', '')[:12]}, passport {bars.get('passport', '')[:12]}"
 
 
 def _training(params: dict) -> str:

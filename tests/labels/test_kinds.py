@@ -91,3 +91,17 @@ def test_every_column_but_the_weight_is_known_at_its_end(kind, events):
 def test_without_an_event_nothing_is_asked():
     table = label(walk(), having(events=1e6))
     assert table.isna().all(axis=None) and str(table["end_time"].dtype) == schema.INDEX_DTYPE
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_label_is_learnt_from_a_path_that_touches_a_masked_bar(kind):
+    bars, params = walk(), having(kind=kind)
+    masked, flagged = np.zeros(400), np.zeros(400)
+    masked[200], flagged[200] = schema.MASKED, schema.FLAGGED
+    plain, without = label(bars, params), label(bars.assign(disputed=masked), params)
+    rows = np.arange(400)
+    end = bars.index.get_indexer(plain["end_time"])
+    touched = (end >= 0) & (rows <= 200) & (end >= 200)
+    assert touched.any() and without["label"][touched].isna().all() and without["end_time"][touched].isna().all()
+    assert without["label"][~touched].equals(plain["label"][~touched])
+    assert label(bars.assign(disputed=flagged), params).equals(plain), "a flagged bar teaches as any other"

@@ -44,7 +44,11 @@ async def practice_exchange(tape: Tape, *, now: int, speed: float = 0.0, timeout
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     try:
-        yield config.Venue(name="binanceusdm", source="practice", rest_url=url, ws_url=server.ws_url, timeout=timeout), gate, server
+        yield (
+            config.Venue(name="binanceusdm", source="practice", rest_url=url, ws_url=server.ws_url, timeout=timeout, budget=0.8),
+            gate,
+            server,
+        )
     finally:
         await runner.cleanup()
         await server.close()

@@ -9,7 +9,7 @@ from quantalpha.errors import ExchangeError, UsageError
 from quantalpha.market.exchange import Client, Retry, build
 
 HOUR = 3_600_000
-VENUE = config.Venue(name="binanceusdm", source=None, rest_url=None, ws_url=None, timeout=5)
+VENUE = config.Venue(name="binanceusdm", source=None, rest_url=None, ws_url=None, timeout=5, budget=0.8)
 
 
 def leaves(urls):
@@ -56,7 +56,7 @@ def test_closed_bars_marks_and_funding_equal_the_tape(practice, tape):
 
     bars, mark, funding, requests = asyncio.run(fetch())
     closed = btc.times + HOUR <= now
-    assert requests == 3  # 2500 bars, 1000 at a time
+    assert requests == 6  # 2500 bars, 499 at a time of which 3 are those before
     assert schema.epoch_ms(bars.index).tolist() == btc.times[closed].tolist()
     assert np.array_equal(bars.to_numpy(), btc.last.rows[closed, :5])
     assert np.array_equal(mark["close"].to_numpy(), btc.mark.rows[closed, 3])
@@ -74,7 +74,7 @@ def test_full_funding_pages_are_asked_again_in_smaller_pieces(practice, tape, mo
     async def fetch():
         async with practice(tape, now=now) as (venue, _, _), Client(venue) as client:
             whole = await client.funding("BTCUSDT", tape.start, now)
-            monkeypatch.setitem(exchange.FUNDING_PER_PAGE, "binanceusdm", 5)
+            monkeypatch.setitem(exchange.PAGES, "binanceusdm", exchange.BINANCE_PAGES | {"funding": 8})
             return whole, await client.funding("BTCUSDT", tape.start, now)
 
     whole, pieces = asyncio.run(fetch())

@@ -9,6 +9,8 @@ import pandas as pd
 
 from quantalpha import schema
 from quantalpha.practice import Tape, serve
+from quantalpha.practice.clock import Clock
+from quantalpha.practice.exchange import Exchange
 
 HOUR = 3_600_000
 
@@ -37,11 +39,11 @@ def play(tape: Tape, scenario, **options):
 
 
 @asynccontextmanager
-async def client(server):
-    """ccxt.pro's binanceusdm as it comes, but for the hosts in its URLs."""
+async def client(server, name="binanceusdm"):
+    """ccxt.pro's exchange of that name as it comes, but for the hosts in its URLs."""
     import ccxt.pro
 
-    exchange = ccxt.pro.binanceusdm()
+    exchange = getattr(ccxt.pro, name)()
     exchange.urls["api"] = _repointed(exchange.urls["api"], server)
     try:
         yield exchange
@@ -63,3 +65,19 @@ def recorded(bars: pd.DataFrame, columns=("open", "high", "low", "close", "volum
 
 def closed_before(bars: pd.DataFrame, now: int) -> pd.DataFrame:
     return bars[np.asarray(schema.epoch_ms(bars.index)) + HOUR <= now]
+
+
+def changed_after(frames, now, opening_bar_too=False):
+    """The same tape up to `now`, another one after; the bar open at `now` keeps at least its open."""
+    others = {}
+    for symbol, bars in frames.items():
+        other, opens = bars.copy(), bars.index.asi8
+        other.loc[opens > now] *= 2
+        if opening_bar_too:
+            other.loc[opens == now, ["high", "close", "mark", "volume", "quote_volume", "trades", "taker_buy_volume"]] *= 2
+        others[symbol] = other
+    return Tape(others)
+
+
+def still(tape, now):
+    return Exchange(tape, Clock(now, tape.end, 0.0, Wall()))

@@ -6,14 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantalpha.practice import Tape
 from quantalpha.practice.binance import ENDPOINTS
 from quantalpha.practice.candles import INTERVALS, TRADES
-from quantalpha.practice.clock import Clock
-from quantalpha.practice.exchange import Exchange
 from quantalpha.practice.query import Query, Refusal
 
-from .support import HOUR, Wall, play
+from .support import HOUR, Wall, changed_after, play, still
 
 
 def ask(exchange, name, **values):
@@ -198,22 +195,6 @@ QUESTIONS = [
     ("aggTrades", BTC | {"limit": 300}),
     ("exchangeInfo", {}),
 ]
-
-
-def changed_after(frames, now, opening_bar_too=False):
-    """The same tape up to `now`, another one after; the bar open at `now` keeps at least its open."""
-    others = {}
-    for symbol, bars in frames.items():
-        other, opens = bars.copy(), bars.index.asi8
-        other.loc[opens > now] *= 2
-        if opening_bar_too:
-            other.loc[opens == now, ["high", "close", "mark", "volume", "quote_volume", "trades", "taker_buy_volume"]] *= 2
-        others[symbol] = other
-    return Tape(others)
-
-
-def still(tape, now):
-    return Exchange(tape, Clock(now, tape.end, 0.0, Wall()))
 
 
 @settings(max_examples=12, deadline=None)

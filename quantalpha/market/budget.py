@@ -1,0 +1,224 @@
+"""How often a venue may be asked, kept once for all processes of this machine: each request waits until there is room for it.
+
+    budget = Budget(folder, {"weight": Limit(2400, 60)}, share=0.8)
+    async with budget.spend({"weight": 5}):
+        ...  # the request
+
+A venue counts in windows of its own clock, wherever they begin, when a request reaches it. Here a request counts from before it is sent
+until a window's length after its answer was there, so that no window of the venue can hold more than the limit, however long requests
+travel: when the last request of a window is sent, every other one of that window still counts.
+
+The state is a small file under a lock that ends with its process. Of a process killed in between, the request counts until it can no
+longer be under way. Times are those of a clock that all processes share and a reboot sets back; a state from before that is void.
+"""
+
+import asyncio
+import json
+import math
+import os
+import random
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from quantalpha.errors import UsageError
+from quantalpha.files import locked
+
+GRAINS = 600  # of a window: finished requests are counted together by the end of the grain in which their answer came
+POLL = 0.05  # seconds between looks while only requests under way stand before one
+Weights = dict[str, float]  # by the name of the limit
+
+
+class Limit(NamedTuple):
+    """`most`, or so much used, within any `seconds`."""
+
+    most: float
+    seconds: float
+
+
+class Stopped(Exception):
+    """The venue asked to be left alone for `wait` more seconds, and that is longer than anybody here will wait."""
+
+    def __init__(self, wait: float):
+        super().__init__(f"it asked to be left alone for {wait:.0f} s more")
+        self.wait = wait
+
+
+def default_folder() -> Path:
+    """Where budgets lie: QUANTALPHA_CACHE, or the user's cache folder."""
+    named = os.environ.get("QUANTALPHA_CACHE")
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return (Path(named) if named else Path(cache) / "quantalpha") / "budget"
+
+
+class Budget:
+    """The limits of one venue, of which all processes together use `share`.
+
+    folder: of this venue alone. limits: by name; what the venue says itself (`learn`) takes their place, for all processes. lifetime:
+    seconds after which a request cannot be under way any more. patience: the longest stop anybody waits for, seconds.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        limits: dict[str, Limit],
+        *,
+        share: float = 1.0,
+        lifetime: float = 60.0,
+        patience: float = 120.0,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable] = asyncio.sleep,
+    ):
+        self.folder, self.limits, self.share = folder, limits, share
+        self.lifetime, self.patience, self.clock, self.sleep = lifetime, patience, clock, sleep
+
+    @asynccontextmanager
+    async def spend(self, weights: Weights) -> AsyncIterator[None]:
+        """The block is a request of these weights; waits until it fits. Raises Stopped where the venue wants more than `patience`."""
+        ticket = uuid.uuid4().hex[:12]
+        while (wait := self._change(lambda state: state.reserve(ticket, weights, self))) > 0:
+            await self.sleep(wait * (1 + 0.05 * random.random()))  # not all at once
+        try:
+            yield
+        finally:
+            self._change(lambda state: state.finish(ticket))
+
+    def learn(self, limits: dict[str, Limit]) -> None:
+        """What the venue itself says about its limits."""
+        self._change(lambda state: state.learn(limits))
+
+    def correct(self, name: str, used: Limit) -> None:
+        """What the venue says was used in its present window: above what is counted here, others use this address too."""
+        self._change(lambda state: state.correct(name, used))
+
+    def stop(self, seconds: float) -> None:
+        """No process asks for so long."""
+        self._change(lambda state: state.stop(seconds))
+
+    def used(self, name: str) -> float:
+        """What counts now."""
+        return self._change(lambda state: state.used(name))
+
+    def _change(self, act: Callable[["_State"], float | None]):
+        path = self.folder / "state.json"
+        with locked(self.folder):
+            state = _State(_read(path), self.clock(), self.limits)
+            outcome = act(state)
+            if state.changed:
+                _write(path, state.told())
+        return outcome
+
+
+class _State:
+    """What the file holds, brought up to `now`.
+
+    done: by limit, [time until which it happened, weight] in order; open: ticket -> [when it must be over, weights].
+    """
+
+    def __init__(self, told: dict | None, now: float, limits: dict[str, Limit]):
+        self.now, self.changed = now, False
+        void = not told or told["at"] > now
+        self.limits = limits | ({} if void else {name: Limit(*limit) for name, limit in told["limits"].items()})
+        self.until: float = 0.0 if void else told["until"]
+        self.done: dict[str, list] = {} if void else told["done"]
+        self.open: dict[str, list] = {} if void else told["open"]
+        if told == {}:
+            self._assume_spent()
+        self._age()
+
+    def told(self) -> dict:
+        return {"at": self.now, "until": self.until, "limits": self.limits, "done": self.done, "open": self.open}
+
+    def reserve(self, ticket: str, weights: Weights, budget: Budget) -> float:
+        """Seconds to wait before asking again; 0.0 where `weights` are reserved for `ticket`."""
+        rest = self.until - self.now
+        if rest > budget.patience:
+            raise Stopped(rest)
+        wait = max([rest, *(self._wait(name, weight, budget.share) for name, weight in weights.items())])
+        if wait > 0:
+            return wait
+        self.open[ticket] = [self.now + budget.lifetime, weights]
+        self.changed = True
+        return 0.0
+
+    def finish(self, ticket: str) -> None:
+        entry = self.open.pop(ticket, None)
+        if entry is not None:
+            self._add(entry[1], self.now)
+
+    def learn(self, limits: dict[str, Limit]) -> None:
+        self.changed |= any(self.limits.get(name) != limit for name, limit in limits.items())
+        self.limits = self.limits | limits
+
+    def correct(self, name: str, used: Limit) -> None:
+        unknown = used.most - self.used(name)
+        if unknown > 0 and name in self.limits and self.limits[name].seconds == used.seconds:
+            self._add({name: unknown}, self.now)
+
+    def stop(self, seconds: float) -> None:
+        self.until, self.changed = max(self.until, self.now + seconds), True
+
+    def used(self, name: str) -> float:
+        return sum(weight for _, weight in self.done.get(name, ())) + sum(weights.get(name, 0.0) for _, weights in self.open.values())
+
+    def _wait(self, name: str, weight: float, share: float) -> float:
+        """Seconds until `weight` more fits; 0.0 where it does now."""
+        limit = self.limits[name]
+        most = limit.most * share
+        if weight > most:
+            found = f"one request weighs {weight:g} of {limit.most:g} {name}"
+            raise UsageError(f"venue.budget: {found}, expected at most {share:g} of it; raise it")
+        excess = self.used(name) + weight - most
+        if excess <= 1e-9:
+            return 0.0
+        for end, freed in self.done.get(name, ()):
+            excess -= freed
+            if excess <= 1e-9:
+                return max(end + limit.seconds - self.now, POLL)
+        return POLL
+
+    def _age(self) -> None:
+        """Forget what no window holds any more; count as over what cannot be under way."""
+        for ticket, (over, weights) in list(self.open.items()):
+            if over <= self.now:
+                del self.open[ticket]
+                self._add(weights, over)
+        for name, spent in self.done.items():
+            self.done[name] = [each for each in spent if each[0] + self.limits[name].seconds > self.now]
+
+    def _add(self, weights: Weights, at: float) -> None:
+        self.changed = True
+        for name, weight in weights.items():
+            grain = self.limits[name].seconds / GRAINS
+            end, spent = math.ceil(at / grain) * grain, self.done.setdefault(name, [])
+            if spent and spent[-1][0] == end:
+                spent[-1][1] += weight
+            elif weight:
+                spent.append([end, weight])
+                spent.sort()
+
+    def _assume_spent(self) -> None:
+        """Nobody knows what was used: as if all of it was, just now."""
+        for name, limit in self.limits.items():
+            self._add({name: limit.most}, self.now)
+
+
+def _read(path: Path) -> dict | None:
+    """The state; None where there is none, {} where it cannot be read (a file lost in a crash of the machine)."""
+    try:
+        told = json.loads(path.read_bytes())
+        return told if isinstance(told, dict) and {"at", "until", "limits", "done", "open"} <= told.keys() else {}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        return {}
+
+
+def _write(path: Path, told: dict) -> None:
+    """Whole or not at all for every process; not forced onto the disk, which would cost more than the request."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(told))
+    os.replace(temporary, path)

@@ -1,0 +1,197 @@
+"""The one door to ccxt: a client of any venue it knows, at the address of the parameters, whose every request is paid for from the shared
+budget; and how often something is asked again when the venue gives no usable answer.
+"""
+
+import asyncio
+import json
+import math
+import random
+import re
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from urllib.parse import urlsplit, urlunsplit
+
+from quantalpha import config
+from quantalpha.config import IMPORT
+from quantalpha.errors import UsageError, did_you_mean
+from quantalpha.market.budget import Budget, Limit, Stopped, default_folder
+
+LONGEST_WAIT = 120.0  # seconds; a venue that asks for more has banned us
+MARGIN = 5.0  # seconds after its timeout in which a request of a killed process may still reach the venue
+PARSING = (TypeError, KeyError, IndexError, ValueError, AttributeError)  # what reading a nonsensical answer raises
+PERIODS = {"SECOND": 1, "MINUTE": 60, "HOUR": 3600, "DAY": 86_400}
+USED_WEIGHT = re.compile(r"X-MBX-USED-WEIGHT-(\d+)([SMHD])", re.IGNORECASE)
+WEIGHT = "weight"
+BINANCE = ("binance", "binanceusdm")
+SEPARATE = {  # Binance counts these apart, in requests per address (developers.binance.com, USD-M futures, market data)
+    "fundingRate": ("funding", Limit(500, 300)),
+    "openInterestHist": ("statistics", Limit(1000, 300)),
+}
+
+
+@dataclass(frozen=True)
+class Retry:
+    """How often to ask, and how long to pause: base * 2^n seconds up to `cap`, times a random factor in [0.5, 1]."""
+
+    attempts: int = 6
+    base: float = 0.5
+    cap: float = 30.0
+    sleep: Callable[[float], Awaitable] = asyncio.sleep
+    random: Callable[[], float] = random.random
+
+    def pause(self, attempt: int) -> float:
+        return min(self.cap, self.base * 2**attempt) * (0.5 + 0.5 * self.random())
+
+
+class NoAnswer(Exception):
+    """The venue's reply cannot be used. `wait`: seconds it asked us to stay away. `final`: asking again cannot help."""
+
+    def __init__(self, found: str, wait: float | None = None, final: bool = False):
+        super().__init__(found)
+        self.wait, self.final = wait, final
+
+
+body: ContextVar[str] = ContextVar("body", default="")  # the last reply within one request
+
+
+class _Paid:
+    """What is put before a ccxt exchange: requests wait for the shared budget, and what their answers say about limits is passed on."""
+
+    budget: Budget
+    inspected = False  # whether an answer that is no JSON, or has a bad status, is refused with NoAnswer
+
+    async def throttle(self, cost=None):
+        """ccxt's own pace, which knows nothing of other processes."""
+
+    async def fetch2(self, path, api="public", method="GET", params={}, config={}):  # noqa: B006
+        """ccxt's every request, with ccxt's own signature."""
+        cost = self.calculate_rate_limiter_cost(api, method, path, params, config)
+        async with self.budget.spend(_weights(self.id, path, cost)):
+            return await super().fetch2(path, api, method, params, config)
+
+    def on_rest_response(self, status, reason, url, method, headers, text, *sent):
+        """ccxt's hook on every HTTP reply."""
+        self._heed(status, headers)
+        if not self.inspected:
+            return super().on_rest_response(status, reason, url, method, headers, text, *sent)
+        answer = _inspect(status, headers, text)
+        if isinstance(answer, dict) and isinstance(answer.get("rateLimits"), list):
+            self.budget.learn(_limits_told(answer["rateLimits"]))
+        return text
+
+    def _heed(self, status: int, headers) -> None:
+        for name, used in headers.items():
+            period = USED_WEIGHT.fullmatch(name)
+            if period and used.isdigit():
+                self.budget.correct(WEIGHT, Limit(int(used), _seconds(*period.groups())))
+        wait = _retry_after(headers)
+        if status in (418, 429) and wait is not None:
+            self.budget.stop(wait)
+
+
+def check_name(venue: config.Venue) -> None:
+    """UsageError unless ccxt knows `venue.name`."""
+    import ccxt
+
+    if venue.name == IMPORT:
+        raise UsageError("venue.name: 'import' means your own files, with no exchange behind them; name a ccxt venue such as 'binanceusdm'")
+    if venue.name not in ccxt.exchanges:
+        raise UsageError(f"venue.name: ccxt knows no venue {venue.name!r}; {did_you_mean(venue.name, ccxt.exchanges)}")
+
+
+def build(venue: config.Venue, library, budget: Budget | None = None):
+    """A ccxt exchange (`library`: ccxt.async_support or ccxt.pro) whose every URL points at the venue's parameters.
+
+    budget: what its requests are paid from; None: the one that all processes of this machine share for that address.
+    """
+    check_name(venue)
+    local = venue.rest_url is not None and urlsplit(venue.rest_url).hostname in ("127.0.0.1", "localhost", "::1")
+    options = {"timeout": math.ceil(venue.timeout * 1000), "enableRateLimit": not local, "aiohttp_trust_env": not local}
+    known = getattr(library, venue.name)
+    exchange = type(known.__name__, (_Paid, known), {})(options)
+    if local:
+        exchange.timeout_on_exit = 0
+    exchange.urls["api"] = _point(exchange.urls["api"], venue)
+    exchange.budget = _shared_budget(venue, exchange) if budget is None else budget
+    return exchange
+
+
+def rate_limits(exchange) -> dict[str, Limit]:
+    """What a venue allows as far as ccxt knows: a cost each `rateLimit` milliseconds, in windows of at least ten of these."""
+    seconds = max(1.0, exchange.rateLimit / 100)
+    separate = dict(SEPARATE.values()) if exchange.id in BINANCE else {}
+    return {WEIGHT: Limit(seconds * 1000 / exchange.rateLimit, seconds)} | separate
+
+
+def _shared_budget(venue: config.Venue, exchange) -> Budget:
+    api = exchange.urls["api"]
+    address = api.get("fapiPublic") if isinstance(api, dict) else None
+    host = urlsplit(venue.rest_url or address or "").netloc or exchange.hostname or venue.name
+    folder = default_folder() / re.sub(r"[^a-zA-Z0-9.-]", "_", host)
+    return Budget(folder, rate_limits(exchange), share=venue.budget, lifetime=venue.timeout + MARGIN, patience=LONGEST_WAIT)
+
+
+def _weights(venue: str, path: str, cost: float) -> dict[str, float]:
+    separate = {SEPARATE[path][0]: 1.0} if venue in BINANCE and path in SEPARATE else {}
+    return {WEIGHT: cost} | separate
+
+
+def _limits_told(rules: list[dict]) -> dict[str, Limit]:
+    """The request weight limit among Binance's `rateLimits`; empty where there is none."""
+    for rule in rules:
+        if rule.get("rateLimitType") == "REQUEST_WEIGHT":
+            return {WEIGHT: Limit(float(rule["limit"]), float(rule["intervalNum"]) * PERIODS[rule["interval"]])}
+    return {}
+
+
+def _seconds(count: str, unit: str) -> int:
+    return int(count) * {"S": 1, "M": 60, "H": 3600, "D": 86_400}[unit.upper()]
+
+
+def _point(urls, venue: config.Venue):
+    """Every leaf with the scheme and host of venue.rest_url, or venue.ws_url for websockets."""
+    if isinstance(urls, dict):
+        return {name: _point(leaf, venue) for name, leaf in urls.items()}
+    parts = urlsplit(urls)
+    field = "ws_url" if parts.scheme in ("ws", "wss") else "rest_url"
+    target = getattr(venue, field)
+    if target is None:
+        return urls
+    base = urlsplit(target)
+    schemes = ("ws", "wss") if field == "ws_url" else ("http", "https")
+    if base.scheme not in schemes or not base.netloc:
+        raise UsageError(f"venue.{field}: expected a URL such as {schemes[0]}://127.0.0.1:8899, found {target!r}")
+    return urlunsplit(parts._replace(scheme=base.scheme, netloc=base.netloc))
+
+
+def _inspect(status: int, headers, text: str) -> dict | list:
+    """The JSON of a reply with a good status; NoAnswer for anything else."""
+    body.set(text)
+    if status >= 400:
+        retry = status >= 500 or status in (408, 418, 425, 429)
+        raise NoAnswer(f"HTTP {status} {short(text)}", _retry_after(headers), final=not retry)
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict | list):
+        raise NoAnswer(f"HTTP {status}, not JSON: {short(text)}")
+    return answer
+
+
+def _retry_after(headers) -> float | None:
+    """Seconds; None where the header is absent or a date."""
+    told = next((value for name, value in headers.items() if name.lower() == "retry-after"), "")
+    try:
+        return max(0.0, float(told))
+    except ValueError:
+        return None
+
+
+def short(text: str) -> str:
+    text = " ".join(text.split())
+    return repr(text if len(text) <= 120 else text[:117] + "...")
+
+
+__all__ = ["LONGEST_WAIT", "PARSING", "NoAnswer", "Retry", "Stopped", "body", "build", "check_name", "rate_limits", "short"]

@@ -1,0 +1,60 @@
+"""`quantalpha data passport`, `check` and `query`, as a user types them."""
+
+import pytest
+from workspace import Workspace
+
+from quantalpha import config, schema
+from quantalpha.market.store import Lake
+from quantalpha.market.synthetic import synthetic_bars
+
+SYNTHETIC = config.Synthetic(seed=5, start="2021-01-01", bars=1500, timeframe="1h", edge={"BTCUSDT": 0.0})
+HERE = ("--set", "venue.source=practice", "--symbol", "BTCUSDT")
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory) -> Workspace:
+    place = Workspace(tmp_path_factory.mktemp("data"))
+    lake, rows = Lake(place.root / "data/raw"), synthetic_bars("BTCUSDT", SYNTHETIC)[list(schema.REQUIRED)]
+    lake.merge("practice", "BTCUSDT", "1h", rows, source="practice REST", complete_before=0)
+    lake.merge("practice", "BTCUSDT", "1h", rows.iloc[:9] * 1.01, source="archive", complete_before=0)
+    return place
+
+
+def test_passport_prints_a_line_a_month_and_json_the_whole_history(workspace):
+    answer = workspace.call("data", "passport", *HERE)
+    assert answer.code == 0 and "from archive, practice REST" in answer.out
+    assert [line.split()[1] for line in answer.out.splitlines() if "2021-" in line] == ["2021-01+", "2021-02+", "2021-03+"]
+    months = workspace.call("data", "passport", *HERE, "--json").json
+    assert [month["source"] for month in months] == ["practice REST"] * 3
+    assert months[0]["history"][0]["differ"] == 9 and len(months[0]["id"]) == 64
+
+
+def test_check_counts_what_is_wrong(workspace):
+    (row,) = workspace.call("data", "check", *HERE, "--json").json
+    assert row["sources"] == 9 and row["rows"] == SYNTHETIC.bars - row["missing"] and row["violations"] == 0
+    assert "BTCUSDT 1h" in workspace.call("data", "check", *HERE).out
+
+
+def test_query_answers_and_keeps_the_seal(workspace):
+    count = "select count(*) n from bars"
+    assert workspace.call("data", "query", count, "--json").json[0]["n"] > 1000
+    sealed = workspace.call("data", "query", count, "--set", "holdout.start=2021-01-05", "--set", "data.start=2021-01-01", "--json")
+    assert sealed.json == [{"n": 96}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("passport", "--symbol", "XRPUSDT"), 4, "no months"),
+        (("passport", *HERE, "--kind", "2h"), 4, "no months"),
+        (("passport", *HERE, "--kind", "yesterday"), 2, "timeframe"),
+        (("check", "--symbol", "XRPUSDT"), 4, "nothing stored"),
+        (("query", " "), 2, "expected SQL"),
+        (("query", "select * from read_csv('/etc/passwd')"), 2, "no other file can be read"),
+        (("query", "select 1 from bars", "--venue", "../.."), 2, "expected a name of the lake"),
+        (("query", "select 1 from bars", "--symbol", "XRPUSDT"), 4, "no months"),
+    ],
+)
+def test_what_is_not_there_or_not_allowed_is_one_clear_line(workspace, arguments, code, says):
+    answer = workspace.call("data", *arguments)
+    assert answer.code == code and says in answer.err and len(answer.err.strip().splitlines()) == 1
