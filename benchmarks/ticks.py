@@ -241,7 +241,7 @@ def through_a_socket(snapshots: list[Depth], raws: list[bytes], rate: int) -> No
         time.sleep(0.05)
     handled, waited = np.empty(len(raws), "int64"), np.empty(len(raws), "int64")
     address = f"//127.0.0.1:{port.value}"
-    venue = config.Venue(name="binanceusdm", source="bench", rest_url=f"http:{address}", ws_url=f"ws:{address}", timeout=5.0)
+    venue = config.Venue(name="binanceusdm", source="bench", rest_url=f"http:{address}", ws_url=f"ws:{address}", timeout=5.0, budget=0.8)
 
     async def main():
         feed = Feed(venue, Subscription(PEERS, ("book", "depth")), config.load("demo").stream)

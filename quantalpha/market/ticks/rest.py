@@ -15,7 +15,7 @@ class Rest(Client):
     async def snapshot(self, symbol: str) -> Depth:
         """The book as it stands; `last` says as of which update."""
         name = self.unified(symbol)
-        found = await self._ask(f"{symbol} book", lambda: self.exchange.fetch_order_book(name, SNAPSHOT_LEVELS))
+        found = await self.ask(f"{symbol} book", lambda: self.exchange.fetch_order_book(name, SNAPSHOT_LEVELS))
         time, last = found["timestamp"], found["nonce"]
         return Depth(symbol, time, time, last, last, last, found["bids"], found["asks"], FETCHED)
 
@@ -36,7 +36,7 @@ class Rest(Client):
 
     async def _trades(self, symbol: str, extra: dict) -> list[Trade]:
         name = self.unified(symbol)
-        found = await self._ask(f"{symbol} trades", lambda: self.exchange.fetch_trades(name, limit=TRADES_PER_PAGE, params=extra))
+        found = await self.ask(f"{symbol} trades", lambda: self.exchange.fetch_trades(name, limit=TRADES_PER_PAGE, params=extra))
         return [self._trade(symbol, trade) for trade in found]
 
     def _trade(self, symbol: str, t: dict) -> Trade:

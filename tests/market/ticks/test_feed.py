@@ -170,7 +170,7 @@ def scripted(script: Script, scenario, wish: Subscription, name="binanceusdm", *
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         address = f"//127.0.0.1:{runner.addresses[0][1]}"
-        venue = config.Venue(name=name, source="script", rest_url=f"http:{address}", ws_url=f"ws:{address}", timeout=5.0)
+        venue = config.Venue(name=name, source="script", rest_url=f"http:{address}", ws_url=f"ws:{address}", timeout=5.0, budget=0.8)
         feed = Feed(venue, wish, SETTINGS.model_copy(update=changes))
         feed.rest = StillRest()
         try:
@@ -251,4 +251,4 @@ def test_bybits_book_is_renewed_by_subscribing_anew():
 
 def test_other_venues_are_refused():
     with pytest.raises(UsageError, match="streams are read from binanceusdm and bybit, found 'kraken'"):
-        Feed(config.Venue(name="kraken", source=None, rest_url=None, ws_url=None, timeout=1.0), MARKS, SETTINGS)
+        Feed(config.Venue(name="kraken", source=None, rest_url=None, ws_url=None, timeout=1.0, budget=0.8), MARKS, SETTINGS)
