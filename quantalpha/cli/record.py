@@ -9,7 +9,7 @@ import typer
 from quantalpha import config
 from quantalpha.cli.base import AsJson, Overrides, Profile, data_app, show, table
 
-SHOWN = {"messages": "messages", "rate": "/s", "gaps": "gaps", "resyncs": "resyncs", "backfilled": "mended", "lost": "lost"}
+SHOWN = {"messages": "count", "rate": "/s", "gaps": "gaps", "resyncs": "resyncs", "backfilled": "mended", "lost": "lost"}
 SHOWN |= {"p50_ms": "p50 ms", "p99_ms": "p99 ms"}
 
 
@@ -30,10 +30,10 @@ def record(
     status = _run(params, wish, root, minutes, None if as_json else _print)
     rows = [{"": f"{row['symbol']} {row['kind']}"} | {shown: row[name] for name, shown in SHOWN.items()} for row in status.channels]
     result = {"folder": str(root), "rows": status.rows, "seconds": status.seconds, "channels": status.channels}
-    show(result | status.feed, as_json, table(str(root), rows))
+    show(result | status.feed, as_json, table("streams", rows))
     if not as_json:
         told = "skew {skew_ms:+.1f} ms (within {skew_error_ms:.1f}), {reconnects} reconnects, {overflows} overflows, {malformed} malformed"
-        print(f"{status.rows:,} rows in {status.seconds:,.0f} s; {told.format(**status.feed)}")
+        print(f"{status.rows:,} rows in {status.seconds:,.0f} s to {root}; {told.format(**status.feed)}")
 
 
 def _run(params: config.Params, wish, root, minutes: float | None, on_status):

@@ -5,6 +5,7 @@ Source: developers.binance.com, USD-M futures, websocket market streams; the spl
 
 import orjson
 
+from quantalpha.errors import ExchangeError
 from quantalpha.market.ticks.messages import Bar, Depth, Line, Mark, Message, Quote, Trade
 
 BASE = "wss://fstream.binance.com"
@@ -35,14 +36,14 @@ class Binance:
         return []
 
     def decode(self, raw: bytes | str) -> list[Message]:
-        """What one frame says; nothing for replies to requests. Raises ValueError or KeyError for what is no message of Binance's."""
+        """What one frame says. Raises ValueError or KeyError for no message of Binance's, ExchangeError for a refusal."""
         message = orjson.loads(raw)
         message = message.get("data", message)
         decoder = DECODERS.get(message.get("e"))
         if decoder is not None:
             return [decoder(message)]
         if "error" in message:
-            raise ValueError(f"refused: {message['error']}")
+            raise ExchangeError(f"binanceusdm: refused a subscription: {message['error']}; check symbols and stream.kinds")
         return []
 
 

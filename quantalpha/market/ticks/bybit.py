@@ -6,6 +6,7 @@ Source: bybit-exchange.github.io, v5, websocket public: orderbook, trade, ticker
 import orjson
 
 from quantalpha import timeframe
+from quantalpha.errors import ExchangeError
 from quantalpha.market.ticks.messages import CHANGES, STREAMED, Bar, Depth, Line, Mark, Message, Quote, Trade
 
 BASE = "wss://stream.bybit.com"
@@ -37,12 +38,12 @@ class Bybit:
         return [orjson.dumps({"op": verb, "args": [TOPICS["depth"].format(symbol)]}).decode() for verb in ("unsubscribe", "subscribe")]
 
     def decode(self, raw: bytes | str) -> list[Message]:
-        """What one frame says; nothing for replies to requests. Raises ValueError or KeyError for what is no message of Bybit's."""
+        """What one frame says. Raises ValueError or KeyError for no message of Bybit's, ExchangeError for a refusal."""
         message = orjson.loads(raw)
         topic = message.get("topic")
         if topic is None:
             if message.get("success") is False:
-                raise ValueError(f"refused: {message.get('ret_msg')}")
+                raise ExchangeError(f"bybit: refused a subscription: {message.get('ret_msg')}; check symbols, stream.kinds and stream.bar")
             return []
         kind, data = topic[: topic.index(".")], message["data"]
         if kind == "orderbook":

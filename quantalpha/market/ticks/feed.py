@@ -83,9 +83,13 @@ class Feed:
         from aiohttp import ClientSession
 
         await self.rest.__aenter__()
-        for symbol in self.wish.symbols:
-            self.rest.unified(symbol)
-        await self._sample_clock()
+        try:
+            for symbol in self.wish.symbols:
+                self.rest.unified(symbol)
+            await self._sample_clock()
+        except BaseException:
+            await self.rest.__aexit__()
+            raise
         self._session = ClientSession()
         lines = self.decoder.lines(self.wish.symbols, self.wish.kinds, self.wish.bar)
         jobs = [self._listen(line) for line in lines]

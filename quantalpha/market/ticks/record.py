@@ -34,6 +34,7 @@ class Recorder:
         self.root, self.settings = Path(root), settings
         self.rows = 0
         self._buffers: dict[tuple[str, str, str], list] = defaultdict(list)
+        self._recorded: set[str] = set()  # text ids of the last trades there: asked for by time, they come again
         self._writing = Lock()
         self._locks = [_lock(self.root / symbol) for symbol in symbols]
         self._join_days()
@@ -47,12 +48,13 @@ class Recorder:
                 if last is not None:
                     numbered = pd.api.types.is_integer_dtype(last[column])
                     found[symbol, kind] = int(last[column if numbered else "time"].max())
+                    self._recorded |= set() if numbered else set(last[column])
         return found
 
     def add(self, received_ns: int, message: Message) -> None:
         """Unfinished bars are not kept: the closed one holds all they said."""
         kind = KIND[type(message)]
-        if kind == "bars" and not message.closed:
+        if (kind == "bars" and not message.closed) or (kind == "trades" and message.id in self._recorded):
             return
         self._buffers[message.symbol, kind, _day(message.time)].append((received_ns, *message[1:]))
         self.rows += 1

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quantalpha.errors import ExchangeError
 from quantalpha.market.ticks.binance import Binance
 from quantalpha.market.ticks.bybit import Bybit
 from quantalpha.market.ticks.health import Channel, Clock, Health, Histogram
@@ -80,7 +81,15 @@ def test_malformed_frames_are_counted_and_harm_nothing(decoder):
     ]
     assert [intake.take(raw, 0) for raw in bad] == [[]] * len(bad)
     assert intake.health.malformed >= 5 and not intake.wanted()
-    assert intake.take('{"error":{"code":2,"msg":"no such"},"id":1}', 0) == []
+
+
+REFUSALS = ('{"error":{"code":2,"msg":"no such"},"id":1}', '{"success":false,"ret_msg":"no such topic","op":"subscribe"}')
+
+
+@pytest.mark.parametrize(("decoder", "raw"), zip((Binance(), Bybit()), REFUSALS))
+def test_a_refused_subscription_is_no_silence(decoder, raw):
+    with pytest.raises(ExchangeError, match="refused a subscription: .*no such.*; check symbols"):
+        Intake(decoder, Health(9.0), "1m").take(raw, 0)
 
 
 def trade(number, time=None) -> Trade:
