@@ -109,6 +109,7 @@ class Context(Section):
     leaders: Symbols
     onchain: FileNames
     onchain_lag: Lag
+    onchain_lags: dict[str, Timeframe]
     onchain_stale: Timeframe
 
 

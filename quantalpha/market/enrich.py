@@ -7,11 +7,11 @@ from pathlib import Path
 import pandas as pd
 
 from quantalpha import config
-from quantalpha.errors import DataError
+from quantalpha.errors import DataError, UsageError, did_you_mean
 from quantalpha.files import read_parquet
 from quantalpha.market.clean import clean_bars
 from quantalpha.market.leaders import join_leaders
-from quantalpha.market.onchain import join_onchain
+from quantalpha.market.onchain import PREFIX, join_onchain
 from quantalpha.market.store import Lake
 
 
@@ -24,6 +24,11 @@ def enrich(bars: pd.DataFrame, leaders: Iterable[Path], onchain: Iterable[Path],
     found = join_leaders(bars, dict(_leader(path, lake, settings) for path in leaders))
     for path in onchain:
         found = _with_series(found, path, settings.context)
+    series = [name.removeprefix(PREFIX) for name in found if name.startswith(PREFIX)]
+    if strange := [name for name in settings.context.onchain_lags if name not in series]:
+        raise UsageError(
+            f"context.onchain_lags: no series {strange[0]!r} in the files of context.onchain; {did_you_mean(strange[0], series)}"
+        )
     return found
 
 
@@ -36,7 +41,7 @@ def _leader(manifest: Path, lake: Lake, settings: config.Params) -> tuple[str, p
 
 def _with_series(bars: pd.DataFrame, path: Path, context: config.Context) -> pd.DataFrame:
     try:
-        found = join_onchain(bars, _daily(path), context.onchain_lag, context.onchain_stale)
+        found = join_onchain(bars, _daily(path), context.onchain_lag, context.onchain_stale, context.onchain_lags)
     except DataError as error:
         raise DataError(f"{path.name}: {error}") from None
     told = found.drop(columns=bars.columns)

@@ -1,6 +1,7 @@
 """Daily on-chain series on bars, each value from the moment on at which it was known."""
 
 import re
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -13,20 +14,20 @@ KNOWN_AT = "known_at"
 DAY = timeframe.UNITS["d"]
 
 
-def join_onchain(bars: pd.DataFrame, table: pd.DataFrame, lag: str, stale: str) -> pd.DataFrame:
+def join_onchain(bars: pd.DataFrame, table: pd.DataFrame, lag: str, stale: str, lags: Mapping[str, str] | None = None) -> pd.DataFrame:
     """`bars` and a column `onchain_NAME` for each column NAME of `table`: its latest value already known when the bar opened.
 
     table: numbers by UTC day (its 00:00). A day's value is known `lag` after the day's END, at least '1d': providers publish hours later
-    and correct in the days after. Where they tell when (a column `known_at`, UTC), it is not known before that either: outages take days.
-    A day without a value leaves the one before it standing. NaN before the first, and from `stale` on (such as '3d') after the latest was
-    known. UsageError: a shorter lag. DataError: days that are not days, come twice or out of order, text, a column that the bars have.
+    and correct in the days after. `lags` gives that of single series by name, and may be shorter: {'fear_greed': '1h'}. Where they tell
+    when (a column `known_at`, UTC), it is not known before that either: outages take days. A day without a value leaves the one before it
+    standing. NaN before the first, and from `stale` on (such as '3d') after the latest was known. UsageError: a shorter lag. DataError:
+    days that are none, come twice or out of order, text, a column that the bars have.
     """
-    wait, hold = timeframe.milliseconds(lag), timeframe.milliseconds(stale)
-    if wait < DAY:
+    hold, end, opens = timeframe.milliseconds(stale), _days(table) + DAY, schema.epoch_ms(bars.index)
+    if timeframe.milliseconds(lag) < DAY:
         raise UsageError(f"on-chain: expected a lag of at least 1d after the day's end, found {lag}; values come late and are corrected")
-    known, opens = _days(table) + DAY + wait, schema.epoch_ms(bars.index)
-    if KNOWN_AT in table.columns:
-        known = np.maximum(known, _published(table[KNOWN_AT]))
+    told = _published(table[KNOWN_AT]) if KNOWN_AT in table.columns else end
+    known = {str(name): np.maximum(end + timeframe.milliseconds((lags or {}).get(str(name), lag)), told) for name in table.columns}
     series = {PREFIX + str(name): table[name] for name in table.columns if name != KNOWN_AT}
     if strange := [name for name in series if not re.fullmatch(r"\w+", name, re.ASCII)]:
         raise DataError(
@@ -35,7 +36,8 @@ def join_onchain(bars: pd.DataFrame, table: pd.DataFrame, lag: str, stale: str) 
     clash = [name for name in series if name in bars.columns]
     if clash:
         raise DataError(f"on-chain: the bars have a column {clash[0]!r} already; rename it in one of the tables")
-    return bars.assign(**{name: _as_of(opens, known, _numbers(column), hold) for name, column in series.items()})
+    values = {name: _as_of(opens, known[name.removeprefix(PREFIX)], _numbers(column), hold) for name, column in series.items()}
+    return bars.assign(**values)
 
 
 def _as_of(opens: np.ndarray, known: np.ndarray, values: np.ndarray, hold: int) -> np.ndarray:

@@ -6,8 +6,9 @@ import pytest
 from quantalpha import config, schema
 from quantalpha.errors import DataError, UsageError
 from quantalpha.market.clean import clean_bars
-from quantalpha.market.importer import check_file, import_file
+from quantalpha.market.importer import check_files, import_file
 from quantalpha.market.kinds import FUNDING
+from quantalpha.market.own_files import OwnFiles
 from quantalpha.market.store import Lake
 
 
@@ -168,12 +169,12 @@ def test_order_does_not_change_the_diagnosis(tmp_path, ending):
 
 def test_a_file_is_checked_without_being_stored(tmp_path):
     path = put(hours()[::-1], tmp_path / "own.parquet")
-    rows, found = check_file(path, "BTCUSDT", "1h")
-    assert list(tmp_path.iterdir()) == [path] and (rows.index == hours()["timestamp"]).all()
+    found = check_files(OwnFiles(path, "BTCUSDT", "1h"))
+    assert list(tmp_path.iterdir()) == [path]
     summary, _ = bring(path, tmp_path)
     assert summary == {"file": "own.parquet", "stored": "import/BTCUSDT/1h", "months_written": 1, **found}
     with pytest.raises(DataError, match=r"missing column\(s\) funding_rate"):
-        check_file(path, "BTCUSDT", "1h", funding=True)
+        check_files(OwnFiles(path, "BTCUSDT", "1h", funding=True))
 
 
 def cell(row, column, value):
