@@ -54,7 +54,7 @@ DOORS = {
     "sqlalchemy": {"runner/journal.py"},
     "distributed": {"pipeline/execute.py"},
     "apscheduler": {"pipeline/schedule.py"},
-    "pyarrow": {"files.py", "market/archive_files.py", "market/passport.py"},
+    "pyarrow": {"files.py", "market/archive_files.py", "market/passport.py", "market/ticks/record.py"},
     "cryptography": {"signing.py"},
     "duckdb": {"market/query.py"},
     "pandera": {"market/tables.py"},

@@ -66,3 +66,40 @@ def test_meta_labelling_finds_out_when_the_rule_works():
 def test_without_its_file_a_notebook_says_what_it_wants(tmp_path):
     with pytest.raises(UsageError, match="panel: no file .*absent.parquet; name a parquet file of bars with the columns symbol, timestamp"):
         run("research/trend_on_33_markets.ipynb", file=str(tmp_path / "absent.parquet"))
+
+
+@pytest.fixture
+def recording(tmp_path):
+    """Twenty-five minutes of quotes whose mid follows the queues, and of trades that follow nothing."""
+    from quantalpha import config
+    from quantalpha.market.ticks import Quote, Recorder, Trade
+
+    rng, mid, recorder = np.random.default_rng(1), 1_000, Recorder(tmp_path, ("BTCUSDT",), config.load("demo").stream)
+    for n in range(15_000):
+        bid_qty, ask_qty = rng.uniform(1, 9, 2)
+        mid += int(bid_qty > ask_qty + 4) - int(ask_qty > bid_qty + 4)
+        time = 1_700_000_000_000 + 100 * n
+        recorder.add(n, Quote("BTCUSDT", time, time, n, mid - 0.5, bid_qty, mid + 0.5, ask_qty))
+        recorder.add(n, Trade("BTCUSDT", time, time, n, mid + 0.5, 1.0, int(rng.choice([-1, 1]))))
+    recorder.close()
+    return tmp_path
+
+
+def test_order_flow_of_a_recording(recording):
+    left = run("research/order_flow.ipynb", folder=str(recording))
+    assert left["table"].loc[("BTCUSDT", 10.0), "t_flow"] > 4 > abs(left["table"].loc[("BTCUSDT", 10.0), "t_trades"])
+    assert left["paid"].loc["BTCUSDT", "quoted_spread"] == 1.0 or left["captures"]["BTCUSDT"].tick == 0.5
+
+
+@pytest.mark.real
+def test_order_flow_of_the_captures(shared_data):
+    table = run("research/order_flow.ipynb", folder=str(shared_data))["table"]
+    assert len(table) == 14 and (table["t_flow"] > 4).all()
+    assert 0.5 < table.xs(10.0, level="seconds")["r2_flow"].mean() < 0.8
+
+
+def test_order_flow_without_captures_says_what_it_wants(tmp_path):
+    with pytest.raises(
+        UsageError, match="captures: .* holds neither a recording of book and trades nor lob_binance.*quantalpha data record"
+    ):
+        run("research/order_flow.ipynb", folder=str(tmp_path))

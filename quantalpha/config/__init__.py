@@ -34,6 +34,7 @@ from quantalpha.config.sections import (
     Runner,
     Splits,
     StopParams,
+    Stream,
     Synthetic,
     Venue,
 )
@@ -70,6 +71,7 @@ __all__ = [  # `environment` to `root`: everybody reads these from here
     "Sections",
     "Splits",
     "StopParams",
+    "Stream",
     "Synthetic",
     "Venue",
     "environment",

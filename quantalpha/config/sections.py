@@ -249,6 +249,17 @@ class Runner(Section):
     max_model_age: Timeframe | None
 
 
+class Stream(Section):
+    kinds: Annotated[list[Literal["book", "depth", "trades", "mark", "bars"]], Field(min_length=1)]
+    bar: Timeframe
+    queue: Count
+    stale: Positive
+    retries: Count
+    flush: Positive
+    rotate: Positive
+    rotate_mb: Positive
+
+
 class Params(Section):
     venue: Venue
     data: Data
@@ -270,6 +281,7 @@ class Params(Section):
     exchange: Exchange
     synthetic: Synthetic
     runner: Runner
+    stream: Stream
 
     @model_validator(mode="after")
     def _affordable(self):

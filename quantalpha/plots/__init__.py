@@ -17,6 +17,7 @@ from quantalpha.plots.evaluation import (
 from quantalpha.plots.features import feature_bands, feature_correlation, feature_drift, feature_histograms, features_on_price
 from quantalpha.plots.forecasts import fold_metric, forecast_calibration
 from quantalpha.plots.labels import events_on_price, label_balance, label_overlap, return_by_ending
+from quantalpha.plots.orderflow import explained_by, impact_by_depth, impact_scatter
 from quantalpha.plots.search import search_contour, search_front, search_importance
 from quantalpha.plots.style import BLUE, CYCLE, GREEN, GREY, INK, ORANGE, POINTS, PURPLE, RED, SKY, thin
 from quantalpha.plots.trading import equity_and_drawdown, monthly_returns, paper_vs_backtest, parameter_heatmap, trades_on_price
@@ -40,6 +41,7 @@ __all__ = [
     "equity_and_drawdown",
     "equity_overlay",
     "events_on_price",
+    "explained_by",
     "feature_bands",
     "feature_correlation",
     "feature_drift",
@@ -47,6 +49,8 @@ __all__ = [
     "features_on_price",
     "fold_metric",
     "forecast_calibration",
+    "impact_by_depth",
+    "impact_scatter",
     "information_decay",
     "label_balance",
     "label_overlap",
