@@ -53,6 +53,6 @@ def test_a_403_of_binance_is_a_refusal_and_no_ban(tmp_path):
 def test_bybit_may_be_asked_as_often_as_it_says(tmp_path):
     """600 requests in 5 seconds, each of them 5 in ccxt's table."""
     bybit = exchange("bybit", tmp_path)
-    cost = bybit.describe()["api"]["public"]["get"]["v5/market/kline"]
+    cost = bybit.describe()["api"]["public"]["get"]["v5/market/kline"]["cost"]
     limit = bybit.budget.limits[WEIGHT]
     assert limit.most / cost / limit.seconds == 120 and rate_limits(bybit) == bybit.budget.limits
