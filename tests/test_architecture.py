@@ -39,7 +39,7 @@ NEVER = {
 DOORS = {
     "talib": {"features/talib.py"},
     "pywt": {"features/wavelet.py"},
-    "ccxt": {"market/connect.py", "market/exchange.py", "market/stream.py"},
+    "ccxt": {"market/connect.py", "market/stream.py"},
     "papermill": {"pipeline/execute.py"},
     "mlflow": {"tracking/store.py"},
     "lightgbm": {"models/boosting.py"},

@@ -8,11 +8,11 @@ import json
 import sys
 
 from quantalpha import config
-from quantalpha.cli import archive, data, export, imports, pipeline, promotion, record, servers, session
+from quantalpha.cli import archive, data, download, export, imports, pipeline, promotion, record, servers, session
 from quantalpha.cli.base import app
 from quantalpha.errors import QuantalphaError
 
-__all__ = ["app", "archive", "data", "export", "imports", "main", "pipeline", "promotion", "record", "servers", "session"]
+__all__ = ["app", "archive", "data", "download", "export", "imports", "main", "pipeline", "promotion", "record", "servers", "session"]
 
 
 def main() -> None:

@@ -98,7 +98,7 @@ class _Counts:
     def judge(self, source: str) -> None:
         """DataError where there was nothing, or a file was refused."""
         if not self.files:
-            raise DataError(f"{source}: nothing there of what was asked for; see --symbol, --kind, --market, --from and --to")
+            raise DataError(f"{source}: nothing there of what was asked for; see --symbol, --kind, --market, --from and --until")
         count = sum(row["refused"] for row in self.series.values())
         if count:
             told = "; ".join(each["reason"] for each in self.refused[:SHOWN])

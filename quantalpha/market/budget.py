@@ -167,11 +167,11 @@ class _State:
     def _wait(self, name: str, weight: float, share: float) -> float:
         """Seconds until `weight` more fits; 0.0 where it does now."""
         limit = self.limits[name]
-        most = limit.most * share
-        if weight > most:
-            found = f"one request weighs {weight:g} of {limit.most:g} {name}"
-            raise UsageError(f"venue.budget: {found}, expected at most {share:g} of it; raise it")
-        excess = self.used(name) + weight - most
+        if weight > limit.most:
+            raise UsageError(
+                f"venue.budget: one request weighs {weight:g}, and the venue allows {limit.most:g} {name} in {limit.seconds:g} s"
+            )
+        excess = self.used(name) + weight - max(limit.most * share, weight)  # one that is heavier than the share goes alone
         if excess <= 1e-9:
             return 0.0
         for end, freed in self.done.get(name, ()):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from quantalpha import timeframe
+from quantalpha import schema, timeframe
 from quantalpha.errors import UsageError
 from quantalpha.files import locked
 from quantalpha.market import instruments
@@ -112,7 +112,8 @@ async def _fetch(run: Run, key: Key, spans: list[Span]) -> None:
         held, at = [], span.start
         async for page, covered in run.client.pages(*key[1:], span.start, span.end, span.known):
             held, stored = _store(run, key, [*held, page], (covered, covered == span.end))
-            rows, done, at = rows + len(page), done + covered - at, covered
+            new = int((schema.epoch_ms(page.index) >= at).sum())
+            rows, done, at = rows + new, done + covered - at, covered
             if run.progress is not None:
                 run.progress(Step(*key[1:], rows, done, total, stored))
 

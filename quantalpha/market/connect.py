@@ -73,11 +73,10 @@ class _Paid:
     def on_rest_response(self, status, reason, url, method, headers, text, *sent):
         """ccxt's hook on every HTTP reply."""
         self._heed(status, headers)
-        if not self.inspected:
-            return super().on_rest_response(status, reason, url, method, headers, text, *sent)
-        answer = _inspect(status, headers, text)
-        if isinstance(answer, dict) and isinstance(answer.get("rateLimits"), list):
-            self.budget.learn(_limits_told(answer["rateLimits"]))
+        if self.inspected:
+            _inspect(status, headers, text)
+        if status == 200 and '"rateLimits"' in text:
+            self.budget.learn(_limits_told(text))
         return text
 
     def _heed(self, status: int, headers) -> None:
@@ -117,9 +116,18 @@ def build(venue: config.Venue, library, budget: Budget | None = None):
     return exchange
 
 
+def rest_client(venue: config.Venue, budget: Budget | None = None):
+    """(ccxt exchange that refuses all but sound JSON, what asking it may raise, what of that says that it was asked too often)."""
+    import ccxt.async_support
+
+    exchange = build(venue, ccxt.async_support, budget)
+    exchange.inspected = True
+    return exchange, (NoAnswer, Stopped, ccxt.BaseError, *PARSING), (ccxt.RateLimitExceeded, ccxt.DDoSProtection)
+
+
 def rate_limits(exchange) -> dict[str, Limit]:
     """What a venue allows as far as ccxt knows: a cost each `rateLimit` milliseconds, in windows of at least ten of these."""
-    seconds = max(1.0, exchange.rateLimit / 100)
+    seconds = 60.0 if exchange.id in BINANCE else max(1.0, exchange.rateLimit / 100)
     separate = dict(SEPARATE.values()) if exchange.id in BINANCE else {}
     return {WEIGHT: Limit(seconds * 1000 / exchange.rateLimit, seconds)} | separate
 
@@ -129,6 +137,12 @@ def _shared_budget(venue: config.Venue, exchange) -> Budget:
     address = api.get("fapiPublic") if isinstance(api, dict) else None
     host = urlsplit(venue.rest_url or address or "").netloc or exchange.hostname or venue.name
     folder = default_folder() / re.sub(r"[^a-zA-Z0-9.-]", "_", host)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"{folder}: the request budget cannot be kept there ({error.strerror}); name a folder in QUANTALPHA_CACHE"
+        ) from None
     return Budget(folder, rate_limits(exchange), share=venue.budget, lifetime=venue.timeout + MARGIN, patience=LONGEST_WAIT)
 
 
@@ -137,12 +151,13 @@ def _weights(venue: str, path: str, cost: float) -> dict[str, float]:
     return {WEIGHT: cost} | separate
 
 
-def _limits_told(rules: list[dict]) -> dict[str, Limit]:
+def _limits_told(text: str) -> dict[str, Limit]:
     """The request weight limit among Binance's `rateLimits`; empty where there is none."""
-    for rule in rules:
-        if rule.get("rateLimitType") == "REQUEST_WEIGHT":
-            return {WEIGHT: Limit(float(rule["limit"]), float(rule["intervalNum"]) * PERIODS[rule["interval"]])}
-    return {}
+    try:
+        rule = next(rule for rule in json.loads(text)["rateLimits"] if rule["rateLimitType"] == "REQUEST_WEIGHT")
+        return {WEIGHT: Limit(float(rule["limit"]), float(rule["intervalNum"]) * PERIODS[rule["interval"]])}
+    except (StopIteration, *PARSING):
+        return {}
 
 
 def _seconds(count: str, unit: str) -> int:
@@ -165,8 +180,8 @@ def _point(urls, venue: config.Venue):
     return urlunsplit(parts._replace(scheme=base.scheme, netloc=base.netloc))
 
 
-def _inspect(status: int, headers, text: str) -> dict | list:
-    """The JSON of a reply with a good status; NoAnswer for anything else."""
+def _inspect(status: int, headers, text: str) -> None:
+    """NoAnswer unless a reply is JSON with a good status."""
     body.set(text)
     if status >= 400:
         retry = status >= 500 or status in (408, 418, 425, 429)
@@ -177,7 +192,6 @@ def _inspect(status: int, headers, text: str) -> dict | list:
         answer = None
     if not isinstance(answer, dict | list):
         raise NoAnswer(f"HTTP {status}, not JSON: {short(text)}")
-    return answer
 
 
 def _retry_after(headers) -> float | None:
@@ -192,6 +206,3 @@ def _retry_after(headers) -> float | None:
 def short(text: str) -> str:
     text = " ".join(text.split())
     return repr(text if len(text) <= 120 else text[:117] + "...")
-
-
-__all__ = ["LONGEST_WAIT", "PARSING", "NoAnswer", "Retry", "Stopped", "body", "build", "check_name", "rate_limits", "short"]

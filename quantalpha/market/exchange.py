@@ -18,7 +18,7 @@ import pandas as pd
 from quantalpha import config, schema, timeframe
 from quantalpha.errors import ExchangeError, UsageError, did_you_mean
 from quantalpha.market.budget import Budget
-from quantalpha.market.connect import BINANCE, LONGEST_WAIT, PARSING, NoAnswer, Retry, Stopped, body, build, check_name, short
+from quantalpha.market.connect import BINANCE, LONGEST_WAIT, NoAnswer, Retry, Stopped, body, build, check_name, rest_client, short
 from quantalpha.market.kinds import FUNDING, INDEX, INTEREST, MARK, bar_length, bar_of, columns
 
 DEFAULT_PAGE = 100  # rows every venue gives at once
@@ -42,17 +42,12 @@ class Client:
     """
 
     def __init__(self, venue: config.Venue, retry: Retry | None = None, *, wide: bool = False, budget: Budget | None = None):
-        import ccxt.async_support
-
         self.venue = venue
         self.retry = Retry() if retry is None else retry
-        self.exchange = build(venue, ccxt.async_support, budget)
-        self.exchange.inspected = True
+        self.exchange, self._faults, self._crowded = rest_client(venue, budget)
         self.more = MORE.get(venue.name, {}) if wide else {}
         if self.more:
             self.exchange.parse_ohlcv = self._parse_wide
-        self._faults = (NoAnswer, Stopped, ccxt.BaseError, *PARSING)
-        self._crowded = (ccxt.RateLimitExceeded, ccxt.DDoSProtection)
         self._symbols: dict[str, str] = {}
 
     async def __aenter__(self):
@@ -259,7 +254,7 @@ class Client:
 
     def _parse_wide(self, row: list, market=None) -> list:
         """ccxt's columns of a bar, then `more`; NaN where the row is shorter (mark and index prices)."""
-        more = [float(row[at]) if at < len(row) else np.nan for at in self.more.values()]
+        more = [float(row[at]) if isinstance(row, list) and at < len(row) else np.nan for at in self.more.values()]
         return [*type(self.exchange).parse_ohlcv(self.exchange, row, market), *more]
 
     def _columns(self, kind: str) -> list[str]:

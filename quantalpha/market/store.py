@@ -124,14 +124,6 @@ class Lake:
         with locked(self.path(venue, symbol, kind, "x").parent):
             return self._write((venue, symbol, kind), rows, source, complete_before, replace)
 
-    def append(self, venue: str, symbol: str, kind: str, rows: pd.DataFrame, *, source: str, complete_before: int) -> list[str]:
-        """`write` the newer rows of a month after those stored, by this or another process: a scheduled run and a notebook may meet."""
-        first = str(rows.index[0].tz_localize(None).to_numpy().astype("datetime64[M]"))
-        with locked(self.path(venue, symbol, kind, "x").parent):
-            old = self.month(venue, symbol, kind, first)
-            joined = rows if old is None else pd.concat([old.rows, rows[rows.index > old.rows.index[-1]]])
-            return self._write((venue, symbol, kind), joined, source, complete_before, replace=False)
-
     def merge(self, venue: str, symbol: str, kind: str, rows: pd.DataFrame, *, source: str, complete_before: int) -> Merged:
         """Bring fetched or archived rows in, whatever is stored of their months already.
 

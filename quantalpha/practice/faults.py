@@ -17,7 +17,7 @@ from quantalpha import config
 from quantalpha.config import FAULTS
 from quantalpha.errors import UsageError, did_you_mean
 
-FOREVER = 3600.0  # seconds: longer than any client waits
+POLL = 0.02  # seconds between looks at whether a client that is left hanging has gone
 REPLIES = {
     "http_429": (429, {"code": -1003, "msg": "Too many requests."}),
     "http_418": (418, {"code": -1003, "msg": "Way too many requests."}),
@@ -57,8 +57,10 @@ class Faults:
 
     async def before(self, fault: str | None, request: web.Request) -> web.Response | None:
         """Plays what goes wrong before an answer is made; returns the answer where that is one."""
-        if fault in ("hang", "delay"):
-            await asyncio.sleep(FOREVER if fault == "hang" else self.seconds)
+        if fault == "delay":
+            await asyncio.sleep(self.seconds)
+        while fault == "hang" and request.transport is not None and not request.transport.is_closing():
+            await asyncio.sleep(POLL)
         if fault == "disconnect" and request.transport is not None:
             request.transport.abort()
         if fault not in REPLIES:

@@ -159,8 +159,15 @@ def test_what_the_venue_says_counts(tmp_path):
 def test_limits_are_learnt_for_all_processes_and_kept(tmp_path):
     clock = Time()
     of(tmp_path, clock).learn({"weight": Limit(3, 10.0)})
-    with pytest.raises(UsageError, match="one request weighs 4 of 3 weight, expected at most 1 of it"):
+    with pytest.raises(UsageError, match="one request weighs 4, and the venue allows 3 weight in 10 s"):
         spent(of(tmp_path, clock), 4)
+
+
+def test_a_request_heavier_than_the_share_goes_alone(tmp_path):
+    clock = Time()
+    budget = of(tmp_path, clock, share=0.5)
+    spent(budget, 18)
+    assert budget.used("weight") == 18 and budget._change(lambda state: state.reserve("next", {"weight": 1}, budget)) > 9
 
 
 @pytest.mark.parametrize("left", [b"", b"{", b"[]", b'{"at": 1}'])

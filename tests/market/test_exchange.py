@@ -154,7 +154,7 @@ def test_a_passing_fault_leaves_no_trace_and_retry_after_is_honoured(practice, t
     async def ask():
         async with practice(tape, now=tape.start + 100 * HOUR) as (venue, gate, _), Client(venue, retry) as client:
             clean = await client.bars("BTCUSDT", "1h", tape.start, tape.start + 50 * HOUR)
-            busy = [text("busy", 429, **{"Retry-After": "7"}), text("oops", 500)]
+            busy = [text("busy", 429, **{"Retry-After": "1"}), text("oops", 500)]
 
             async def fault(request):
                 return await busy.pop(0)(request) if busy and request.path.endswith("/klines") else None
@@ -164,7 +164,7 @@ def test_a_passing_fault_leaves_no_trace_and_retry_after_is_honoured(practice, t
 
     clean, again = asyncio.run(ask())
     assert again.equals(clean) and len(again) > 40
-    assert pauses == [7.0, 1.0]
+    assert pauses == [1.0, 1.0]
 
 
 @pytest.mark.parametrize(
@@ -210,3 +210,9 @@ def test_pauses_grow_to_a_bound():
     low, high = Retry(random=lambda: 0.0), Retry(random=lambda: 1.0)
     assert [high.pause(n) for n in (0, 1, 2)] == [0.5, 1.0, 2.0] and high.pause(50) == 30.0
     assert all(low.pause(n) == high.pause(n) / 2 for n in range(10))
+
+
+def test_a_budget_that_cannot_be_kept_is_a_usage_error(monkeypatch):
+    monkeypatch.setenv("QUANTALPHA_CACHE", "/dev/null/here")
+    with pytest.raises(UsageError, match="name a folder in QUANTALPHA_CACHE"):
+        Client(VENUE)

@@ -96,8 +96,8 @@ def test_unfinished_month_grows_then_closes(tmp_path):
     lake, rows = Lake(tmp_path), hours(JANUARY[0], 744)
     write(lake, rows[:100])
     assert not lake.month(*KEY, "2024-01").complete
-    assert lake.append(*KEY, rows[100:200], source="test", complete_before=0) == ["2024-01"]
-    assert lake.append(*KEY, rows[200:], source="test", complete_before=JANUARY[1]) == ["2024-01"]
+    assert lake.merge(*KEY, rows[100:200], source="test", complete_before=0).months == ("2024-01",)
+    assert lake.merge(*KEY, rows[200:], source="test", complete_before=JANUARY[1]).months == ("2024-01",)
     assert lake.month(*KEY, "2024-01").complete
     pd.testing.assert_frame_equal(lake.read(*KEY), rows, check_freq=False)
 
@@ -199,7 +199,7 @@ from quantalpha.market.store import Lake
 index = pd.date_range("2024-01-01", periods=24, freq="1h", tz="UTC", name="timestamp", unit="ms")
 rows = pd.DataFrame({name: np.arange(1.0, 25.0) for name in ("open", "high", "low", "close", "volume")}, index=index)
 for end in range(1 + int(sys.argv[2]), 25):
-    Lake(sys.argv[1]).append("binanceusdm", "BTCUSDT", "1h", rows.iloc[:end], source="test", complete_before=0)
+    Lake(sys.argv[1]).merge("binanceusdm", "BTCUSDT", "1h", rows.iloc[:end], source="test", complete_before=0)
 """
     writers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), ahead], stderr=subprocess.PIPE, text=True) for ahead in "01"]
     assert [(writer.communicate()[1], writer.returncode) for writer in writers] == [("", 0), ("", 0)]

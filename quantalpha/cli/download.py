@@ -1,0 +1,106 @@
+"""`quantalpha data download` and `quantalpha data verify`: what a venue has, into the lake, and whether it still says the same."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from quantalpha import config
+from quantalpha.cli.base import AsJson, Overrides, Profile, data_app, show, table
+
+Symbols = Annotated[list[str], typer.Option("--symbol", help="Such as BTCUSDT; repeat for more. Default: data.symbols.")]
+Kinds = Annotated[list[str], typer.Option("--kind", help=f"One of {', '.join(config.COLLECTED)}; repeat. Default: data.kinds.")]
+
+
+@data_app.command()
+def download(
+    symbol: Symbols = (),
+    kind: Kinds = (),
+    prepend: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Begin here instead of at data.start.")] = None,
+    as_json: AsJson = False,
+    profile: Profile = "default", overrides: Overrides = (),
+) -> None:  # fmt: skip
+    """Fetch what the lake lacks of data.symbols and data.kinds; goes on where it was interrupted."""
+    from quantalpha import market
+
+    settings = config.load(profile, [*overrides, *_chosen(symbol, kind, prepend)])
+    lake = market.Lake(config.path("data/raw"))
+    with _progress(quiet=as_json) as progress:
+        found = asyncio.run(market.download(settings.venue, settings.data, lake, progress=progress))
+    _show(found, as_json, f"{settings.venue.kept_as}: what the lake holds")
+
+
+@data_app.command()
+def verify(
+    symbol: Symbols = (),
+    kind: Kinds = (),
+    share: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of the stored months that is drawn.")] = 1.0,
+    as_json: AsJson = False,
+    profile: Profile = "default", overrides: Overrides = (),
+) -> None:  # fmt: skip
+    """Fetch stored months again: what the venue gives otherwise by now is recorded in their passports as a revision."""
+    from quantalpha import market
+
+    settings = config.load(profile, [*overrides, *_chosen(symbol, kind, None)])
+    found = asyncio.run(market.verify(settings.venue, settings.data, market.Lake(config.path("data/raw")), share))
+    _show(found, as_json, f"{settings.venue.kept_as}: fetched again")
+
+
+def _chosen(symbols: list[str], kinds: list[str], start: datetime | None) -> list[str]:
+    """The options as overrides of the parameters, which check them."""
+    chosen = [f"data.symbols=[{', '.join(symbols)}]"] if symbols else []
+    chosen += [f"data.kinds=[{', '.join(kinds)}]"] if kinds else []
+    return chosen + ([f"data.start={start:%Y-%m-%d}"] if start is not None else [])
+
+
+def _show(found, as_json: bool, title: str) -> None:
+    rows = [{name: _plain(value) for name, value in row.items()} for row in found.to_dict("records")]
+    show(rows, as_json, table(title, rows))
+
+
+def _plain(value):
+    """Times without a date that is none, numbers as Python's own."""
+    if hasattr(value, "isoformat"):
+        return f"{value:%Y-%m-%d %H:%M}" if value == value else ""
+    return value.item() if hasattr(value, "item") else value
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable | None]:
+    """What is called with every step: bars on a terminal, a line for each stored month elsewhere, nothing where it is to be quiet."""
+    if quiet:
+        yield None
+    elif sys.stderr.isatty():
+        with _bars() as bars:
+            yield bars
+    else:
+        yield _line
+
+
+def _line(step) -> None:
+    for month in step.stored:
+        print(f"{step.symbol} {step.kind} {month}: {step.rows} rows so far, {step.done / step.total:.0%}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _bars() -> Iterator[Callable]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = "{task.description}", BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[rows]:,} rows"), TimeRemainingColumn()
+    rate = TextColumn("{task.fields[rate]:,.0f}/s")
+    with Progress(*columns[:4], rate, columns[4], console=Console(stderr=True)) as progress:
+        tasks = {}
+
+        def move(step) -> None:
+            key = step.symbol, step.kind
+            if key not in tasks:
+                tasks[key] = progress.add_task(" ".join(key), total=step.total, rows=0, rate=0.0)
+            elapsed = progress.tasks[tasks[key]].elapsed or 0.0
+            progress.update(tasks[key], completed=step.done, rows=step.rows, rate=step.rows / elapsed if elapsed else 0.0)
+
+        yield move
