@@ -249,6 +249,9 @@ class NoRest:
     async def snapshot(self, symbol: str):
         raise ExchangeError(f"{symbol}: no book here")
 
+    async def trades_after(self, symbol: str, last: int, until: int) -> list:
+        return []
+
 
 def through_a_socket(snapshots: list[Depth], raws: list[bytes], rate: int) -> None:
     port = multiprocessing.Value("i", 0)

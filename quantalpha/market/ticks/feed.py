@@ -29,7 +29,7 @@ CLOCK_SECONDS = 30.0
 PING_SECONDS = 20.0
 MEND_SECONDS = 0.05  # between looks at what is wanted
 RENEW_SECONDS = 2.0  # for a snapshot to come by the stream
-BATCH = 200  # messages handled before the sockets are looked at again
+BATCH = 2_000  # frames handled before the sockets are read again: about what one reading brings, so that a burst waits in the kernel
 LARGEST_FRAME = 16 * 2**20
 BINARY = 2  # websocket frames of a higher type are about the connection
 
