@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Annotated
 
 import typer
@@ -18,16 +20,19 @@ def record(
     symbol: Annotated[list[str], typer.Option(help="Repeat for more; default: data.symbols.")] = (),
     stream: Annotated[list[str], typer.Option(help="book, depth, trades, mark or bars; repeat for more; default: stream.kinds.")] = (),
     minutes: Annotated[float | None, typer.Option(min=0.0, help="Stop after so long; default: until interrupted.")] = None,
+    redis: Annotated[bool, typer.Option(help="Publish as Redis streams too, venue:symbol:kind; QUANTALPHA_REDIS_URL.")] = False,
     profile: Profile = "default", overrides: Overrides = (), as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Record live streams to data/ticks until interrupted: gaps mended, clocks compared, nothing finished is ever lost."""
-    from quantalpha.market.ticks import Subscription
+    from quantalpha.market.ticks import Recorder, Subscription
 
     chosen = [f"stream.kinds={json.dumps(list(stream))}"] if stream else []
     params = config.load(profile, [*overrides, *chosen])
     wish = Subscription(tuple(symbol or params.data.symbols), tuple(dict.fromkeys(params.stream.kinds)), params.stream.bar)
     root = config.path("data/ticks") / params.venue.kept_as
-    status = _run(params, wish, root, minutes, None if as_json else _print)
+    with _published(params.venue.kept_as) if redis else nullcontext() as also:
+        recorder = Recorder(root, wish.symbols, params.stream, also)
+        status = _run(params.venue, wish, recorder, minutes, None if as_json else _print)
     rows = [{"": f"{row['symbol']} {row['kind']}"} | {shown: row[name] for name, shown in SHOWN.items()} for row in status.channels]
     result = {"folder": str(root), "rows": status.rows, "seconds": status.seconds, "channels": status.channels}
     show(result | status.feed, as_json, table("streams", rows))
@@ -36,7 +41,21 @@ def record(
         print(f"{status.rows:,} rows in {status.seconds:,.0f} s to {root}; {told.format(**status.feed)}")
 
 
-def _run(params: config.Params, wish, root, minutes: float | None, on_status):
+@contextmanager
+def _published(venue: str) -> Iterator:
+    """Redis streams while the block runs. Redis away stops nothing: what it misses is counted and told."""
+    from quantalpha import secrets
+    from quantalpha.market.sinks import RedisTicks
+    from quantalpha.market.ticks import publisher
+
+    ticks = RedisTicks(secrets.secret("QUANTALPHA_REDIS_URL"))
+    try:
+        yield publisher(venue, ticks.publish)
+    finally:
+        ticks.close()
+
+
+def _run(venue: config.Venue, wish, recorder, minutes: float | None, on_status):
     """Record until SIGINT or SIGTERM, or for `minutes`."""
     import asyncio
     import signal
@@ -49,7 +68,7 @@ def _run(params: config.Params, wish, root, minutes: float | None, on_status):
             loop.add_signal_handler(number, stop.set)
         if minutes is not None:
             loop.call_later(60.0 * minutes, stop.set)
-        return await ticks.record(params.venue, wish, params.stream, root, stop=stop, on_status=on_status or (lambda status: None))
+        return await ticks.record(venue, wish, recorder, stop=stop, on_status=on_status or (lambda status: None))
 
     status = asyncio.run(main())
     if on_status is not None and sys.stderr.isatty():

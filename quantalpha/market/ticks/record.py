@@ -11,6 +11,7 @@ import io
 import os
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
@@ -28,10 +29,13 @@ FIELDS = {KIND[shape]: ("received", *(name for name in shape._fields if name != 
 
 
 class Recorder:
-    """Keeps every message it is given; what was not flushed dies with the process. One recorder a venue and symbol."""
+    """Keeps every message it is given; what was not flushed dies with the process. One recorder a venue and symbol.
 
-    def __init__(self, root: Path, symbols, settings: config.Stream):
-        self.root, self.settings = Path(root), settings
+    also: is given what is kept, at once (see `ticks.publish`); it must not wait.
+    """
+
+    def __init__(self, root: Path, symbols, settings: config.Stream, also: Callable[[int, Message], None] | None = None):
+        self.root, self.settings, self.also = Path(root), settings, also
         self.rows = 0
         self._buffers: dict[tuple[str, str, str], list] = defaultdict(list)
         self._recorded: set[str] = set()  # text ids of the last trades there: asked for by time, they come again
@@ -58,6 +62,8 @@ class Recorder:
             return
         self._buffers[message.symbol, kind, _day(message.time)].append((received_ns, *message[1:]))
         self.rows += 1
+        if self.also is not None:
+            self.also(received_ns, message)
 
     def take(self) -> dict:
         """What is to be written now; for `write`, which may run in another thread."""

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from quantalpha import config
 from quantalpha.market.ticks.feed import Feed, Subscription
@@ -35,21 +34,19 @@ class Status:
 async def record(
     venue: config.Venue,
     wish: Subscription,
-    settings: config.Stream,
-    root: Path,
+    recorder: Recorder,
     *,
     stop: asyncio.Event,
     on_status: Callable[[Status], None],
 ) -> Status:
-    """Record `wish` below `root` (data/ticks/{venue}) until `stop` is set; goes on after what an earlier recording left there.
+    """Record `wish` until `stop` is set, going on after what an earlier recording left there; the recorder is closed at the end.
 
-    Raises ExchangeError when a line stays broken, UsageError when another process records the same symbol. What had come is kept then too.
+    Raises ExchangeError when a line stays broken. What had come is kept then too.
     """
-    recorder = Recorder(root, wish.symbols, settings)
     begun = time.monotonic()
     try:
-        async with Feed(venue, replace(wish, since=recorder.known(wish.symbols)), settings) as feed:
-            jobs = [asyncio.create_task(job) for job in (_listen(feed, recorder), _flush(recorder, settings.flush), stop.wait())]
+        async with Feed(venue, replace(wish, since=recorder.known(wish.symbols)), recorder.settings) as feed:
+            jobs = [asyncio.create_task(job) for job in (_listen(feed, recorder), _flush(recorder, recorder.settings.flush), stop.wait())]
             try:
                 while not any(job.done() for job in jobs):
                     await asyncio.wait(jobs, timeout=STATUS_SECONDS, return_when="FIRST_COMPLETED")

@@ -1,5 +1,6 @@
 """Live ticks through a real Redis: in order, once each, bounded, and its absence never reaches who publishes."""
 
+import json
 import os
 import subprocess
 import time
@@ -10,8 +11,11 @@ import redis
 import services
 from workspace import free_port
 
+from quantalpha import config
 from quantalpha.errors import ExchangeError
 from quantalpha.market.sinks import RedisTicks, read_ticks
+from quantalpha.market.ticks import Bar, Depth, Mark, Quote, Recorder, Trade, publisher
+from quantalpha.market.ticks.messages import KIND
 
 
 @pytest.fixture
@@ -148,3 +152,28 @@ def test_an_entry_that_is_none_is_dropped_and_told_and_the_others_go(url, stream
 def test_a_reader_tells_that_redis_is_away():
     with pytest.raises(ExchangeError, match="cannot be reached"):
         next(read_ticks(f"redis://127.0.0.1:{free_port()}/0", {"s": "0"}))
+
+
+def test_what_is_recorded_is_published_with_all_it_says(url, tmp_path):
+    """Each kind of message, through a recorder, with the numbers that the files hold."""
+    symbol = f"T{os.urandom(4).hex().upper()}"
+    messages = [
+        Quote(symbol, 1, 2, 3, 100.1, 0.3, 100.2, 1 / 3),
+        Depth(symbol, 1, 2, 3, 4, 2, [["100.1", "0.3"]], [], 0),
+        Trade(symbol, 5, 6, 7, 100.15, 0.1, -1),
+        Mark(symbol, 5, 6, 100.1, 100.2, 0.0001, 8),
+        Bar(symbol, 60_000, 120_000, "1m", 1.0, 2.0, 0.5, 1.5, 10.0, True),
+    ]
+    ticks = RedisTicks(url)
+    recorder = Recorder(tmp_path, (symbol,), config.load("demo").stream, publisher("practice", ticks.publish))
+    for number, message in enumerate(messages):
+        recorder.add(number, message)
+    recorder.add(9, messages[-1]._replace(closed=False))  # not recorded, so not published
+    recorder.close()
+    ticks.close()
+    streams = {f"practice:{symbol}:{KIND[type(message)]}": "0" for message in messages}
+    found = {stream: fields for stream, _, fields in read_ticks(url, streams, wait=0.3)}
+    assert {name.split(":")[2] for name in found} == {"book", "depth", "trades", "mark", "bars"} and ticks.sent == 5
+    told = {name.split(":")[2]: fields for name, fields in found.items()}
+    assert float(told["book"]["ask_qty"]) == 1 / 3 and told["trades"]["side"] == "-1" and told["bars"]["closed"] == "1"
+    assert json.loads(told["depth"]["bids"]) == [["100.1", "0.3"]] and told["mark"]["received"] == "3"

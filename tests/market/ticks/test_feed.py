@@ -14,7 +14,7 @@ from quantalpha.market.exchange import Retry
 from quantalpha.market.ticks import feed as feeds
 from quantalpha.market.ticks.feed import Feed, Subscription
 from quantalpha.market.ticks.messages import KINDS, Bar, Trade
-from quantalpha.market.ticks.record import read_ticks
+from quantalpha.market.ticks.record import Recorder, read_ticks
 from quantalpha.market.ticks.session import record
 from quantalpha.practice.server import EXCHANGE, SOCKETS
 
@@ -114,7 +114,7 @@ def test_a_recording_goes_on_where_the_last_one_ended(practice, tape, tmp_path, 
             for _ in range(2):
                 stop = asyncio.Event()
                 asyncio.get_running_loop().call_later(2.0, stop.set)
-                await record(venue, WISH, SETTINGS, tmp_path, stop=stop, on_status=lambda status: str(status))
+                await record(venue, WISH, Recorder(tmp_path, WISH.symbols, SETTINGS), stop=stop, on_status=lambda status: str(status))
 
     asyncio.run(main())
     trades, bars = read_ticks(tmp_path, "BTCUSDT", "trades"), read_ticks(tmp_path, "BTCUSDT", "bars")
