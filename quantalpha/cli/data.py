@@ -26,7 +26,7 @@ def passport(
     if empty := [name for name, rows in told.items() if not rows]:
         raise DataError(f"data/raw/{venue}/{empty[0]}/{kind}: no months; run `quantalpha data download` or `quantalpha import`")
     if as_json:
-        months = [lake.month(venue, name, kind, row["month"]).passport for name, rows in told.items() for row in rows]
+        months = [each for name in told for each in lake.passports(venue, name, kind).values()]
         return show([vars(each) | {"id": each.id} for each in months], True, "")
     for name, rows in told.items():
         sources = sorted({row[who] for row in rows for who in ("source", "second source")} - {"-"})

@@ -62,24 +62,20 @@ def witnesses(lake: Lake, key: tuple[str, str, str], second: str | None, start=N
 
 def passports(lake: Lake, venue: str, symbol: str, kind: str) -> list[dict]:
     """One row a month: where it came from, when, its hash, and how many of its rows were revised, repaired or disputed since."""
-    rows = []
-    for name in lake.stored(venue, symbol, kind):
-        month = lake.month(venue, symbol, kind, name)
-        told = month.passport
-        rows.append(
-            {
-                "month": name,
-                "source": told.source,
-                "fetched": told.fetched_at[:16],
-                "rows": len(month.rows),
-                "gaps": len(told.gaps),
-                "complete": "yes" if month.complete else "no",
-                **_acts(told.history),
-                "sha256": month.sha256[:12],
-                "passport": told.id[:12],
-            }
-        )
-    return rows
+    return [
+        {
+            "month": name,
+            "source": told.source,
+            "fetched": told.fetched_at[:16],
+            "rows": told.rows,
+            "gaps": len(told.gaps),
+            "complete": "yes" if told.complete else "no",
+            **_acts(told.history),
+            "sha256": told.sha256[:12],
+            "passport": told.id[:12],
+        }
+        for name, told in lake.passports(venue, symbol, kind).items()
+    ]
 
 
 def _acts(history: list[dict]) -> dict:
@@ -90,7 +86,7 @@ def _acts(history: list[dict]) -> dict:
 
 
 def _told(lake: Lake, key: dict) -> dict:
-    months = [lake.month(*key.values(), name).passport for name in lake.stored(*key.values())]
+    months = lake.passports(*key.values()).values()
     history = [event for month in months for event in month.history]
     told = _acts(history)
     return {"source": ", ".join(sorted({month.source for month in months})), "second source": told.pop("second source")} | told

@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -68,23 +68,22 @@ class Month:
 
 def load(path: Path) -> Month:
     """The month at `path`, checked against its passport; DataError for a file that is damaged, altered or without one."""
-    data, found, passport = verify(path)
-    rows = _decode(data, path, _remedy(path))
-    if found != passport.sha256:  # killed before the file this passport announces was there
-        before = [event for event in passport.history if event["made"] != passport.sha256]
-        passport = Passport(**asdict(passport) | {"sha256": found, "complete": False, "history": before})
-    return Month(rows, found, passport.complete, passport)
+    data, passport = verify(path)
+    return Month(_decode(data, path, _remedy(path)), passport.sha256, passport.complete, passport)
 
 
-def verify(path: Path) -> tuple[bytes, str, Passport]:
-    """(the file's bytes, their sha256, its passport); DataError where the passport knows no such file."""
+def verify(path: Path) -> tuple[bytes, Passport]:
+    """(the file's bytes, its passport); DataError where the passport knows no such file."""
     data = path.read_bytes()
     found = hashlib.sha256(data).hexdigest()
     passport = _passport(path, _remedy(path))
     if found not in (passport.sha256, passport.replaces):
         says = f"sha256 is {found[:12]}..., its passport says {passport.sha256[:12]}..."
         raise DataError(f"{path}: truncated or altered: {says}; {_remedy(path)}")
-    return data, found, passport
+    if found != passport.sha256:  # killed before the file this passport announces was there
+        before = [event for event in passport.history if event["made"] != passport.sha256]
+        passport = replace(passport, sha256=found, complete=False, history=before)
+    return data, passport
 
 
 def _remedy(path: Path) -> str:

@@ -17,7 +17,7 @@ from quantalpha.files import locked, sha256
 from quantalpha.market import merge, passport
 from quantalpha.market.kinds import FUNDING, bar_length, mark_kind, month_bounds, month_names, months
 from quantalpha.market.merge import Merged
-from quantalpha.market.passport import COMPARED, REVISED, Month
+from quantalpha.market.passport import COMPARED, REVISED, Month, Passport
 
 
 class Lake:
@@ -40,6 +40,11 @@ class Lake:
         """The kinds of which any month of a symbol is present."""
         folders = (path.name for path in sorted((self.root / venue / symbol).glob("*")) if path.is_dir())
         return [name for name in folders if self.stored(venue, symbol, name)]
+
+    def passports(self, venue: str, symbol: str, kind: str) -> dict[str, Passport]:
+        """Month -> passport, of every stored month that begins before the hold-out, each file checked against it."""
+        names = [name for name in self.stored(venue, symbol, kind) if self.holdout is None or month_bounds(name)[0] < _ms(self.holdout)]
+        return {name: passport.verify(self.path(venue, symbol, kind, name))[1] for name in names}
 
     def month(self, venue: str, symbol: str, kind: str, month: str) -> Month | None:
         """One verified month, or None where there is none."""

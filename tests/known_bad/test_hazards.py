@@ -64,7 +64,7 @@ class World:
         promotion.roll_back(MODEL, "paper", self.params)
 
     def command(self) -> None:
-        cli.refuse_sealed(["policy.enter=0.9"])
+        cli.base.refuse_sealed(["policy.enter=0.9"])
 
     def forge(self, edit) -> None:
         self.folder = reseal(self.folder, edit)

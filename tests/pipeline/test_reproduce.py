@@ -102,10 +102,22 @@ def test_a_month_that_has_grown_since_is_cut_to_what_it_was(workspace):
     assert not made.lost() and inputs(made)["data BTCUSDT"]
 
 
-def test_a_revised_month_is_named_and_so_is_what_it_changed(workspace):
+def revise(workspace) -> None:
     revised = again.bars().iloc[:1000]
     revised.iloc[300:700:2, :4] *= 1.01
     store(workspace, revised, replace=True)
+
+
+def test_a_month_that_was_revised_since_comes_from_the_file_that_was_kept(workspace):
+    revise(workspace)
+    made = reproduce(workspace)
+    assert not made.lost() and inputs(made)["data BTCUSDT"]
+
+
+def test_a_revised_month_without_its_earlier_file_is_named_and_so_is_what_it_changed(workspace):
+    revise(workspace)
+    for kept in (workspace.root / "data/raw/import/BTCUSDT/1h").glob("????-??.*.parquet"):
+        kept.unlink()
     made = reproduce(workspace)
     assert [name for name, same in inputs(made).items() if not same] == ["data BTCUSDT"]
     assert len(made.lost()) == 4 and any("edge" in each.note and 0 < each.largest < 1 for each in made.lost())
