@@ -28,6 +28,9 @@ from quantalpha.errors import UsageError
 from quantalpha.files import locked
 
 GRAINS = 600  # of a window: finished requests are counted together by the end of the grain in which their answer came
+PROMPT = 1.0  # seconds within which a request must be sent once there is room, well below what a lifetime has over a timeout
+LONGEST_STOP = 3 * 86_400.0  # seconds; Binance bans for no longer, and a venue that says so errs
+LARGEST = 1e12  # no time, weight or limit of a sound state is
 POLL = 0.05  # seconds between looks while only requests under way stand before one
 Weights = dict[str, float]  # by the name of the limit
 
@@ -79,12 +82,19 @@ class Budget:
     async def spend(self, weights: Weights) -> AsyncIterator[None]:
         """The block is a request of these weights; waits until it fits. Raises Stopped where the venue wants more than `patience`."""
         ticket = uuid.uuid4().hex[:12]
-        while (wait := self._change(lambda state: state.reserve(ticket, weights, self))) > 0:
-            await self.sleep(wait * (1 + 0.05 * random.random()))  # not all at once
+        await self._reserve(ticket, weights)
         try:
             yield
         finally:
             self._change(lambda state: state.finish(ticket))
+
+    async def _reserve(self, ticket: str, weights: Weights) -> None:
+        """Waits for room; again, where this process was itself stopped since, for then others may have taken the room."""
+        while True:
+            wait, at = self._change(lambda state: (state.reserve(ticket, weights, self), state.now))
+            if wait <= 0 and self.clock() - at < min(PROMPT, self.lifetime):
+                return
+            await self.sleep(wait * (1 + 0.05 * random.random()))  # not all at once
 
     def learn(self, limits: dict[str, Limit]) -> None:
         """What the venue itself says about its limits."""
@@ -95,14 +105,16 @@ class Budget:
         self._change(lambda state: state.correct(name, used))
 
     def stop(self, seconds: float) -> None:
-        """No process asks for so long."""
+        """No process asks for so long, LONGEST_STOP at most. UsageError for what is no time to wait."""
+        if not seconds >= 0:
+            raise UsageError(f"stop: expected seconds, found {seconds}")
         self._change(lambda state: state.stop(seconds))
 
     def used(self, name: str) -> float:
         """What counts now."""
         return self._change(lambda state: state.used(name))
 
-    def _change(self, act: Callable[["_State"], float | None]):
+    def _change(self, act: Callable[["_State"], object]):
         path = self.folder / "state.json"
         with locked(self.folder):
             state = _State(_read(path), self.clock(), self.limits)
@@ -122,7 +134,7 @@ class _State:
         self.now, self.changed = now, False
         void = not told or told["at"] > now
         self.limits = limits | ({} if void else {name: Limit(*limit) for name, limit in told["limits"].items()})
-        self.until: float = 0.0 if void else told["until"]
+        self.until: float = 0.0 if void else min(told["until"], told["at"] + LONGEST_STOP)
         self.done: dict[str, list] = {} if void else told["done"]
         self.open: dict[str, list] = {} if void else told["open"]
         if told == {}:
@@ -137,6 +149,7 @@ class _State:
         rest = self.until - self.now
         if rest > budget.patience:
             raise Stopped(rest)
+        self.open.pop(ticket, None)  # reserved before, and not sent
         wait = max([rest, *(self._wait(name, weight, budget.share) for name, weight in weights.items())])
         if wait > 0:
             return wait
@@ -159,7 +172,7 @@ class _State:
             self._add({name: unknown}, self.now)
 
     def stop(self, seconds: float) -> None:
-        self.until, self.changed = max(self.until, self.now + seconds), True
+        self.until, self.changed = max(self.until, self.now + min(seconds, LONGEST_STOP)), True
 
     def used(self, name: str) -> float:
         return sum(weight for _, weight in self.done.get(name, ())) + sum(weights.get(name, 0.0) for _, weights in self.open.values())
@@ -207,14 +220,31 @@ class _State:
 
 
 def _read(path: Path) -> dict | None:
-    """The state; None where there is none, {} where it cannot be read (a file lost in a crash of the machine)."""
+    """The state; None where there is none, {} where it cannot be read or makes no sense (lost in a crash of the machine)."""
     try:
         told = json.loads(path.read_bytes())
-        return told if isinstance(told, dict) and {"at", "until", "limits", "done", "open"} <= told.keys() else {}
+        return told if _is_state(told) else {}
     except FileNotFoundError:
         return None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
+
+
+def _is_state(told) -> bool:
+    """Whether it has the shape that `_State.told` gives it."""
+    try:
+        names, weights = told["limits"].keys(), [weights for _, weights in told["open"].values()]
+        spent = [entry for entries in told["done"].values() for entry in entries]
+        times = [*(at for at, _ in spent), *(over for over, _ in told["open"].values())]
+        amounts = [*(weight for _, weight in spent), *(weight for each in weights for weight in each.values())]
+        positive = [number for most, seconds in told["limits"].values() for number in (most, seconds)]
+        known = told["done"].keys() <= names and all(each.keys() <= names for each in weights)
+    except (AttributeError, TypeError, KeyError, ValueError):
+        return False
+    at, until = told.get("at"), told.get("until")
+    if not known or not all(type(each) in (int, float) and abs(each) < LARGEST for each in (at, until, *times, *amounts, *positive)):
+        return False
+    return min(amounts, default=0) >= 0 and min(positive, default=1) > 0 and max(times, default=at) <= at + LONGEST_STOP
 
 
 def _write(path: Path, told: dict) -> None:

@@ -7,21 +7,26 @@ import json
 import math
 import random
 import re
+import time
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit, urlunsplit
 
 from quantalpha import config
 from quantalpha.config import IMPORT
 from quantalpha.errors import UsageError, did_you_mean
-from quantalpha.market.budget import Budget, Limit, Stopped, default_folder
+from quantalpha.market.budget import LARGEST, LONGEST_STOP, Budget, Limit, Stopped, default_folder
 
 LONGEST_WAIT = 120.0  # seconds; a venue that asks for more has banned us
 MARGIN = 5.0  # seconds after its timeout in which a request of a killed process may still reach the venue
 PARSING = (TypeError, KeyError, IndexError, ValueError, AttributeError)  # what reading a nonsensical answer raises
 PERIODS = {"SECOND": 1, "MINUTE": 60, "HOUR": 3600, "DAY": 86_400}
 USED_WEIGHT = re.compile(r"X-MBX-USED-WEIGHT-(\d+)([SMHD])", re.IGNORECASE)
+BANNED_UNTIL = re.compile(r"banned until (\d{13})\b")  # Binance's words, milliseconds since 1970
+FIRST_BAN, SHORTEST_STOP = 120.0, 10.0  # seconds of a ban (418) and of a refusal (429) that say nothing of their length
 WEIGHT = "weight"
 BINANCE = ("binance", "binanceusdm")
 BYBIT_REQUEST, BYBIT_BAN = 5.0, 600.0  # ccxt's cost of a market data request; seconds for which an address is shut out, told by a 403
@@ -76,21 +81,25 @@ class _Paid:
 
     def on_rest_response(self, status, reason, url, method, headers, text, *sent):
         """ccxt's hook on every HTTP reply."""
-        self._heed(status, headers)
+        wait = self._heed(status, headers, text)
         if self.inspected:
-            _inspect(status, headers, text)
+            _inspect(status, text, _retry_after(headers) if wait is None else wait)
         if status == 200 and '"rateLimits"' in text:
             self.budget.learn(_limits_told(text))
         return text
 
-    def _heed(self, status: int, headers) -> None:
+    def _heed(self, status: int, headers, text: str) -> float | None:
+        """Passes on what was used, and stops everybody where the address is shut out: for so many seconds."""
         for name, used in headers.items():
             period = USED_WEIGHT.fullmatch(name)
             if period and used.isdigit():
                 self.budget.correct(WEIGHT, Limit(int(used), _seconds(*period.groups())))
-        wait = _shut_out(self.id, status, headers)
+        wait = _shut_out(self.id, status, headers, text)
+        if wait is None and status == 429:
+            wait = max(SHORTEST_STOP, self.budget.limits[WEIGHT].seconds)  # a window, wherever it began
         if wait is not None:
             self.budget.stop(wait)
+        return wait
 
 
 def check_name(venue: config.Venue) -> None:
@@ -161,7 +170,8 @@ def _limits_told(text: str) -> dict[str, Limit]:
     """The request weight limit among Binance's `rateLimits`; empty where there is none."""
     try:
         rule = next(rule for rule in json.loads(text)["rateLimits"] if rule["rateLimitType"] == "REQUEST_WEIGHT")
-        return {WEIGHT: Limit(float(rule["limit"]), float(rule["intervalNum"]) * PERIODS[rule["interval"]])}
+        limit = Limit(float(rule["limit"]), float(rule["intervalNum"]) * PERIODS[rule["interval"]])
+        return {WEIGHT: limit} if all(0 < number < LARGEST for number in limit) else {}
     except (StopIteration, *PARSING):
         return {}
 
@@ -186,12 +196,12 @@ def _point(urls, venue: config.Venue):
     return urlunsplit(parts._replace(scheme=base.scheme, netloc=base.netloc))
 
 
-def _inspect(status: int, headers, text: str) -> None:
-    """NoAnswer unless a reply is JSON with a good status."""
+def _inspect(status: int, text: str, wait: float | None) -> None:
+    """NoAnswer unless a reply is JSON with a good status; wait: seconds for which it asks to be left alone."""
     body.set(text)
     if status >= 400:
         retry = status >= 500 or status in (408, 418, 425, 429)
-        raise NoAnswer(f"HTTP {status} {short(text)}", _retry_after(headers), final=not retry)
+        raise NoAnswer(f"HTTP {status} {short(text)}", wait, final=not retry)
     try:
         answer = json.loads(text)
     except ValueError:
@@ -200,20 +210,39 @@ def _inspect(status: int, headers, text: str) -> None:
         raise NoAnswer(f"HTTP {status}, not JSON: {short(text)}")
 
 
-def _shut_out(venue: str, status: int, headers) -> float | None:
-    """Seconds for which nobody at this address may ask; None where the answer says no such thing."""
+def _shut_out(venue: str, status: int, headers, text: str) -> float | None:
+    """Seconds for which nobody at this address may ask; None where the answer does not say, or says no such thing."""
     if status == 403 and venue == "bybit":
         return BYBIT_BAN
-    return _retry_after(headers) if status in (418, 429) else None
+    if status not in (418, 429):
+        return None
+    return _retry_after(headers) or _banned(text) or (FIRST_BAN if status == 418 else None)
 
 
 def _retry_after(headers) -> float | None:
-    """Seconds; None where the header is absent or a date."""
+    """Seconds of a Retry-After, which is a number of them or an HTTP date; None where there is none, or it makes no sense."""
     told = next((value for name, value in headers.items() if name.lower() == "retry-after"), "")
     try:
-        return max(0.0, float(told))
+        return _bounded(float(told))
     except ValueError:
+        return _until(told)
+
+
+def _until(date: str) -> float | None:
+    try:
+        return _bounded(parsedate_to_datetime(date).replace(tzinfo=UTC).timestamp() - time.time())
+    except (ValueError, OverflowError):
         return None
+
+
+def _banned(text: str) -> float | None:
+    told = BANNED_UNTIL.search(text)
+    return told and _bounded(int(told[1]) / 1000 - time.time())
+
+
+def _bounded(seconds: float) -> float | None:
+    """At most the longest ban there is; None for what has passed or is no number."""
+    return min(seconds, LONGEST_STOP) if seconds >= 0 else None
 
 
 def short(text: str) -> str:

@@ -28,12 +28,19 @@ PAGE = b"<html><body>502 Bad Gateway</body></html>"
 
 class Faults:
     """chance: fault -> probability; seed: which requests it meets; plan: request number -> fault, before chance is asked;
-    seconds: how long a `delay` lasts, and what `Retry-After` says. `met` counts the faults played."""
+    seconds: how long a `delay` lasts, and what `Retry-After` says; told: whether it is said. `met` counts the faults played."""
 
     def __init__(
-        self, chance: Mapping[str, float] | None = None, *, seed: int = 0, plan: Mapping[int, str] | None = None, seconds: float = 1.0
+        self,
+        chance: Mapping[str, float] | None = None,
+        *,
+        seed: int = 0,
+        plan: Mapping[int, str] | None = None,
+        seconds: float = 1.0,
+        told: bool = True,
     ):
         self.chance, self.plan, self.seed, self.seconds = dict(chance or {}), dict(plan or {}), seed, seconds
+        self.told = told
         self.number, self.met = 0, Counter()
         for name in {*self.chance, *self.plan.values()} - set(FAULTS):
             raise UsageError(f"exchange.faults: no fault {name!r}; {did_you_mean(name, FAULTS)}")
@@ -66,7 +73,7 @@ class Faults:
         if fault not in REPLIES:
             return None
         status, body = REPLIES[fault]
-        headers = {} if fault == "http_503" else {"Retry-After": f"{self.seconds:g}"}
+        headers = {} if fault == "http_503" or not self.told else {"Retry-After": f"{self.seconds:g}"}
         return web.json_response(body, status=status, headers=headers)
 
     def after(self, fault: str | None, body: bytes) -> bytes:

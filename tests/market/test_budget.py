@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantalpha.errors import UsageError
-from quantalpha.market.budget import Budget, Limit, Stopped
+from quantalpha.market.budget import LONGEST_STOP, Budget, Limit, Stopped
 
 LIMIT = Limit(20, 10.0)
 
@@ -177,6 +177,92 @@ def test_a_state_that_cannot_be_read_counts_as_a_full_window(tmp_path, left):
     budget = of(tmp_path, clock)
     spent(budget, 0)
     assert budget.used("weight") == LIMIT.most
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.just("weight"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3) | st.just("weight"), inner, max_size=3),
+    max_leaves=6,
+)
+SPENT = {"limits": {"weight": [20, 10.0]}, "done": {"weight": [[995.0, 3]]}, "open": {"a": [1010.0, {"weight": 2}]}}
+SOUND = {"at": 990.0, "until": 0.0} | SPENT
+PLACES = ["", *SOUND, "limits weight", "limits weight 0", "limits weight 1", "limits new", "done new", "done weight", "done weight 0"]
+PLACES += ["done weight 0 0", "done weight 0 1", "open a", "open a 0", "open a 1", "open a 1 weight", "open a 1 new"]
+
+
+def put(state, place: str, value):
+    """A copy of a state with something else at a place in it."""
+    first, _, rest = place.partition(" ")
+    if not first:
+        return value
+    at, copy = int(first) if first.isdigit() else first, state.copy()
+    copy[at] = put(copy[at] if rest else None, rest, value)
+    return copy
+
+
+@settings(max_examples=300)
+@given(place=st.sampled_from(PLACES), value=ANYTHING)
+def test_whatever_a_state_holds_it_is_understood_or_counts_as_a_full_window(place, value):
+    with tempfile.TemporaryDirectory() as folder:
+        clock, told = Time(), put(SOUND, place, value)
+        (Path(folder) / "state.json").write_text(json.dumps(told))
+        budget = of(folder, clock)
+        assert budget.used("weight") >= 0
+        budget.stop(1.0)
+        clock.now += 2e12  # longer than anything in it can mean
+        assert budget._change(lambda state: state.reserve("next", {"weight": 0}, budget)) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [("at", "x"), ("until", None), ("limits", []), ("done new", [[1, 2]]), ("open", [1]), ("done weight", [1]), ("done weight 0 0", 9e9)],
+)
+def test_a_state_of_another_shape_counts_as_a_full_window(tmp_path, place, value):
+    (tmp_path / "state.json").write_text(json.dumps(put(SOUND, place, value)))
+    assert of(tmp_path, Time()).used("weight") == LIMIT.most
+
+
+def test_a_state_as_it_is_written_is_understood(tmp_path):
+    (tmp_path / "state.json").write_text(json.dumps(SOUND))
+    assert of(tmp_path, Time()).used("weight") == 5
+
+
+@pytest.mark.parametrize("seconds", [1.7e9, float("inf")])
+def test_no_stop_is_longer_than_the_longest_ban(tmp_path, seconds):
+    budget = of(tmp_path, Time())
+    budget.stop(seconds)
+    with pytest.raises(Stopped, match=f"for {LONGEST_STOP:.0f} s"):
+        spent(budget, 1)
+    for wrong in (-1.0, float("nan")):
+        with pytest.raises(UsageError, match="expected seconds"):
+            budget.stop(wrong)
+
+
+def test_a_process_that_was_stopped_before_it_sent_makes_room_anew(tmp_path):
+    """Stopped for longer than its reservation lives: another has taken the room, and it must not send on the old one."""
+
+    async def play():
+        clock = Time()
+        other, frozen = of(tmp_path, clock, lifetime=30), [True]
+
+        def awakened() -> float:
+            begun = (tmp_path / "state.json").exists()
+            if begun and frozen:
+                frozen.clear()
+                clock.now += 30 + LIMIT.seconds + 1
+                assert other._change(lambda state: state.reserve("other", {"weight": 20}, other)) == 0.0
+            return clock.now
+
+        stopped = Budget(tmp_path, {"weight": LIMIT}, lifetime=30, clock=awakened, sleep=clock.sleep)
+
+        async def ask():
+            async with stopped.spend({"weight": 20}):
+                return clock.now - stop
+
+        stop = clock.now + 30 + LIMIT.seconds + 1
+        return (await clock.run(ask()))[0]
+
+    assert asyncio.run(play()) >= 30 + LIMIT.seconds
 
 
 def test_a_state_from_before_a_reboot_is_void(tmp_path):

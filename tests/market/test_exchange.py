@@ -115,8 +115,8 @@ async def cut_off(request):
 
 
 FAULTS = {
-    "429": (text('{"code":-1003,"msg":"Too many requests"}', 429), "HTTP 429"),
-    "418": (text('{"code":-1003,"msg":"Way too many requests"}', 418), "HTTP 418"),
+    "429": (text('{"code":-1003,"msg":"Too many requests"}', 429, **{"Retry-After": "0.01"}), "HTTP 429"),
+    "418": (text('{"code":-1003,"msg":"Way too many requests"}', 418, **{"Retry-After": "0.01"}), "HTTP 418"),
     "500": (text("oops", 500), "HTTP 500 'oops'"),
     "503": (text("<html>busy</html>", 503), "HTTP 503"),
     "garbage": (text("<html>login here</html>"), "not JSON"),
