@@ -6,8 +6,9 @@
 
 A monthly file stands for its days; where there is none yet, or none that is sound, the days are taken. What is in the lake is written
 down by the sha256 of the file it came from (archive.jsonl beside the months, one line a month), so that it is not read again: interrupted
-anywhere and run again, the lake is the same as without. A file that the archive has replaced has another checksum: it is read, and what it
-changes is a revision in the month's passport.
+anywhere and run again, the lake is the same as without. A month is closed once its files have told all its bars; where some are missing
+in them it stays unfinished, so that a download asks the venue for it. A file that the archive has replaced has another checksum: it is
+read, and what it changes is a revision in the month's passport.
 """
 
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from quantalpha import audit, schema
@@ -23,13 +25,14 @@ from quantalpha.files import sha256
 from quantalpha.market.archive_files import CHECKSUM, check_digest, digest_in, read
 from quantalpha.market.archive_names import VENUES, ArchiveFile, Series, days, series_for
 from quantalpha.market.archive_sources import Folder, Site, Source
-from quantalpha.market.kinds import month_bounds
+from quantalpha.market.kinds import INTEREST, month_bounds
 from quantalpha.market.store import Lake
 
 __all__ = ["VENUES", "Folder", "Outcome", "Site", "Wanted", "import_archive", "series_for"]
 
 SOURCE = "archive data.binance.vision"
 RECORD = "archive.jsonl"
+FORGOTTEN = "forgotten"  # in the record: the month was taken out of the lake
 STORED, KNOWN, COVERED, REFUSED = "stored", "known", "covered", "refused"
 
 
@@ -146,7 +149,9 @@ class _Held:
     def __init__(self, lake: Lake, venue: str, series: Series):
         self.lake, self.venue, self.series = lake, venue, series
         self.record: Path = lake.path(*self._key, "x").with_name(RECORD)
-        self.files = {name: digest for line in audit.read(self.record) for name, digest in line["files"].items()}
+        self.files: dict[str, dict[str, str]] = {}  # by month: path -> sha256
+        for line in audit.read(self.record):
+            self.files[line["month"]] = {} if line.get("act") == FORGOTTEN else self.files.get(line["month"], {}) | line["files"]
 
     @property
     def _key(self) -> tuple[str, str, str]:
@@ -154,7 +159,7 @@ class _Held:
 
     def knows(self, file: ArchiveFile, digest: str) -> bool:
         """Whether these bytes were imported, and the month that they went into was not taken away since."""
-        return self.files.get(file.path) == digest and self.lake.path(*self._key, file.month).exists()
+        return self.files.get(file.month, {}).get(file.path) == digest and self.lake.path(*self._key, file.month).exists()
 
     def merge(self, month: str, found: list[_Found]) -> tuple[str, ...]:
         """Rows first, then the record of them: a kill between the two merges the same rows again, which changes nothing."""
@@ -162,16 +167,33 @@ class _Held:
         rows = rows[~rows.index.duplicated(keep="last")]  # a midnight may end one day's file and begin the next one's, where it belongs
         source = SOURCE if all(each.verified for each in found) else f"{SOURCE} (unverified)"
         done = {each.file.path: each.sha256 for each in found}
-        files = self.files | done
-        closed = month_bounds(month)[self._is_whole(month, files)]
+        self._forget_absent(month)
+        files = self.files.get(month, {}) | done
+        closed = month_bounds(month)[self._is_whole(month, files) and self._has_all(month, rows)]
         merged = self.lake.merge(*self._key, rows, source=source, complete_before=closed)
         span = [schema.iso(ms) for ms in schema.epoch_ms(rows.index[[0, -1]])]
         told = {"source": source, "month": month, "rows": len(rows), "first": span[0], "last": span[1]}
         audit.append(self.record, lambda _: audit.stamp("") | told | {"files": done})
-        self.files = files
+        self.files[month] = files
         return merged.months
+
+    def _forget_absent(self, month: str) -> None:
+        """Of a month that was taken away no file is known: written down before it comes again, lest a kill leave both."""
+        if self.files.get(month) and not self.lake.path(*self._key, month).exists():
+            audit.append(self.record, lambda _: audit.stamp("") | {"act": FORGOTTEN, "month": month, "files": {}})
+            self.files[month] = {}
 
     def _is_whole(self, month: str, files: dict[str, str]) -> bool:
         """By its own file, or by those of all its days."""
         path = [self.series.file(label).path for label in (month, *days(month))]
         return path[0] in files or all(each in files for each in path[1:])
+
+    def _has_all(self, month: str, rows: pd.DataFrame) -> bool:
+        """Whether no bar of the month is missing in `rows` and the lake; open interest of its first midnight is told by the day before."""
+        (begin, end), step = month_bounds(month), self.series.step
+        if step is None:
+            return True
+        stored = self.lake.month(*self._key, month)
+        index = rows.index if stored is None else rows.index.union(stored.rows.index)
+        first = begin + step if self.series.kind.startswith(INTEREST) else begin
+        return bool(np.isin(np.arange(first, end, step), schema.epoch_ms(index)).all())

@@ -27,6 +27,7 @@ AT_ONCE = 4  # symbols' kinds that are fetched together
 CHECKPOINT = 5_000  # rows that are stored before their month is whole
 EARLY = 31 * timeframe.UNITS["d"]  # so long before its listing date a contract may have been traded (BTCUSDT on Binance: 17 days)
 INTEREST_DAYS = 30  # that Binance serves
+SERVED_LATE = f"served for the last {INTEREST_DAYS} days only"
 
 
 @dataclass(frozen=True)
@@ -141,11 +142,19 @@ def _served(run: Run, symbol: str, kind: str) -> tuple[int, int]:
     (start, end), step = run.span, bar_length(kind)
     created = run.client.market(symbol)["created"]
     start = _month_of(start if created is None else max(start, created - EARLY))
-    if kind.startswith(INTEREST) and run.client.venue.name in BINANCE:
-        run.told.notes[symbol, kind] = f"served for the last {INTEREST_DAYS} days only"
-        oldest = run.now - INTEREST_DAYS * timeframe.UNITS["d"] + timeframe.UNITS["h"]
-        start = max(start, oldest + -oldest % step)
+    oldest = oldest_served(run.client.venue.name, kind, run.now)
+    if oldest is not None:
+        run.told.notes[symbol, kind] = SERVED_LATE
+        start = max(start, oldest)
     return start, end if step is None else end - end % step
+
+
+def oldest_served(venue: str, kind: str, now: int) -> int | None:
+    """The first time of which the venue still has rows of a kind that it forgets; None where it serves all there were."""
+    if not kind.startswith(INTEREST) or venue not in BINANCE:
+        return None
+    oldest = now - INTEREST_DAYS * timeframe.UNITS["d"] + timeframe.UNITS["h"]
+    return oldest + -oldest % bar_length(kind)
 
 
 def _month_of(time_ms: int) -> int:

@@ -10,7 +10,7 @@ from quantalpha import config, schema
 from quantalpha.config import IMPORT
 from quantalpha.errors import DataError
 from quantalpha.market import instruments
-from quantalpha.market.collect import Progress, Run, Told, delisted, fill, note, together
+from quantalpha.market.collect import SERVED_LATE, Progress, Run, Told, delisted, fill, note, oldest_served, together
 from quantalpha.market.connect import check_name
 from quantalpha.market.exchange import Client, Retry
 from quantalpha.market.instruments import RECORDS
@@ -19,7 +19,7 @@ from quantalpha.market.lacking import READ, holds_all, kind_names, rest_source
 from quantalpha.market.store import Lake
 
 COLUMNS = ["symbol", "kind", "rows", "first", "last", "gaps", "missing", "seconds", "note"]
-VERIFIED = ["symbol", "kind", "months", "rows", "revised", "disputed", "added", "withdrawn"]
+VERIFIED = ["symbol", "kind", "months", "rows", "revised", "disputed", "added", "withdrawn", "note"]
 
 
 async def download(
@@ -90,35 +90,36 @@ async def verify(venue: config.Venue, data: config.Data, lake: Lake, share: floa
     """Fetch stored months of data.symbols and kinds again, each with probability `share` (drawn anew each time), and merge what comes.
 
     Returns VERIFIED, a row for each symbol and kind: months and rows asked for again; rows revised (now otherwise), disputed (otherwise
-    than another source's), added, and withdrawn: stored, but given no more; they stay.
+    than another source's), added, and withdrawn: stored, but given no more; they stay. note: what the venue serves for a while only is
+    asked for as far back as it does.
     """
     names = [kind for name, kind in kind_names(venue.name, data).items() if name not in RECORDS]
     keys = [(venue.kept_as, symbol, kind) for symbol in data.symbols for kind in names]
     lines = []
     async with Client(venue, retry, wide=True) as client:
-        now = await client.server_time()
         for key in keys:
             drawn = [name for name in lake.stored(*key) if random.random() < share]
             if drawn and client.lists(key[1]):
-                lines.append((*key[1:], *await _verify(client, lake, key, drawn, now)))
+                lines.append((*key[1:], *await _verify(client, lake, key, drawn)))
     return pd.DataFrame(lines, columns=VERIFIED)
 
 
-async def _verify(client: Client, lake: Lake, key: tuple[str, str, str], names: list[str], now: int) -> tuple[int, ...]:
-    """(months, rows, revised, disputed, added, withdrawn)."""
-    sums = [len(names), 0, 0, 0, 0, 0]
-    for name in names:
-        begin, end = month_bounds(name)
+async def _verify(client: Client, lake: Lake, key: tuple[str, str, str], names: list[str]) -> tuple:
+    """(months, rows, revised, disputed, added, withdrawn, note)."""
+    oldest = oldest_served(client.venue.name, key[2], await client.server_time())  # by now: the keys before may have taken hours
+    served = [name for name in names if oldest is None or month_bounds(name)[1] > oldest]
+    sums = [len(served), 0, 0, 0, 0, 0]
+    for name in served:
+        begin = max(month_bounds(name)[0], oldest or 0)
         held = lake.month(*key, name).rows.index
-        until = min(end, int(schema.epoch_ms(held[-1:])[0]) + 1)
-        rows = [page async for page, _ in client.pages(*key[1:], begin, until)]
-        rows = pd.concat(rows)
+        times = schema.epoch_ms(held)
+        rows = await client.rows(*key[1:], begin, int(times[-1]) + 1)
         sums[1] += len(rows)
-        sums[5] += int((~held.isin(rows.index)).sum())
+        sums[5] += int((~held[times >= begin].isin(rows.index)).sum())
         if len(rows):
-            merged = lake.merge(*key, rows, source=rest_source(client.venue), complete_before=min(now, begin))
+            merged = lake.merge(*key, rows, source=rest_source(client.venue), complete_before=begin)
             sums[2], sums[3], sums[4] = sums[2] + merged.revised, sums[3] + merged.disputed, sums[4] + merged.added
-    return tuple(sums)
+    return *sums, "" if oldest is None else SERVED_LATE
 
 
 def _check_imported(lake: Lake, data: config.Data, symbol: str) -> None:

@@ -115,13 +115,14 @@ class Client:
         step = bar_length(kind)
         now = await self.server_time()
         end = min(end_ms, now - now % step)
-        return await self._concat(symbol, kind, start_ms, end)
+        return await self.rows(symbol, kind, start_ms, end)
 
     async def funding(self, symbol: str, start_ms: int, end_ms: int) -> pd.DataFrame:
         """Rates settled in [start, end), at the venue's own settlement times: funding_rate, positive where longs pay."""
-        return await self._concat(symbol, FUNDING, start_ms, end_ms)
+        return await self.rows(symbol, FUNDING, start_ms, end_ms)
 
-    async def _concat(self, symbol, kind, start_ms, end_ms) -> pd.DataFrame:
+    async def rows(self, symbol: str, kind: str, start_ms: int, end_ms: int) -> pd.DataFrame:
+        """All rows in [start, end), none where there are none. The caller sees to it that the span has passed."""
         parts = [rows async for rows, _ in self.pages(symbol, kind, start_ms, end_ms)]
         return pd.concat(parts) if parts else self._frame(np.empty((0, self._width(kind))), kind)
 

@@ -17,6 +17,7 @@ from quantalpha.errors import DataError, ExchangeError, UsageError
 from quantalpha.market.archive import RECORD, Folder, Site, Wanted, import_archive
 from quantalpha.market.archive_names import file_of, series_for, series_of
 from quantalpha.market.kinds import month_bounds
+from quantalpha.market.lacking import lacking
 from quantalpha.market.store import Lake
 
 HOURS, MARK, SPOT = bars_of(), bars_of(dataset="markPriceKlines"), bars_of("15m", market="spot")
@@ -116,9 +117,63 @@ def test_again_nothing_is_opened(root, lake, monkeypatch):
 def test_a_month_taken_out_of_the_lake_is_read_again(root, lake):
     bring(root, lake)
     before = content(lake)
-    for ending in (".parquet", ".json"):
-        lake.path(VENUE, "BTCUSDT", "1h", "2024-02").with_suffix(ending).unlink()
+    take_away(lake, "2024-02")
     assert statuses(bring(root, lake))["stored"] == 1 and content(lake) == before
+
+
+def take_away(lake, month):
+    for ending in (".parquet", ".json"):
+        lake.path(VENUE, "BTCUSDT", "1h", month).with_suffix(ending).unlink()
+
+
+def test_a_month_taken_out_closes_only_by_files_that_are_in_the_lake_again(tmp_path, lake):
+    days = put_days(tmp_path, HOURS, "2024-02")
+    bring(tmp_path, lake)
+    before = content(lake)
+    take_away(lake, "2024-02")
+    sound = days[9].read_bytes()
+    days[9].write_bytes(b"damaged")
+    assert statuses(bring(tmp_path, lake)) == {"stored": 28, "refused": 1}
+    month = lake.month(VENUE, "BTCUSDT", "1h", "2024-02")
+    assert len(month.rows) == 28 * 24 and not month.complete
+    days[9].write_bytes(sound)
+    assert statuses(bring(tmp_path, lake)) == {"stored": 1, "known": 28} and len(lake.read(VENUE, "BTCUSDT", "1h")) == 29 * 24
+    assert lake.month(VENUE, "BTCUSDT", "1h", "2024-02").complete and before.keys() == content(lake).keys()
+
+
+def test_a_month_taken_out_and_killed_while_it_comes_again_is_whole_in_the_end(tmp_path, lake, monkeypatch):
+    days = put_days(tmp_path, HOURS, "2024-02", 5)
+    bring(tmp_path, lake)
+    take_away(lake, "2024-02")
+    sound = days[3].read_bytes()
+    days[3].write_bytes(b"damaged")
+    real = audit.append
+
+    def killed(path, line):
+        if path.name == RECORD and "act" not in line(None):
+            raise KeyboardInterrupt
+        return real(path, line)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("quantalpha.market.archive.audit.append", killed)
+        bring(tmp_path, lake)
+    days[3].write_bytes(sound)
+    bring(tmp_path, lake)
+    assert len(lake.read(VENUE, "BTCUSDT", "1h")) == 5 * 24
+
+
+@pytest.mark.parametrize("missing", [slice(100, 150), slice(0, 3), slice(700, None)])
+def test_a_months_file_that_lacks_bars_leaves_it_unfinished_and_the_venue_is_asked(tmp_path, lake, missing):
+    table = klines("2024-01", "1h")
+    put(tmp_path, HOURS, "2024-01", zipped({"BTCUSDT-1h-2024-01.csv": csv_of(table.drop(table.index[missing]))}))
+    bring(tmp_path, lake)
+    key, (begin, end) = (VENUE, "BTCUSDT", "1h"), month_bounds("2024-01")
+    assert not lake.month(*key, "2024-01").complete
+    assert lacking(lake, key, (begin, end), "binanceusdm REST") == [(begin, end, ())]
+    rows = table[["open", "high", "low", "close", "volume"]].set_axis(schema.from_epoch_ms(table["open_time"]))
+    lake.merge(*key, rows, source="binanceusdm REST", complete_before=end)
+    assert lacking(lake, key, (begin, end), "binanceusdm REST") == [] and len(lake.read(*key)) == 744
+    assert statuses(bring(tmp_path, lake)) == {"known": 1}
 
 
 def test_the_record_names_each_file_and_its_hash(root, lake):

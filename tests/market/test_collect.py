@@ -8,12 +8,13 @@ import time
 
 import pandas as pd
 import pytest
-from collecting import HOUR, contents, data, fetch, minutes, ms, venue
+from collecting import HOUR, contents, data, fetch, minutes, ms, process, venue
 from workspace import Workspace, at, words
 
 from quantalpha import config
 from quantalpha.errors import DataError, ExchangeError, UsageError
 from quantalpha.market import instruments, seen_brackets
+from quantalpha.market.download import verify
 from quantalpha.market.lacking import kind_names
 from quantalpha.market.store import Lake
 from quantalpha.market.synthetic import synthetic_bars
@@ -161,6 +162,48 @@ def test_the_venues_limit_is_learnt_and_kept_by_several_downloads_at_once(tape, 
 
         asyncio.run(both())
     assert limits.admitted > limits.limit and not limits.refused
+
+
+def test_the_limit_is_kept_by_several_processes_that_download_at_once(tmp_path):
+    small = minutes(4_000, symbols=("BTCUSDT", "ETHUSDT", "SOLUSDT"))
+    limits = Limits(limit=60, interval=2)
+    with played(small, speed=0.0, now=small.end, limits=limits) as server:
+        wanted = [data("2024-01-20", None, timeframe="1m", symbols=(name,), kinds=["bars", "mark"]) for name in small.instruments]
+        crowd = [process(venue(server), each, tmp_path / "lake") for each in wanted]
+        for worker in crowd:
+            worker.join()
+    assert [worker.exitcode for worker in crowd] == [0, 0, 0]
+    assert limits.admitted > limits.limit and not limits.refused
+    held = {name: len(Lake(tmp_path / "lake").read("practice", name, "1m")) for name in small.instruments}
+    assert held == {name: len(instrument.times) for name, instrument in small.instruments.items()}
+
+
+def test_verify_asks_for_open_interest_as_far_back_as_it_is_served(tmp_path):
+    """Stored over three months, of which the venue serves thirty days still; by then it has forgotten the months before."""
+    long = Tape(hours(100 * 24, "2023-07-01", "BTCUSDT"))
+    wanted, lake = data("2023-07-01", None, kinds=["bars", "open_interest"]), Lake(tmp_path)
+    for day in (25, 50, 75, 100):
+        with played(long, speed=0.0, now=long.start + day * 24 * HOUR) as server:
+            fetch(venue(server), wanted, tmp_path)
+            told = asyncio.run(verify(venue(server), wanted, lake)).set_index("kind")
+    assert told["months"].to_dict() == {"1h": 4, "interest-1h": 2}
+    assert told["note"]["interest-1h"] == "served for the last 30 days only" and told["note"]["1h"] == ""
+    assert 29 * 24 < told["rows"]["interest-1h"] <= 30 * 24 and told[["revised", "withdrawn"]].sum().sum() == 0
+    for name in lake.stored("practice", "BTCUSDT", "interest-1h")[-2:]:
+        lake.path("practice", "BTCUSDT", "interest-1h", name).unlink()
+    with played(long, speed=0.0, now=long.end) as server:
+        told = asyncio.run(verify(venue(server), wanted, lake)).set_index("kind")
+    assert told.loc["interest-1h", ["months", "rows", "withdrawn"]].tolist() == [0, 0, 0]
+
+
+def test_verify_of_a_month_of_which_the_venue_gives_no_page(tmp_path, tape):
+    """All stored rows of the month are older than what is served: nothing is asked for, and nothing is withdrawn."""
+    wanted, lake = data("2023-07-10", None, kinds=["open_interest"]), Lake(tmp_path)
+    with played(tape, speed=0.0, now=ms("2023-08-05")) as server:
+        fetch(venue(server), data("2023-07-10", None, kinds=["bars", "open_interest"]), tmp_path)
+    with played(tape, speed=0.0, now=ms("2023-09-20")) as server:
+        told = asyncio.run(verify(venue(server), wanted, lake)).to_dict("records")
+    assert [(line["months"], line["rows"], line["withdrawn"]) for line in told] == [(1, 0, 0)]
 
 
 @pytest.fixture
