@@ -84,9 +84,16 @@ class _Counts:
     def add(self, outcome) -> None:
         series = outcome.file.series
         key = outcome.venue, series.symbol, series.kind
-        row = self.series.setdefault(key, {"stored": 0, "rows": 0, "left_out": 0, "months": 0, "known": 0, "covered": 0, "refused": 0})
+        row = self.series.setdefault(
+            key, {"stored": 0, "rows": 0, "left_out": 0, "months": 0, "disputed": 0, "known": 0, "covered": 0, "refused": 0}
+        )
         row[outcome.status] += 1
-        for name, more in (("rows", outcome.rows), ("left_out", outcome.left_out), ("months", len(outcome.months))):
+        for name, more in (
+            ("rows", outcome.rows),
+            ("left_out", outcome.left_out),
+            ("months", len(outcome.months)),
+            ("disputed", outcome.disputed),
+        ):
             row[name] += more
         self.files += 1
         if outcome.reason and len(self.refused) < LISTED:

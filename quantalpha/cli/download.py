@@ -10,10 +10,13 @@ from typing import Annotated
 import typer
 
 from quantalpha import config
-from quantalpha.cli.base import AsJson, Overrides, Profile, data_app, show, table
+from quantalpha.cli.base import AsJson, Overrides, Profile, data_app, judged, show, table
+from quantalpha.errors import DataError
 
 Symbols = Annotated[list[str], typer.Option("--symbol", help="Such as BTCUSDT; repeat for more. Default: data.symbols.")]
 Kinds = Annotated[list[str], typer.Option("--kind", help=f"One of {', '.join(config.COLLECTED)}; repeat. Default: data.kinds.")]
+
+DRIFT = 0.001  # share of rows that a venue may give otherwise later before `verify` calls it bad data
 
 
 @data_app.command()
@@ -31,7 +34,8 @@ def download(
     lake = market.Lake(config.path("data/raw"))
     with _progress(quiet=as_json) as progress:
         found = asyncio.run(market.download(settings.venue, settings.data, lake, progress=progress))
-    _show(found, as_json, f"{settings.venue.kept_as}: what the lake holds")
+    rows = _rows(found)
+    show(rows, as_json, table(f"{settings.venue.kept_as}: what the lake holds", rows))
 
 
 @data_app.command()
@@ -47,7 +51,12 @@ def verify(
 
     settings = config.load(profile, [*overrides, *_chosen(symbol, kind, None)])
     found = asyncio.run(market.verify(settings.venue, settings.data, market.Lake(config.path("data/raw")), share))
-    _show(found, as_json, f"{settings.venue.kept_as}: fetched again")
+    rows, title = _rows(found), f"{settings.venue.kept_as}: fetched again"
+    asked, otherwise = (int(found[names].to_numpy().sum()) for names in (["rows"], ["revised", "disputed", "withdrawn"]))
+    with judged({"verified": rows}, as_json, table(title, rows)):
+        if otherwise > DRIFT * asked:
+            told = f"{otherwise:,} of {asked:,} rows are otherwise by now, or given no more"
+            raise DataError(f"{told}: is venue.rest_url still the same market? All is recorded, and the files before are kept")
 
 
 def _chosen(symbols: list[str], kinds: list[str], start: datetime | None) -> list[str]:
@@ -57,9 +66,8 @@ def _chosen(symbols: list[str], kinds: list[str], start: datetime | None) -> lis
     return chosen + ([f"data.start={start:%Y-%m-%d}"] if start is not None else [])
 
 
-def _show(found, as_json: bool, title: str) -> None:
-    rows = [{name: _plain(value) for name, value in row.items()} for row in found.to_dict("records")]
-    show(rows, as_json, table(title, rows))
+def _rows(found) -> list[dict]:
+    return [{name: _plain(value) for name, value in row.items()} for row in found.to_dict("records")]
 
 
 def _plain(value):

@@ -26,11 +26,12 @@ from quantalpha.market.archive_files import CHECKSUM, check_digest, digest_in, r
 from quantalpha.market.archive_names import VENUES, ArchiveFile, Series, days, series_for
 from quantalpha.market.archive_sources import Folder, Site, Source
 from quantalpha.market.kinds import INTEREST, month_bounds
+from quantalpha.market.merge import Merged
 from quantalpha.market.store import Lake
 
 __all__ = ["VENUES", "Folder", "Outcome", "Site", "Wanted", "import_archive", "series_for"]
 
-SOURCE = "archive data.binance.vision"
+SOURCE = "archive, Binance layout"  # wherever its files lay: the venue's own address, a copy of it, or a folder
 RECORD = "archive.jsonl"
 FORGOTTEN = "forgotten"  # in the record: the month was taken out of the lake
 STORED, KNOWN, COVERED, REFUSED = "stored", "known", "covered", "refused"
@@ -63,7 +64,10 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one file. known: in the lake already; covered: by its month's file. months: those of the lake that were written."""
+    """What became of one file. known: in the lake already; covered: by its month's file. months: those of the lake that were written.
+
+    disputed: rows that the lake has otherwise from another source, told with the first of the files that were merged together.
+    """
 
     file: ArchiveFile
     venue: str
@@ -71,6 +75,7 @@ class Outcome:
     rows: int = 0
     left_out: int = 0
     months: tuple[str, ...] = ()
+    disputed: int = 0
     reason: str = ""
 
 
@@ -120,9 +125,10 @@ def _taken(source: Source, held: "_Held", month: str, files: list[ArchiveFile], 
             if not found:
                 yield Outcome(file, held.venue, KNOWN)
     if new:
-        written = held.merge(month, new)
-        told = [written, *[()] * (len(new) - 1)]
-        yield from (Outcome(each.file, held.venue, STORED, len(each.rows), each.left_out, months) for each, months in zip(new, told))
+        merged = held.merge(month, new)
+        first, *others = (Outcome(each.file, held.venue, STORED, len(each.rows), each.left_out) for each in new)
+        yield replace(first, months=merged.months, disputed=merged.disputed)
+        yield from others
 
 
 def _read(source: Source, held: "_Held", file: ArchiveFile, unverified: bool) -> _Found | None:
@@ -161,7 +167,7 @@ class _Held:
         """Whether these bytes were imported, and the month that they went into was not taken away since."""
         return self.files.get(file.month, {}).get(file.path) == digest and self.lake.path(*self._key, file.month).exists()
 
-    def merge(self, month: str, found: list[_Found]) -> tuple[str, ...]:
+    def merge(self, month: str, found: list[_Found]) -> Merged:
         """Rows first, then the record of them: a kill between the two merges the same rows again, which changes nothing."""
         rows = pd.concat([each.rows for each in found]).sort_index(kind="stable")
         rows = rows[~rows.index.duplicated(keep="last")]  # a midnight may end one day's file and begin the next one's, where it belongs
@@ -175,7 +181,7 @@ class _Held:
         told = {"source": source, "month": month, "rows": len(rows), "first": span[0], "last": span[1]}
         audit.append(self.record, lambda _: audit.stamp("") | told | {"files": done})
         self.files[month] = files
-        return merged.months
+        return merged
 
     def _forget_absent(self, month: str) -> None:
         """Of a month that was taken away no file is known: written down before it comes again, lest a kill leave both."""

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from quantalpha import schema, timeframe
-from quantalpha.errors import UsageError
+from quantalpha.errors import ExchangeError, UsageError
 from quantalpha.files import locked
 from quantalpha.market import instruments
 from quantalpha.market.connect import BINANCE
@@ -175,7 +175,7 @@ async def note(run: Run, symbols: list[str], name: str) -> None:
     since = time.monotonic()
     try:
         found = await _facts(run, symbols, name)
-    except UsageError as error:
+    except (UsageError, ExchangeError) as error:  # a wrong key, say: the histories are worth having without
         run.told.notes |= dict.fromkeys([(symbol, name) for symbol in symbols], f"skipped: {error}")
         return
     for symbol, facts in found.items():
