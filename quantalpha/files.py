@@ -1,5 +1,6 @@
 """Files that are whole or not there, and their hashes."""
 
+import csv
 import fcntl
 import hashlib
 import json
@@ -84,6 +85,16 @@ def read_parquet(source: Path | bytes) -> "pd.DataFrame":
         return pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False).to_pandas(use_threads=False)
     except pa.ArrowException as error:
         raise ValueError(str(error)) from None
+
+
+def check_last_line(path: Path, reach: int = 1 << 16) -> None:
+    """DataError where the last line of a text table has fewer cells than the one before: the file was cut off while it was written."""
+    with Path(path).open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - reach))
+        lines = [line.decode(errors="replace") for line in file.read().splitlines() if line.strip()][-2:]
+    cells = [[len(row) for row in csv.reader(lines, delimiter=mark)] for mark in ",;\t"]
+    if len(lines) == 2 and any(last < before for before, last in cells):
+        raise DataError(f"{path}: cut off: the last line has fewer cells than the one before; get the file again")
 
 
 def read_json(path: Path, *keys: str) -> dict:

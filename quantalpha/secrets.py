@@ -22,6 +22,8 @@ def environment() -> dict[str, str]:
         stored = dotenv_values(root() / ".env")
     except UsageError:
         stored = {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f".env: cannot be read ({type(error).__name__}): expected lines such as NAME=value in UTF-8") from None
     return {name: value for name, value in {**stored, **os.environ}.items() if value}
 
 

@@ -1,5 +1,8 @@
 """`quantalpha data passport`, `check` and `query`, as a user types them."""
 
+import errno
+from unittest.mock import patch
+
 import pytest
 from workspace import Workspace
 
@@ -33,6 +36,26 @@ def test_check_counts_what_is_wrong(workspace):
     (row,) = workspace.call("data", "check", *HERE, "--json").json
     assert row["sources"] == 9 and row["rows"] == SYNTHETIC.bars - row["missing"] and row["violations"] == 0
     assert "BTCUSDT 1h" in workspace.call("data", "check", *HERE).out
+
+
+def test_an_answer_is_exact_and_not_endless(workspace):
+    answer = workspace.call("data", "query", "select 77888.24032161 price")
+    assert "77888.24032161" in answer.out
+    long = workspace.call("data", "query", "select * from bars", "--kind", "1h").out
+    assert "the first 50; --json prints all" in long and len(long.splitlines()) < 60
+
+
+def test_what_cannot_be_written_is_one_line(workspace):
+    with patch("quantalpha.files.os.replace", side_effect=OSError(errno.ENOSPC, "No space left on device", "data/raw/x.parquet")):
+        file = workspace.root / "bars.csv"
+        file.write_text("timestamp,open,high,low,close,volume\n2024-01-01,1,2,1,2,3\n2024-01-02,1,2,1,2,3\n")
+        answer = workspace.call("import", str(file), "--symbol", "BTCUSDT", "--timeframe", "1d")
+    assert answer.code == 2 and answer.err.startswith("error: data/raw/x.parquet: No space left on device; free space")
+
+
+def test_passports_by_the_names_of_parameters_too(workspace):
+    named, kept = (workspace.call("data", "passport", *HERE, "--kind", kind, "--json").json for kind in ("bars", "1h"))
+    assert named == kept and {(month["symbol"], month["kind"], month["month"]) for month in kept} >= {("BTCUSDT", "1h", "2021-01")}
 
 
 def test_query_answers_and_keeps_the_seal(workspace):

@@ -1,10 +1,12 @@
+import contextlib
 import subprocess
 import sys
 
 import pandas as pd
 import pytest
 
-from quantalpha.files import read_parquet
+from quantalpha.errors import DataError
+from quantalpha.files import check_last_line, read_parquet
 
 READER = """
 import sys
@@ -36,3 +38,23 @@ def test_a_process_that_has_read_ends_well(tmp_path):
     command = [sys.executable, "-c", READER, str(tmp_path / "t.parquet")]
     readers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(8)]
     assert [(reader.communicate()[1], reader.returncode) for reader in readers] == [("", 0)] * 8
+
+
+@pytest.mark.parametrize(
+    ("text", "sound"),
+    [
+        ("a,b,c\n1,2,3\n4,5,6\n", True),
+        ("a,b,c\n1,2,3\n4,5,6", True),
+        ("a,b,c\n1,2,3\n4,5", False),
+        ("a,b,c\n1,2,3\n4,5\n", False),
+        ('a,b\n"1, one",2\n3,4\n', True),
+        ("a;b\n1;2\n3\n", False),
+        ("a\n1\n", True),
+        ("", True),
+    ],
+)
+def test_a_table_that_was_cut_off_is_refused(tmp_path, text, sound):
+    path = tmp_path / "bars.csv"
+    path.write_text(text)
+    with contextlib.nullcontext() if sound else pytest.raises(DataError, match="cut off"):
+        check_last_line(path)

@@ -10,15 +10,16 @@ from quantalpha.perp import Account, Costs, Stops
 
 
 def disputed_trades(result: Result, bars: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `result.trades` during which, from the bar of entry to that of exit, a bar is disputed, and how many: `disputed_bars`.
+    """The rows of `result.trades` with a disputed bar, from that whose close decided the entry to that of exit; how many: `disputed_bars`.
 
+    Features look back further than the bar of the decision: what they saw of earlier disputed bars is not counted.
     bars: those of the backtest, with the column `disputed` of `market.judge` where there are any.
     """
     trades = result.trades
     doubt = bars[schema.DISPUTED].to_numpy(float) != 0 if schema.DISPUTED in bars else np.zeros(len(bars), bool)
     before = np.append(0, np.cumsum(doubt))
     first, last = (bars.index.get_indexer(times) for times in (trades["entry_time"], trades["exit_time"].fillna(bars.index[-1])))
-    count = before[last + 1] - before[first]
+    count = before[last + 1] - before[np.maximum(first - 1, 0)]
     return trades.assign(disputed_bars=count)[count > 0]
 
 

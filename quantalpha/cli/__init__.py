@@ -4,15 +4,18 @@
 130 interrupted
 """
 
+import errno
 import json
 import sys
 
 from quantalpha import config
 from quantalpha.cli import archive, data, download, export, imports, pipeline, promotion, record, servers, session
 from quantalpha.cli.base import app
-from quantalpha.errors import QuantalphaError
+from quantalpha.errors import QuantalphaError, UsageError
 
 __all__ = ["app", "archive", "data", "download", "export", "imports", "main", "pipeline", "promotion", "record", "servers", "session"]
+
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def main() -> None:
@@ -26,6 +29,14 @@ def main() -> None:
             print(config.mask(json.dumps(document, indent=2, default=str)))
         print(f"error: {message}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(
+            f"error: {where}{error.strerror}; free space or mend the permissions, then run again: nothing is half-written", file=sys.stderr
+        )
+        sys.exit(UsageError.exit_code)
     except SystemExit as ended:
         if ended.code == 130:  # how typer passes Ctrl-C on
             print("interrupted: nothing is left half-written, what is finished stays; run again to go on", file=sys.stderr)

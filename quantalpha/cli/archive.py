@@ -36,6 +36,8 @@ def archive(
     if venue is not None and not re.fullmatch(r"[a-z0-9-]{1,60}", venue):
         raise UsageError(f"--venue: expected small letters, digits and -, found {venue!r}")
     span = [None if day is None else int(day.replace(tzinfo=UTC).timestamp() * 1000) for day in (start, end)]
+    if None not in span and span[0] >= span[1]:
+        raise UsageError(f"--from {start:%Y-%m-%d}: must lie before --until {end:%Y-%m-%d}")
     wanted = Wanted(tuple(symbol or ()) or None, tuple(kind or ()) or None, *span, venue, unverified)
     place = _site(source, wanted, market) if "://" in source else Folder(Path(source))
     counted = _Counts()

@@ -18,6 +18,8 @@ app = typer.Typer(
 data_app = typer.Typer(no_args_is_help=True, help="The lake of market data: fill it, prove it, ask it, record streams, copy it elsewhere.")
 app.add_typer(data_app, name="data")
 
+WIDE = 200  # characters of a line that goes into a pipe
+
 Profile = Annotated[str, typer.Option(help="Overlay of params.yaml: demo, default or gpu.")]
 Overrides = Annotated[list[str], typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Set one parameter; repeat for more.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -31,7 +33,10 @@ def show(value, as_json: bool, text) -> None:
         return
     from rich.console import Console
 
-    Console(soft_wrap=isinstance(text, str)).print(text, markup=not isinstance(text, str), highlight=False)
+    console = Console(soft_wrap=isinstance(text, str))
+    if not console.is_terminal:
+        console.width = WIDE  # nobody's screen folds what goes into a pipe
+    console.print(text, markup=not isinstance(text, str), highlight=False)
 
 
 @contextmanager

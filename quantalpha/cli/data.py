@@ -9,7 +9,7 @@ from quantalpha.cli.base import AsJson, Overrides, Profile, data_app, show, tabl
 from quantalpha.errors import DataError, UsageError
 
 Symbols = Annotated[list[str], typer.Option("--symbol", help="Such as BTCUSDT; repeat for more. Default: data.symbols.")]
-Kind = Annotated[str | None, typer.Option(help="1h, mark-1h, index-1h, interest-1h or funding; default: the bars of data.timeframe.")]
+Kind = Annotated[str | None, typer.Option(help="bars, mark, index, open_interest or funding; or as the lake names them: 1h, mark-1h ...")]
 
 
 @data_app.command()
@@ -18,16 +18,22 @@ def passport(
 ) -> None:
     """Print where every stored month came from, its hash, and what has happened to it: revisions, repairs, disagreements."""
     from quantalpha.market import inspection, kinds
+    from quantalpha.market.lacking import kind_names
 
     params, lake = _lake(profile, overrides)
-    venue, kind = params.venue.kept_as, kind or params.data.timeframe
+    venue, own = params.venue.kept_as, kind_names(params.venue.name, params.data)
+    kind = own.get(kind or "bars", kind or params.data.timeframe)
     kinds.bar_length(kind)  # a UsageError for what is no kind
     told = {name: inspection.passports(lake, venue, name, kind) for name in symbol or params.data.symbols}
     if empty := [name for name, rows in told.items() if not rows]:
         raise DataError(f"data/raw/{venue}/{empty[0]}/{kind}: no months; run `quantalpha data download` or `quantalpha import`")
     if as_json:
-        months = [each for name in told for each in lake.passports(venue, name, kind).values()]
-        return show([vars(each) | {"id": each.id} for each in months], True, "")
+        months = [
+            {"venue": venue, "symbol": name, "kind": kind, "month": month} | vars(each) | {"id": each.id}
+            for name in told
+            for month, each in lake.passports(venue, name, kind).items()
+        ]
+        return show(months, True, "")
     for name, rows in told.items():
         sources = sorted({row[who] for row in rows for who in ("source", "second source")} - {"-"})
         show(rows, False, table(f"{venue} {name} {kind}, from {', '.join(sources)}; + can still grow", [_short(row) for row in rows]))
@@ -63,14 +69,25 @@ def query(
     if not sql.strip():
         raise UsageError("data query: expected SQL such as 'select count(*) from bars', found nothing")
     found = lake_query.query(_lake(profile, overrides)[1], sql, venue=venue, symbol=symbol, kind=kind)
-    rows = found.to_dict("records")
-    show(rows, as_json, table(f"{len(found):,} rows", rows) if rows else "no rows")
+    if as_json:
+        return show(found.to_dict("records"), True, "")
+    told = f"{len(found):,} rows" + (f", the first {SHOWN}; --json prints all" if len(found) > SHOWN else "")
+    rows = [{name: _exact(value) for name, value in row.items()} for row in found.head(SHOWN).to_dict("records")]
+    return show(rows, False, table(told, rows) if rows else "no rows")
+
+
+def _exact(value) -> str:
+    """As it is: a price of the lake is not rounded."""
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def _short(row: dict) -> dict:
     """What fits beside each other; --json has all."""
     growing = "" if row["complete"] == "yes" else "+"
     return {"month": row["month"] + growing} | {name: row[name] for name in ("rows", "gaps", "revised", "repaired", "disputed", "passport")}
+
+
+SHOWN = 50  # rows of an answer that are printed
 
 
 def _lake(profile: str, overrides: list[str]):

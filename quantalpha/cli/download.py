@@ -71,19 +71,27 @@ def _plain(value):
 
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Callable | None]:
-    """What is called with every step: bars on a terminal, a line for each stored month elsewhere, nothing where it is to be quiet."""
+    """What is called with every step: bars on a terminal, a line now and then elsewhere, nothing where it is to be quiet."""
     if quiet:
         yield None
     elif sys.stderr.isatty():
         with _bars() as bars:
             yield bars
     else:
-        yield _line
+        yield _lines()
 
 
-def _line(step) -> None:
-    for month in step.stored:
-        print(f"{step.symbol} {step.kind} {month}: {step.rows} rows so far, {step.done / step.total:.0%}", file=sys.stderr, flush=True)
+def _lines() -> Callable:
+    """A line at each fifth of the way."""
+    told = {}
+
+    def tell(step) -> None:
+        key, fifth = (step.symbol, step.kind), 5 * step.done // step.total
+        if fifth > told.get(key, 0):
+            told[key] = fifth
+            print(f"{step.symbol} {step.kind}: {step.done / step.total:.0%}, {step.rows:,} rows", file=sys.stderr, flush=True)
+
+    return tell
 
 
 @contextmanager

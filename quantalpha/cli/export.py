@@ -31,6 +31,8 @@ def export(
 
     lake = market.research_lake(config.load("default", overrides))
     span = (_ms("--from", start), _ms("--until", end))
+    if None not in span and span[0] >= span[1]:
+        raise UsageError(f"--from {start}: must lie before --until {end}")
     wanted = sinks.stored_series(lake, symbols, kinds)
     if not wanted:
         raise DataError("data/raw holds no month of data; run the download stage or `quantalpha import FILE`")

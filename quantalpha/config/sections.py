@@ -102,7 +102,8 @@ class Quality(Section):
     outlier_window: Annotated[int, Field(ge=10)]
     jumps: Doubt
     max_jump: Positive
-    sources: Doubt
+    sources: Literal["flag", "mask"]
+    max_dropped: Fraction
 
 
 class Context(Section):

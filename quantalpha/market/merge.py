@@ -31,10 +31,18 @@ def revise(old: pd.DataFrame, new: pd.DataFrame, source: str) -> tuple[pd.DataFr
 
 
 def compare(old: pd.DataFrame, new: pd.DataFrame, source: str) -> tuple[pd.DataFrame, list[dict]]:
-    """(rows, events): what `old` holds stands, `new`, from another source, adds what was absent; where both speak they are compared."""
+    """(rows, events): what `old` holds stands, `new`, from another source, adds what was absent, rows or single numbers; where both speak
+    they are compared."""
     absent = ~new.index.isin(old.index)
     rows = _filled(_joined(old, new[absent]), new)
-    return rows, _repaired(new.index[absent], source) + _compared(old, new[~absent], source)
+    return rows, _repaired(new.index[absent], source) + _completed(old, rows, source) + _compared(old, new[~absent], source)
+
+
+def is_told(event: dict, history: list[dict]) -> bool:
+    """Whether the same comparison, of the same span with the same source, is the last that was made of it."""
+    same = ("act", "source", "first", "last")
+    before = [told for told in history if event["act"] == COMPARED and all(told[name] == event[name] for name in same)]
+    return bool(before) and event.items() <= before[-1].items()
 
 
 def replace(old: pd.DataFrame, new: pd.DataFrame, source: str) -> list[dict]:
@@ -82,6 +90,14 @@ def _event(act: str, source: str, times: pd.DatetimeIndex) -> dict:
 
 def _repaired(times: pd.DatetimeIndex, source: str) -> list[dict]:
     return [_event(REPAIRED, source, times)] if len(times) else []
+
+
+def _completed(old: pd.DataFrame, rows: pd.DataFrame, source: str) -> list[dict]:
+    """Numbers that stored rows lacked and have now."""
+    before, now = old.reindex(columns=rows.columns), rows[rows.index.isin(old.index)]
+    came = before.isna().to_numpy() & now.notna().to_numpy()
+    columns = [name for name, any_ in zip(rows.columns, came.any(axis=0)) if any_]
+    return [_event(REPAIRED, source, now.index[came.any(axis=1)]) | {"columns": columns}] if columns else []
 
 
 def _revised(old: pd.DataFrame, new: pd.DataFrame, times: pd.DatetimeIndex, source: str) -> list[dict]:

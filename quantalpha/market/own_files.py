@@ -14,7 +14,7 @@ import pandas as pd
 
 from quantalpha import schema, timeframe
 from quantalpha.errors import DataError, UsageError, did_you_mean
-from quantalpha.files import read_parquet
+from quantalpha.files import check_last_line, read_parquet
 from quantalpha.market import kinds
 from quantalpha.market.layouts import plain, recognise, renamed
 from quantalpha.market.times import one_line, read_times, row_of
@@ -126,6 +126,8 @@ class OwnFiles:
 
     def _csv_tables(self) -> Iterator[pd.DataFrame]:
         form = recognise(self.path, self.layout)
+        if self.path.suffix.lower() == ".csv":
+            check_last_line(self.path)
         options = {"sep": form.separator, "skiprows": form.skip, "float_precision": "round_trip", "chunksize": CHUNK}
         if form.names is not None:
             options |= {"header": None, "names": form.names}

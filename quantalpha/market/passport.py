@@ -29,7 +29,7 @@ class Passport:
 
     history: what has happened, in order; each {at, act, source, rows, first, last, made} and more by its act:
         revised    rows whose source gave other values later: was (sha256 of the file before, kept), examples [{time, column, was, now}]
-        repaired   rows that were absent and came later, from this source
+        repaired   rows, or of stored rows the numbers of these columns, that were absent and came later, from this source: was
         compared   rows that another source gave too: differ, largest (relative difference), times (of those that differ)
     """
 
@@ -52,8 +52,13 @@ class Passport:
 
     @property
     def disputed(self) -> list[str]:
-        """Times, ISO, at which two sources differ."""
-        return sorted({time for event in self.history if event["act"] == COMPARED for time in event["times"]})
+        """Times, ISO, at which two sources differ, by the last comparison of each."""
+        found = {}
+        for event in self.history:
+            if event["act"] == COMPARED:
+                others = {time for time in found.get(event["source"], ()) if not event["first"] <= time <= event["last"]}
+                found[event["source"]] = others | set(event["times"])
+        return sorted(set().union(*found.values()))
 
 
 @dataclass(frozen=True)
@@ -95,8 +100,10 @@ def store(path: Path, rows: pd.DataFrame, step: int | None, source: str, complet
     data = encode(rows)
     made = hashlib.sha256(data).hexdigest()
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    if any(event["act"] == REVISED for event in events):
+    altered = [event for event in events if event["act"] in (REVISED, REPAIRED)]
+    if altered:
         keep(path, old.sha256)
+    told = [event | ({"was": old.sha256} if event in altered else {}) for event in events]
     history = [] if old is None else old.passport.history
     passport = Passport(
         source=source,
@@ -108,7 +115,7 @@ def store(path: Path, rows: pd.DataFrame, step: int | None, source: str, complet
         complete=complete,
         sha256=made,
         replaces=old.sha256 if old is not None else hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None,
-        history=[*history, *({"at": now} | event | {"made": made} for event in events)],
+        history=[*history, *({"at": now} | event | {"made": made} for event in told)],
     )
     write_atomic(path.with_suffix(".json"), json.dumps(asdict(passport), indent=1).encode())
     if old is None or old.sha256 != made:
@@ -136,6 +143,17 @@ def load_kept(path: Path, sha256: str) -> pd.DataFrame | None:
     if hashlib.sha256(data).hexdigest() != sha256:
         raise DataError(f"{kept}: altered: its name says sha256 {sha256[:12]}...; restore it from a copy")
     return _decode(data, kept, "restore it from a copy")
+
+
+def retell(path: Path, history: list[dict]) -> None:
+    """Give the month's passport another history: in a copy of a lake as it was when less had happened."""
+    told = replace(_passport(path, _remedy(path)), history=history)
+    write_atomic(path.with_suffix(".json"), json.dumps(asdict(told), indent=1).encode())
+
+
+def sealed(told: Passport) -> Passport:
+    """What may be known of a month that the hold-out cuts."""
+    return replace(told, rows=0, last="sealed", gaps=[], history=[])
 
 
 def digest(rows: pd.DataFrame) -> str:

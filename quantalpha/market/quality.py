@@ -33,7 +33,7 @@ def judge(
 
     bars: sound, of timeframe `bar`. witnesses: other tables with a `close` at the same times (market.witnesses), such as the index price or
     a second venue's bars; the column `mark` of the bars is one too. differ: times at which a second source disagrees (Lake.disputed).
-    faults: timestamp, fault, value (what was measured), allowed, policy; in order of time. DataError where everything would be dropped.
+    faults: timestamp, fault, value (what was measured), allowed, policy; in order of time. DataError: more than `max_dropped` would be.
     """
     found = [
         _frozen(bars, params),
@@ -45,7 +45,7 @@ def judge(
     policies = dict(zip(FAULTS, (params.frozen, params.zero_volume, params.outliers, params.jumps, params.sources)))
     faults = pd.concat(found, ignore_index=True)
     faults = faults.assign(policy=faults["fault"].map(policies)).sort_values(["timestamp", "fault"], ignore_index=True)
-    return _applied(bars, faults), faults[list(COLUMNS)]
+    return _applied(bars, faults, params.max_dropped), faults[list(COLUMNS)]
 
 
 def counts(faults: pd.DataFrame) -> dict[str, int]:
@@ -65,10 +65,12 @@ def reach(bars: pd.DataFrame, step: int) -> np.ndarray:
     return moves / np.sqrt(waited)
 
 
-def _applied(bars: pd.DataFrame, faults: pd.DataFrame) -> pd.DataFrame:
+def _applied(bars: pd.DataFrame, faults: pd.DataFrame, allowed: float) -> pd.DataFrame:
     dropped = bars.index.isin(faults["timestamp"][faults["policy"] == "drop"])
-    if dropped.all() and len(bars):
-        raise DataError(f"clean: every one of {len(bars)} bars is faulty ({', '.join(sorted(set(faults['fault'])))}); check the source")
+    if len(bars) and dropped.mean() > allowed:
+        why = ", ".join(sorted(set(faults["fault"][faults["policy"] == "drop"])))
+        told = f"{dropped.mean():.2%} of {len(bars)} bars would be dropped ({why}), allowed {allowed:.2%}"
+        raise DataError(f"quality: {told} (quality.max_dropped); first {bars.index[dropped][0]}; check the source, or flag them instead")
     kept = bars[~dropped]
     marks = np.zeros(len(kept))
     for policy, value in (("flag", schema.FLAGGED), ("mask", schema.MASKED)):

@@ -14,7 +14,7 @@ import pandas as pd
 
 from quantalpha import audit, schema, timeframe
 from quantalpha.errors import DataError, UsageError
-from quantalpha.files import locked, read_parquet, sha256, write_atomic
+from quantalpha.files import check_last_line, locked, read_parquet, sha256, write_atomic
 from quantalpha.market.onchain import KNOWN_AT
 from quantalpha.market.passport import keep
 from quantalpha.market.times import one_line, read_times
@@ -56,6 +56,8 @@ def read_series(file: Path) -> tuple[pd.DataFrame, list[str]]:
     if not file.is_file():
         raise UsageError(f"{file}: no such file; name a CSV or parquet of Coin Metrics, or the answer of api.alternative.me/fng")
     try:
+        if file.suffix == ".csv":
+            check_last_line(file)
         text = "" if file.name.endswith(".parquet") else file.read_text("utf-8-sig")
         if text.lstrip().startswith("{") or "fng_value" in text[:200]:
             return _fear_greed(text, file), []

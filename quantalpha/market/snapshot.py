@@ -5,11 +5,12 @@ file; one that was revised was kept. What can be had in none of these ways comes
 """
 
 import shutil
+from pathlib import Path
 
 import pandas as pd
 
 from quantalpha.errors import DataError
-from quantalpha.market.passport import digest
+from quantalpha.market import passport
 from quantalpha.market.store import Lake, Month
 
 Listing = dict[str, list[dict]]  # Lake.manifest
@@ -24,8 +25,13 @@ def put_back(listing: Listing, lake: Lake, target: Lake) -> tuple[Listing, list[
     found, changed = {}, []
     for kind, entries in listing.items():
         found[kind] = [_put(entry, lake, target) for entry in entries]
-        changed += [new["file"] for old, new in zip(entries, found[kind]) if old["sha256"] != new["sha256"]]
+        changed += [new["file"] for old, new in zip(entries, found[kind]) if not _same(old, new)]
     return found, changed
+
+
+def _same(old: dict, new: dict) -> bool:
+    """By rows and what the passport tells; manifests of old did not name it."""
+    return old["sha256"] == new["sha256"] and old.get("passport", new["passport"]) == new["passport"]
 
 
 def _put(entry: dict, lake: Lake, target: Lake) -> dict:
@@ -38,14 +44,25 @@ def _put(entry: dict, lake: Lake, target: Lake) -> dict:
         _copy(lake, target, key)
     else:
         target.write(*key[:3], rows, source=month.passport.source, complete_before=0)
+    if target.month(*key).sha256 == entry["sha256"]:
+        _untell(target.path(*key), month.passport.history, entry.get("passport"))
     held = target.month(*key)
     return entry | {"rows": len(held.rows), "sha256": held.sha256, "passport": held.passport.id}
+
+
+def _untell(path: Path, history: list[dict], told: str | None) -> None:
+    """Take from the passport what has happened to the month since: it then has the id it had."""
+    for count in range(len(history), -1, -1):
+        passport.retell(path, history[:count])
+        if told in (None, passport.verify(path)[1].id):
+            return
+    passport.retell(path, history)
 
 
 def _then(entry: dict, month: Month, lake: Lake, key: tuple[str, str, str, str]) -> pd.DataFrame | None:
     """The month's rows of then: the first of those it has, or those of the file that was kept; None where neither makes that file."""
     first = month.rows.iloc[: entry["rows"]]
-    return first if digest(first) == entry["sha256"] else lake.version(*key, entry["sha256"])
+    return first if passport.digest(first) == entry["sha256"] else lake.version(*key, entry["sha256"])
 
 
 def _copy(lake: Lake, target: Lake, key: tuple[str, str, str, str]) -> None:

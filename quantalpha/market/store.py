@@ -42,9 +42,14 @@ class Lake:
         return [name for name in folders if self.stored(venue, symbol, name)]
 
     def passports(self, venue: str, symbol: str, kind: str) -> dict[str, Passport]:
-        """Month -> passport, of every stored month that begins before the hold-out, each file checked against it."""
-        names = [name for name in self.stored(venue, symbol, kind) if self.holdout is None or month_bounds(name)[0] < _ms(self.holdout)]
-        return {name: passport.verify(self.path(venue, symbol, kind, name))[1] for name in names}
+        """Month -> passport, of every stored month that begins before the hold-out, each file checked against it.
+
+        That of the month which the hold-out cuts tells neither its last row nor its history: they may lie behind the seal.
+        """
+        seal = 2**62 if self.holdout is None else _ms(self.holdout)
+        names = [name for name in self.stored(venue, symbol, kind) if month_bounds(name)[0] < seal]
+        told = {name: passport.verify(self.path(venue, symbol, kind, name))[1] for name in names}
+        return {name: each if month_bounds(name)[1] <= seal else passport.sealed(each) for name, each in told.items()}
 
     def month(self, venue: str, symbol: str, kind: str, month: str) -> Month | None:
         """One verified month, or None where there is none."""
@@ -152,7 +157,7 @@ class Lake:
             return name, True, [len(new), 0, 0]
         act = merge.revise if source == old.passport.source else merge.compare
         rows, events = act(old.rows, new, source)
-        fresh = [event for event in events if not _known(event, old.passport.history)]
+        fresh = [event for event in events if not merge.is_told(event, old.passport.history)]
         if fresh or complete != old.complete or not rows.equals(old.rows):
             passport.store(path, rows, bar_length(key[2]), old.passport.source, complete, old, fresh)
         revised = sum(event["rows"] for event in fresh if event["act"] == REVISED)
@@ -239,8 +244,3 @@ def _first_difference(old: pd.DataFrame, new: pd.DataFrame) -> pd.Timestamp | No
     if not same.all():
         return min(a.index[~same][0], b.index[~same][0])
     return None if len(old) == len(new) else (old.index if len(old) > n else new.index)[n]
-
-
-def _known(event: dict, history: list[dict]) -> bool:
-    """Whether the passport tells it already: the same comparison made twice is one."""
-    return any(event.items() <= told.items() for told in history)

@@ -46,8 +46,8 @@ def test_the_trade_over_the_disputed_bar_is_named_and_left_out():
     assert list(result.trades["entry_time"]) == list(whole.trades["entry_time"].iloc[[0, 2]])
 
 
-@pytest.mark.parametrize(("bar", "named"), [(20, []), (21, [1]), (31, [1]), (32, [])])
-def test_a_trade_reaches_from_the_bar_of_entry_to_that_of_exit(bar, named):
+@pytest.mark.parametrize(("bar", "named"), [(19, []), (20, [1]), (21, [1]), (31, [1]), (32, [])])
+def test_a_trade_reaches_from_the_bar_of_decision_to_that_of_exit(bar, named):
     """Decided at the close of bar 20 and 30, filled at the open of 21 and 31."""
     target = pd.Series(0.0, INDEX)
     target.iloc[2:12], target.iloc[20:30] = 1.0, -1.0

@@ -139,6 +139,50 @@ def test_a_passport_id_tells_histories_apart_but_not_days(tmp_path):
     assert plain.manifest(*KEY[:2], ["1h"])["1h"][0] == entries[0]
 
 
+def test_a_value_that_comes_and_goes_is_told_each_time_and_every_file_is_kept(tmp_path):
+    lake, hashes = Lake(tmp_path), []
+    for step in (0, 1, 0, 1, 0, 1):
+        merge(lake, ROWS + step)
+        hashes.append(lake.month(*KEY, "2024-01").sha256)
+    told = history(lake)
+    assert [(event["was"], event["made"]) for event in told] == list(zip(hashes, hashes[1:]))
+    assert all(lake.version(*KEY, "2024-01", each) is not None for each in hashes[:2])
+
+
+def test_a_number_that_only_another_source_has_is_told_as_a_repair(tmp_path):
+    lake, holes = Lake(tmp_path), ROWS.copy()
+    holes.iloc[7, 3] = np.nan
+    merge(lake, holes)
+    was = lake.month(*KEY, "2024-01").sha256
+    merge(lake, ROWS.assign(trades=2.0), "archive")
+    told = [event for event in history(lake) if event["act"] == "repaired"]
+    assert [(event["rows"], event["columns"]) for event in told] == [(744, ["close", "trades"])]
+    assert lake.read(*KEY).iloc[7, 3] == ROWS.iloc[7, 3]
+    assert np.isnan(lake.version(*KEY, "2024-01", was).iloc[7, 3])
+
+
+def test_a_dispute_is_settled_by_the_last_comparison(tmp_path):
+    lake, other = Lake(tmp_path), ROWS.copy()
+    other.iloc[[3, 5], 3] *= 1.01
+    merge(lake, ROWS)
+    for rows, disputed in ((other, [3, 5]), (ROWS, []), (other, [3, 5])):
+        merge(lake, rows, "archive")
+        assert list(lake.disputed(*KEY)) == list(ROWS.index[disputed])
+    merge(lake, ROWS, "third")
+    assert len(lake.disputed(*KEY)) == 2, "that a third agrees does not settle what the second says"
+
+
+def test_the_passport_of_a_month_that_the_seal_cuts_tells_nothing_from_behind_it(tmp_path):
+    lake, later = Lake(tmp_path), ROWS.copy()
+    later.iloc[-3:, 3] += 1
+    merge(lake, ROWS)
+    merge(lake, later)
+    seal = ROWS.index[800]
+    january, february = Lake(tmp_path, seal).passports(*KEY).values()
+    assert january.rows == 744 and (february.rows, february.last, february.history) == (0, "sealed", [])
+    assert list(Lake(tmp_path, ROWS.index[10]).passports(*KEY)) == ["2024-01"]
+
+
 KILLED = """
 import os, sys
 sys.path.insert(0, sys.argv[3])

@@ -128,9 +128,13 @@ def test_the_stricter_policy_of_two_stands():
     assert kept[schema.DISPUTED].iloc[500] == schema.MASKED
 
 
-def test_every_bar_faulty_is_an_error():
-    with pytest.raises(DataError, match=f"every one of {len(BARS)} bars is faulty"):
-        judge(BARS.assign(volume=0.0), PARAMS.model_copy(update={"zero_volume": "drop"}), "1h")
+def test_no_more_is_dropped_than_allowed():
+    bars, dropping = BARS.copy(), PARAMS.model_copy(update={"zero_volume": "drop"})
+    bars.iloc[: int(0.02 * len(bars)), 4] = 0.0
+    assert len(judge(bars, dropping, "1h")[0]) == len(bars) - int(0.02 * len(bars))
+    bars.iloc[1000, 4] = 0.0
+    with pytest.raises(DataError, match=r"2\.\d\d% of 2998 bars would be dropped \(zero_volume\), allowed 2\.00%"):
+        judge(bars, dropping, "1h")
 
 
 def test_a_move_may_grow_with_the_time_that_is_missing():

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from quantalpha.errors import DataError
+from quantalpha.market.passport import retell
 from quantalpha.market.snapshot import put_back
 from quantalpha.market.store import Lake
 
@@ -53,6 +54,27 @@ def test_a_revised_month_comes_as_it_was_while_its_file_is_kept_else_as_it_is_an
     found, changed = put_back(then, lake, Lake(tmp_path / "later"))
     assert changed == ["binanceusdm/BTCUSDT/1h/2024-02.parquet"]
     assert found == listing(lake) == listing(Lake(tmp_path / "later"))
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.5])
+def test_what_was_compared_or_repaired_since_is_not_told_in_the_copy(lake, target, factor):
+    """An agreeing or differing second source, and a hole that it filled: the run saw nothing of either."""
+    holes = Lake(target.root.parent / "holes")
+    write(holes, ROWS.drop(ROWS.index[[5, 800]]), JANUARY[1])
+    then = listing(holes)
+    holes.merge(*KEY, ROWS * factor, source="archive", complete_before=0)
+    assert listing(holes) != then
+    assert put_back(then, holes, target) == (then, [])
+    assert listing(target) == then and len(target.disputed(*KEY)) == 0
+    assert target.read_listed(then, *KEY[:2])[0].equals(ROWS.drop(ROWS.index[[5, 800]]))
+
+
+def test_a_history_that_is_no_longer_told_is_a_change(lake, target):
+    lake.merge(*KEY, ROWS, source="archive", complete_before=0)
+    then = listing(lake)
+    path = lake.path(*KEY, "2024-01")
+    retell(path, [])
+    assert put_back(then, lake, target)[1] == ["binanceusdm/BTCUSDT/1h/2024-01.parquet"]
 
 
 def test_a_month_that_is_gone_is_named(lake, target):

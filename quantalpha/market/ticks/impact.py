@@ -34,6 +34,10 @@ def robust_ols(y: np.ndarray, *columns: np.ndarray) -> tuple[np.ndarray, np.ndar
 def impact_bars(capture: Capture, step: int) -> pd.DataFrame:
     """`flow_bars` of the best quotes whose bar before is known too, with `move`, the change of the mid in ticks. step: ms."""
     bars = flow_bars(capture.quotes, capture.trades, step)
+    if len(bars) < FEWEST:
+        raise DataError(
+            f"impact: expected at least {FEWEST} bars of {step / 1000:g} s with an update in each, found {len(bars)}; record longer"
+        )
     follows = np.diff(schema.epoch_ms(bars.index), prepend=0) == step
     return bars.assign(move=bars["mid"].diff() / capture.tick, signed_volume=bars["signed_volume"].fillna(0.0))[follows]
 
