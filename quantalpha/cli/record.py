@@ -26,9 +26,9 @@ def record(
     """Record live streams to data/ticks until interrupted: gaps mended, clocks compared, nothing finished is ever lost."""
     from quantalpha.market.ticks import Recorder, Subscription
 
-    chosen = [f"stream.kinds={json.dumps(list(stream))}"] if stream else []
-    params = config.load(profile, [*overrides, *chosen])
-    wish = Subscription(tuple(symbol or params.data.symbols), tuple(dict.fromkeys(params.stream.kinds)), params.stream.bar)
+    chosen = {"data.symbols": symbol, "stream.kinds": stream}  # as settings, so that they are checked before a folder is made
+    params = config.load(profile, [*overrides, *(f"{name}={json.dumps(list(values))}" for name, values in chosen.items() if values)])
+    wish = Subscription(tuple(params.data.symbols), tuple(dict.fromkeys(params.stream.kinds)), params.stream.bar)
     root = config.path("data/ticks") / params.venue.kept_as
     with _published(params.venue.kept_as) if redis else nullcontext() as also:
         recorder = Recorder(root, wish.symbols, params.stream, also)

@@ -2,7 +2,9 @@
 
 from bisect import bisect_left, insort
 
-from quantalpha.market.ticks.messages import STREAMED, Depth
+from quantalpha.market.ticks.messages import FETCHED, STREAMED, Depth
+
+INFINITE = float("inf")
 
 
 class Side:
@@ -14,10 +16,16 @@ class Side:
         self.quantity: dict[float, float] = {}
 
     def update(self, levels) -> None:
-        """Each [price, quantity] replaces what waits there; 0 removes it, and may name a price that is not there."""
+        """Each [price, quantity] replaces what waits there; 0 removes it, and may name a price that is not there.
+
+        ValueError or TypeError for what is no level; those before it are in by then.
+        """
         quantity, sign = self.quantity, self.sign
         for price, amount in levels:
-            key, amount = sign * float(price), float(amount)
+            price, amount = float(price), float(amount)
+            if not (0.0 < price < INFINITE and 0.0 <= amount < INFINITE):  # NaN is neither
+                raise ValueError(f"no level of a book: {price}, {amount}")
+            key = sign * price
             if amount:
                 if key not in quantity:
                     insort(self.keys, key)
@@ -26,8 +34,8 @@ class Side:
                 del self.keys[bisect_left(self.keys, key)]
 
     def replace(self, levels) -> None:
-        self.quantity = {self.sign * float(price): float(amount) for price, amount in levels if float(amount)}
-        self.keys = sorted(self.quantity)
+        self.keys, self.quantity = [], {}
+        self.update(levels)
 
     def top(self, levels: int) -> tuple[list[float], list[float]]:
         """Prices and quantities of the best `levels`; NaN and 0 where there are fewer."""
@@ -50,10 +58,14 @@ class Book:
         self.symbol = symbol
         self.bids, self.asks = Side(-1), Side(1)
         self.synced, self.last, self.time = False, -1, 0
+        self._fetched = False  # whether the book is a snapshot by REST, and no change has joined it yet
         self._backlog: list[Depth] = []
 
     def apply(self, message: Depth) -> str:
-        """'applied'; 'old': its changes are in the book already; 'waiting' for a snapshot; 'gap': changes were missed."""
+        """'applied'; 'old': its changes are in the book already; 'waiting' for a snapshot; 'gap': changes were missed.
+
+        Raises ValueError or TypeError for levels that are none; a book that they may have touched is not `synced` then.
+        """
         if message.snapshot == STREAMED:
             self._backlog.clear()  # what came before it is older
         if message.snapshot:
@@ -62,7 +74,7 @@ class Book:
             return self._wait(message)
         if message.last <= self.last:
             return "old"
-        if message.previous != self.last:
+        if message.previous != self.last and not (self._fetched and _meets(message, self.last)):
             self.synced = False
             self._wait(message)
             return "gap"
@@ -80,6 +92,8 @@ class Book:
         self._backlog.clear()
 
     def _wait(self, message: Depth) -> str:
+        Side(-1).update(message.bids)  # what is no level is refused before it is kept
+        Side(1).update(message.asks)
         if len(self._backlog) >= self.BACKLOG:
             del self._backlog[: self.BACKLOG // 2]  # a snapshot that late is asked for again
         self._backlog.append(message)
@@ -94,18 +108,23 @@ class Book:
         if any(message.previous != before for message, before in zip(later[1:], chain[1:])):
             self._backlog = later
             return "gap"
-        self._backlog = []
+        self.lose()
         self.bids.replace(snapshot.bids)
         self.asks.replace(snapshot.asks)
         self.synced, self.last, self.time = True, snapshot.last, snapshot.time
+        self._fetched = snapshot.snapshot == FETCHED
         for message in later:
             self._change(message)
         return "applied"
 
     def _change(self, message: Depth) -> None:
-        self.bids.update(message.bids)
-        self.asks.update(message.asks)
-        self.last, self.time = message.last, message.time
+        try:
+            self.bids.update(message.bids)
+            self.asks.update(message.asks)
+        except (ValueError, TypeError):
+            self.lose()
+            raise
+        self.last, self.time, self._fetched = message.last, message.time, False
 
 
 def _meets(message: Depth, snapshot: int) -> bool:

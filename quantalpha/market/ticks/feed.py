@@ -53,11 +53,12 @@ class Lost:
 
 @dataclass(frozen=True)
 class Fetched:
-    """In the queue: REST's answer."""
+    """In the queue: REST's answer. losses: of its kind, by `Intake.losses`, when it was asked for."""
 
     symbol: str
     kind: str
     rows: list
+    losses: int
 
 
 class Feed:
@@ -106,9 +107,9 @@ class Feed:
     async def messages(self) -> AsyncIterator[tuple[int, Message]]:
         """(our clock at receipt in ns, message), without end. Raises ExchangeError when a line stays broken."""
         while True:
-            for task in self._tasks:
-                if task.done():
-                    task.result()
+            for task in [task for task in self._tasks if task.done()]:
+                task.result()
+                self._tasks.remove(task)
             if not self._queue:
                 self._arrived.clear()
                 with suppress(TimeoutError):
@@ -130,7 +131,10 @@ class Feed:
         return received, self.intake.take(entry, received)
 
     def _mended(self, entry: Fetched) -> list[Message]:
-        self._asked.discard((entry.symbol, entry.kind))
+        key = entry.symbol, entry.kind
+        self._asked.discard(key)
+        if key not in self.intake.wanted() or entry.losses != self.intake.losses[entry.kind]:
+            return []  # mended already; or more went missing since, and it is asked for again
         if entry.kind == "depth":
             return entry.rows if self.intake.snapshot(entry.rows[0]) else []
         return self.intake.mend(entry.symbol, entry.kind, entry.rows)
@@ -206,7 +210,10 @@ class Feed:
         self.health.clock.sample(asked / 1e6, venue, self.clock() / 1e6)
 
     async def _mend(self) -> None:
-        """Fetch what is wanted and has not been asked for; again, with growing pauses, while it does not mend."""
+        """Fetch what is wanted and has not been asked for; again, with growing pauses, while it does not mend.
+
+        Each in a task of its own, so that none waits for another's answer.
+        """
         tries: dict[tuple[str, str], int] = {}
         while True:
             await asyncio.sleep(MEND_SECONDS)
@@ -214,14 +221,18 @@ class Feed:
             tries = {key: tries.get(key, -1) + (key not in self._asked) for key in wanted}
             fresh = [key for key in wanted if key not in self._asked]
             self._asked.update(fresh)
-            await asyncio.gather(*(self._fetch(*key, tries[key]) for key in fresh))
+            self._tasks += [asyncio.create_task(self._fetch(*key, tries[key])) for key in fresh]
 
     async def _fetch(self, symbol: str, kind: str, tries: int) -> None:
         if tries:
             await asyncio.sleep(Retry().pause(tries - 1))
+        if (symbol, kind) not in self.intake.wanted():
+            self._asked.discard((symbol, kind))
+            return
         if kind == "depth" and self.decoder.renew(symbol):
             await self._renew(symbol, self.decoder.renew(symbol))
             return
+        losses = self.intake.losses[kind]
         try:
             rows = [await self.rest.snapshot(symbol)] if kind == "depth" else await self._missed(symbol, kind)
         except ExchangeError:
@@ -229,7 +240,7 @@ class Feed:
                 self._asked.discard((symbol, kind))  # the book stays void, and is asked for again
                 return
             rows = []  # what is missing is counted as lost
-        self._put(Fetched(symbol, kind, rows))
+        self._put(Fetched(symbol, kind, rows, losses))
 
     async def _renew(self, symbol: str, requests: list[str]) -> None:
         """Ask for a snapshot by the stream; it comes as a message."""

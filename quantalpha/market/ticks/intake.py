@@ -3,13 +3,16 @@
 What only REST can mend shows in `wanted`. Until then a book with a hole is not `synced`, and trades or bars after a hole are held back.
 """
 
+from collections import Counter
+
 from quantalpha import timeframe
 from quantalpha.market.ticks.book import Book
 from quantalpha.market.ticks.health import Channel, Health
 from quantalpha.market.ticks.messages import KIND, STREAMED, Bar, Depth, Mark, Message, Quote, Trade
 from quantalpha.market.ticks.sequence import Named, Numbered
+from quantalpha.market.ticks.sound import require_sound
 
-FAULTS = (ValueError, KeyError, TypeError, IndexError, AttributeError)  # what decoding a malformed frame raises
+FAULTS = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError)  # what decoding a malformed frame raises
 
 
 class Intake:
@@ -23,23 +26,25 @@ class Intake:
         self.decoder, self.health = decoder, health
         self.books: dict[str, Book] = {}
         self.sequences: dict[tuple[str, str], Numbered | Named] = {}
+        self.losses: Counter[str] = Counter()  # by kind: what was asked for before one does not mend what went missing in it
         self._step, self._since = timeframe.milliseconds(bar), dict(since or {})
         self._newest: dict[tuple[str, str], int] = {}
         self._checks = {Quote: self._quote, Depth: self._depth, Trade: self._trade, Mark: self._mark, Bar: self._bar}
 
     def take(self, raw: bytes | str, received_ns: int) -> list[Message]:
-        """What is new in one frame. A malformed one is counted and dropped: the sequence checks see the hole."""
+        """What is new in one frame. A malformed one is counted and dropped whole: the sequence checks see the hole."""
+        found = []
         try:
             messages = self.decoder.decode(raw)
+            for message in messages:
+                require_sound(message)
+            for message in messages:
+                kind = type(message)
+                channel = self.health.channel(message.symbol, KIND[kind])
+                self.health.received(channel, message.event, received_ns)
+                found += self._checks[kind](message, channel)
         except FAULTS:
-            self.health.malformed += 1
-            return []
-        found = []
-        for message in messages:
-            kind = type(message)
-            channel = self.health.channel(message.symbol, KIND[kind])
-            self.health.received(channel, message.event, received_ns)
-            found += self._checks[kind](message, channel)
+            self._malformed()
         return found
 
     def wanted(self) -> list[tuple[str, str]]:
@@ -49,7 +54,11 @@ class Intake:
 
     def snapshot(self, message: Depth) -> bool:
         """A book from REST; whether it joins on to the changes received."""
-        joined = self.book(message.symbol).apply(message) == "applied"
+        try:
+            joined = self.book(message.symbol).apply(message) == "applied"
+        except FAULTS:
+            self._malformed()
+            return False
         self.health.channel(message.symbol, "depth").resyncs += joined
         return joined
 
@@ -59,6 +68,7 @@ class Intake:
 
     def lose(self, kinds) -> None:
         """A line that carried `kinds` broke, or ran over: books are void, and trades and bars may be missing."""
+        self.losses.update(kinds)
         for book in self.books.values() if "depth" in kinds else ():
             book.lose()
         for (_, kind), sequence in self.sequences.items():
@@ -70,6 +80,12 @@ class Intake:
         if found is None:
             found = self.books[symbol] = Book(symbol)
         return found
+
+    def _malformed(self) -> None:
+        """Binance's numbers show what was dropped. Bybit's trades have none, and its book may begin anew with the frame dropped."""
+        self.health.malformed += 1
+        if not self.decoder.counted_trades:
+            self.lose(("depth", "trades"))
 
     def _depth(self, message: Depth, channel: Channel) -> list[Message]:
         book = self.book(message.symbol)
@@ -99,6 +115,8 @@ class Intake:
         return []
 
     def _trade(self, message: Trade, channel: Channel) -> list[Message]:
+        if type(message.id) is not (int if self.decoder.counted_trades else str):
+            raise TypeError(f"malformed: {message}")
         return self._sequence(message.symbol, "trades", channel).take(message)
 
     def _bar(self, message: Bar, channel: Channel) -> list[Message]:

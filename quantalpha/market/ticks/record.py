@@ -38,6 +38,7 @@ class Recorder:
         self.root, self.settings, self.also = Path(root), settings, also
         self.rows = 0
         self._buffers: dict[tuple[str, str, str], list] = defaultdict(list)
+        self._unwritten: dict[tuple[str, str, str], list] = defaultdict(list)  # taken, and not on disk yet
         self._recorded: set[str] = set()  # text ids of the last trades there: asked for by time, they come again
         self._writing = Lock()
         self._locks = [_lock(self.root / symbol) for symbol in symbols]
@@ -71,15 +72,31 @@ class Recorder:
         return buffers
 
     def write(self, buffers: dict) -> None:
-        """Each buffer as a file, one call at a time; every `settings.rotate` seconds, or `rotate_mb`, a day's small files become one."""
+        """Each buffer as a file, one call at a time; every `settings.rotate` seconds, or `rotate_mb`, a day's small files become one.
+
+        What cannot be written is kept for the next call, and the first fault raised once all else is written.
+        """
         with self._writing:
-            for (symbol, kind, day), rows in buffers.items():
-                folder = self.root / symbol / kind / day
-                number = 1 + max((_numbers(path)[1] for path in folder.glob("*.parquet")), default=0)
-                path = write_atomic(folder / f"{number:08d}-{number:08d}.parquet", _parquet(kind, rows))
-                self._written += path.stat().st_size
+            for key, rows in buffers.items():
+                self._unwritten[key] += rows
+            faults = [fault for key in list(self._unwritten) if (fault := self._append(key)) is not None]
+            if faults:
+                raise faults[0]
             if time.monotonic() - self._rotated >= self.settings.rotate or self._written >= self.settings.rotate_mb * 2**20:
                 self._join_days()
+
+    def _append(self, key: tuple[str, str, str]) -> OSError | None:
+        """One buffer as the next file of its day; why not, where the disk refuses it."""
+        symbol, kind, day = key
+        folder = self.root / symbol / kind / day
+        try:
+            number = 1 + max((_numbers(path)[1] for path in folder.glob("*.parquet")), default=0)
+            path = write_atomic(folder / f"{number:08d}-{number:08d}.parquet", _parquet(kind, self._unwritten[key]))
+            self._written += path.stat().st_size
+        except OSError as fault:
+            return fault
+        del self._unwritten[key]
+        return None
 
     def close(self) -> None:
         """Write what is left, join each day's files, and let the next recorder in."""

@@ -64,20 +64,25 @@ class Named:
         self.channel, self.last = channel, last  # the time of the newest trade given, ms
         self.seen: OrderedDict[str, None] = OrderedDict()
         self.held: list[Trade] = []
-        self.broken = last is not None
+        self._lost = last is not None  # whether trades may be missing after `last`
+
+    @property
+    def broken(self) -> bool:
+        """Whether trades wait for what may lie between `last` and them. Asked for before they came, an answer might end before them."""
+        return bool(self.held)
 
     def take(self, message: Trade) -> list[Trade]:
         if message.id in self.seen:
             self.channel.duplicates += 1
             return []
-        if self.broken:
+        if self._lost:
             self.held.append(message)
             return [] if len(self.held) < HELD else self.mend([])
         return [self._give(message)]
 
     def lose(self) -> None:
-        self.channel.gaps += self.last is not None and not self.broken
-        self.broken = self.last is not None
+        self.channel.gaps += self.last is not None and not self._lost
+        self._lost = self.last is not None
 
     def mend(self, fetched: list[Trade]) -> list[Trade]:
         """`fetched` and what was held, in order of time. That the fetched do not reach back to the last trade known counts as one lost."""
@@ -88,7 +93,7 @@ class Named:
         held = {trade.id for trade in self.held}
         self.channel.backfilled += sum(trade.id not in held for trade in fresh)
         both = {trade.id: trade for trade in [*fresh, *self.held]}
-        self.held, self.broken = [], False
+        self.held, self._lost = [], False
         return [self._give(trade) for trade in sorted(both.values(), key=lambda trade: trade.time)]
 
     def _give(self, trade: Trade) -> Trade:

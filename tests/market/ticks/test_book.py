@@ -3,6 +3,7 @@
 import math
 
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -105,6 +106,76 @@ def test_whatever_is_dropped_doubled_or_late_a_book_in_step_is_the_exchanges(dat
         if book.synced:
             assert ({-key: q for key, q in book.bids.quantity.items()}, book.asks.quantity) == truth[book.last]
             assert len(book.bids.keys) == len(book.bids.quantity) and book.asks.keys == sorted(book.asks.quantity)
+
+
+@st.composite
+def streams(draw):
+    """Changes as Binance sends them, of several updates each and with numbers of other symbols between; the book after every number."""
+    state, truth, messages, number = ({}, {}), {0: ({}, {})}, [], 0
+    for _ in range(draw(st.integers(1, 8))):
+        previous, number = number, number + draw(st.integers(0, 3))
+        first = number + 1
+        changed = ({}, {})
+        for number in range(previous + 1, first + draw(st.integers(0, 5))):
+            for side, add in (0, 0.0), (1, 10.0):
+                levels = {float(price) + add: float(amount) for price, amount in draw(LEVELS)} if number >= first else {}
+                state[side].update(levels)
+                changed[side].update(levels)
+            truth[number] = tuple({price: amount for price, amount in side.items() if amount} for side in state)
+        messages.append(change(first, number, previous, changed[0].items(), changed[1].items()))
+    return messages, truth
+
+
+@given(streams(), st.data())
+def test_wherever_a_snapshot_falls_an_undisturbed_line_has_no_gap(stream, data):
+    """It is as of any number the stream has come to, mostly inside a change (U <= L < u), and answered before or after that one."""
+    messages, truth = stream
+    asked = data.draw(st.integers(1, len(messages)), label="changes received when it is answered")
+    late = min(asked, len(messages) - 1)
+    at = data.draw(st.integers(messages[0].previous, messages[late].last), label="L")
+    book = Book("BTCUSDT")
+    assert [book.apply(each) for each in messages[:asked]] == ["waiting"] * asked
+    assert book.apply(snapshot(at, truth[at][0].items(), truth[at][1].items())) == "applied"
+    verdicts = [book.apply(each) for each in messages[asked:]]
+    assert set(verdicts) <= {"applied", "old"} and book.synced
+    if at <= messages[-1].last:
+        assert book.last == messages[-1].last
+        assert ({-key: q for key, q in book.bids.quantity.items()}, book.asks.quantity) == truth[book.last]
+
+
+def test_the_first_change_after_a_snapshot_by_rest_reaches_back_to_it_and_the_next_follow_exactly():
+    book = Book("BTCUSDT")
+    book.apply(change(91, 100, 90))
+    assert book.apply(snapshot(105)) == "applied"
+    assert book.apply(change(101, 104, 100)) == "old"
+    assert book.apply(change(105, 110, 104, [("100", "7")])) == "applied" and book.bids.top(1) == ([100.0], [7.0])
+    assert book.apply(change(109, 115, 108)) == "gap"  # once joined, `pu` is the `u` before
+    assert book.apply(snapshot(120)) == "applied"
+    assert book.apply(change(125, 130, 124)) == "gap"  # 121 to 124 were missed
+
+
+def test_a_snapshot_in_the_stream_is_followed_exactly():
+    book = Book("BTCUSDT")
+    book.apply(snapshot(105, kind=STREAMED))
+    assert book.apply(change(101, 110, 100)) == "gap"
+
+
+@pytest.mark.parametrize(
+    "bad", [("x", "1"), ("99",), ("nan", "1"), ("inf", "1"), ("99", "nan"), ("99", "inf"), ("99", "-1"), ("-9", "1"), (None, "1")]
+)
+@pytest.mark.parametrize("side", ["bids", "asks"])
+def test_what_is_no_level_leaves_no_book_behind(bad, side):
+    faults = (ValueError, TypeError)
+    book = Book("BTCUSDT")
+    with pytest.raises(faults):
+        book.apply(change(1, 2, 0, **{side: [bad]}))  # while it waits
+    assert book.apply(snapshot(10)) == "applied" and book.synced
+    with pytest.raises(faults):
+        book.apply(change(11, 12, 10, **{side: [("99.5", "1"), bad]}))
+    assert not book.synced
+    with pytest.raises(faults):
+        book.apply(snapshot(12, **{side: [bad]}))
+    assert not book.synced and book.apply(snapshot(12)) == "applied" and book.bids.top(2)[0][0] == 100.0
 
 
 def test_levels_are_taken_as_the_wire_has_them():

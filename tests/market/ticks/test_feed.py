@@ -77,6 +77,25 @@ def test_everything_of_the_practice_exchange_comes_once_and_in_order(practice, t
         assert len(book.bids.keys) == len(bids) and len(book.asks.keys) == len(asks)
 
 
+def test_an_undisturbed_line_has_no_gap(practice, tape):
+    """Snapshots fall between two changes or inside one: either way the next change joins on."""
+
+    async def main():
+        async with practice(tape, now=START, speed=FAST) as (venue, _, _):
+            wish = Subscription(("BTCUSDT",), ("depth",))
+            async with Feed(venue, wish, SETTINGS) as feed:
+                synced = []
+
+                async def each(_):
+                    synced.append(feed.intake.books["BTCUSDT"].synced)
+
+                await collect(feed, lambda found: sum(synced) >= 12, each)
+                return feed.health.channel("BTCUSDT", "depth"), synced
+
+    channel, synced = asyncio.run(main())
+    assert channel.gaps == 0 and channel.resyncs == 1 and all(synced[synced.index(True) :])
+
+
 def test_a_cut_line_is_mended_without_a_hole(practice, tape):
     cuts = []
 
@@ -250,6 +269,55 @@ def test_bybits_book_is_renewed_by_subscribing_anew():
         ("unsubscribe", ["orderbook.200.BTCUSDT"]),
         ("subscribe", ["orderbook.200.BTCUSDT"]),
     ]
+
+
+def aggregate(symbol: str, number: int) -> str:
+    return json.dumps({"e": "aggTrade", "E": number, "s": symbol, "a": number, "p": "1", "q": "1", "T": number, "m": False})
+
+
+def test_an_answer_that_does_not_come_holds_up_no_other():
+    frames = [aggregate("AAAUSDT", number) for number in (1, 3)]
+
+    async def scenario(feed):
+        async def trades_after(symbol, last, until):
+            if symbol == "AAAUSDT":
+                for number in (1, 3):
+                    feed._put(aggregate("BBBUSDT", number))  # another's hole shows while this waits
+                await asyncio.Event().wait()
+            return [Trade(symbol, 2, 2, 2, 1.0, 1.0, 1)]
+
+        feed.rest.trades_after = trades_after
+        return await collect(feed, lambda found: ("BBBUSDT", 3) in [(m.symbol, m.id) for m in found])
+
+    found = scripted(Script(frames), scenario, Subscription(("AAAUSDT", "BBBUSDT"), ("trades",)))
+    assert [(m.symbol, m.id) for m in found] == [("AAAUSDT", 1), ("BBBUSDT", 1), ("BBBUSDT", 2), ("BBBUSDT", 3)]
+
+
+def test_an_answer_from_before_a_second_break_mends_nothing():
+    """Bybit's trades have no numbers: trade 3 passes while the line is down again, after REST has answered."""
+    frame = '{"topic":"publicTrade.BTCUSDT","ts":5,"data":[{"T":%d,"s":"BTCUSDT","S":"Buy","v":"1","p":"1","i":"id%d"}]}'
+    asked = []
+
+    async def scenario(feed):
+        async def recent_trades(symbol):
+            asked.append(symbol)
+            if len(asked) == 1:
+                feed._put(feeds.Lost(("trades",)))
+                return [Trade(symbol, n, n, f"id{n}", 1.0, 1.0, 1) for n in (1, 2)]
+            return [Trade(symbol, n, n, f"id{n}", 1.0, 1.0, 1) for n in (1, 2, 3, 4)]
+
+        feed.rest.recent_trades = recent_trades
+
+        async def break_off(found):
+            if len(found) == 1:
+                feed._put(feeds.Lost(("trades",)))
+                feed._put(frame % (4, 4))
+
+        found = await collect(feed, lambda found: found[-1].id == "id4", break_off)
+        return [message.id for message in found], feed.health.channel("BTCUSDT", "trades").lost
+
+    found, lost = scripted(Script([frame % (1, 1)]), scenario, Subscription(("BTCUSDT",), ("trades",)), name="bybit")
+    assert found == ["id1", "id2", "id3", "id4"] and lost == 0 and len(asked) == 2
 
 
 def test_other_venues_are_refused():

@@ -10,7 +10,8 @@ from quantalpha.market.ticks.binance import Binance
 from quantalpha.market.ticks.bybit import Bybit
 from quantalpha.market.ticks.health import Channel, Clock, Health, Histogram
 from quantalpha.market.ticks.intake import Intake
-from quantalpha.market.ticks.messages import CHANGES, FETCHED, STREAMED, Bar, Depth, Mark, Quote, Trade
+from quantalpha.market.ticks.messages import CHANGES, FETCHED, KIND, STREAMED, Bar, Depth, Mark, Quote, Trade
+from quantalpha.market.ticks.record import _parquet
 from quantalpha.market.ticks.sequence import Named, Numbered
 
 # ruff: noqa: E501 - messages stand on one line, as venues send them
@@ -169,6 +170,86 @@ def test_a_broken_line_voids_only_what_it_carried():
     assert intake.books["BTCUSDT"].synced
     intake.lose(("depth",))
     assert not intake.books["BTCUSDT"].synced and intake.books["BTCUSDT"].apply(Depth("BTCUSDT", 3, 3, 3, 3, 2, [], [])) == "waiting"
+
+
+BAD_DEPTH = [
+    {"b": [["x", "1"]]},
+    {"b": [["99"]]},
+    {"a": [["nan", "1"]]},
+    {"a": [["inf", "1"]]},
+    {"b": [["99", "-1"]]},
+    {"b": None},
+    {"u": "x"},
+    {"u": 12.5},
+    {"U": None},
+    {"pu": "10"},
+    {"E": None},
+    {"T": None},
+    {"T": 2**62},
+    {"s": None},
+]
+
+
+@pytest.mark.parametrize("bad", BAD_DEPTH)
+@pytest.mark.parametrize("synced", [True, False])
+def test_a_malformed_change_is_counted_and_the_book_goes_on_only_from_a_snapshot(bad, synced):
+    intake = Intake(Binance(), Health(9.0), "1m")
+    intake.take(depth(9, 10, 8), 0)
+    whole = Depth("BTCUSDT", 1, 1, 10, 10, 10, [["100", "1"]], [["101", "1"]], FETCHED)
+    assert not synced or intake.snapshot(whole)
+    assert intake.take(orjson.dumps(orjson.loads(depth(11, 12, 10, b=[["99", "1"]])) | bad), 0) == [] and intake.health.malformed == 1
+    intake.take(depth(13, 14, 12), 0)
+    assert intake.wanted() == [("BTCUSDT", "depth")]
+    assert intake.snapshot(whole._replace(first=13, last=13, previous=13)) and intake.books["BTCUSDT"].last == 14
+
+
+def test_a_malformed_snapshot_is_counted_and_asked_for_again():
+    intake = Intake(Binance(), Health(9.0), "1m")
+    intake.take(depth(9, 10, 8), 0)
+    assert not intake.snapshot(Depth("BTCUSDT", 1, 1, 10, 10, 10, [["100", None]], [], FETCHED))
+    assert intake.health.malformed == 1 and intake.wanted() == [("BTCUSDT", "depth")]
+
+
+def test_a_malformed_frame_of_a_venue_whose_trades_have_no_numbers_voids_what_it_may_have_held():
+    intake = Intake(Bybit(), Health(9.0), "1m")
+    head = '{"topic":"orderbook.200.BTCUSDT","type":"%s","ts":1,"data":{"s":"BTCUSDT","b":[["%s","1"]],"a":[["11","1"]],"u":%d},"cts":1}'
+    printed = '{"topic":"publicTrade.BTCUSDT","ts":5,"data":[{"T":%d,"s":"BTCUSDT","S":"Sell","v":"%s","p":"10","i":"%s"}]}'
+    intake.take(head % ("snapshot", "10", 900), 0)
+    assert len(intake.take(printed % (4, "1", "a"), 0)) == 1 and not intake.wanted()
+    assert intake.take(printed % (5, "nan", "b"), 0) == []
+    assert intake.take(head % ("snapshot", "x", 1), 0) == [] and intake.health.malformed == 2
+    intake.take(head % ("delta", "10", 2), 0)
+    assert intake.take(printed % (6, "1", "c"), 0) == []  # waits for REST
+    assert sorted(intake.wanted()) == [("BTCUSDT", "depth"), ("BTCUSDT", "trades")]
+
+
+ODD = st.sampled_from([None, True, -1, 0.5, 2**63, 1e308, "", "x", "nan", "inf", "-1", [], ["1"], [["1"]], [["nan", "1"]], {}, {"s": "X"}])
+
+
+def spots(value, path=()):
+    """Paths to everything inside a decoded frame."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(spot for key, each in inside for spot in spots(each, (*path, key)))]
+
+
+@given(st.data())
+def test_whatever_stands_in_a_frame_nothing_escapes_and_what_comes_out_can_be_kept(data):
+    decoder, frames = data.draw(st.sampled_from([(Binance, list(BINANCE)), (Bybit, list(BYBIT))]))
+    intake = Intake(decoder(), Health(9.0), "1m")
+    for raw in data.draw(st.lists(st.sampled_from(frames), min_size=1, max_size=6)):
+        frame = orjson.loads(raw)
+        spot = data.draw(st.sampled_from(spots(frame)[1:]))
+        inner = frame
+        for key in spot[:-1]:
+            inner = inner[key]
+        inner[spot[-1]] = data.draw(ODD)
+        try:
+            found = intake.take(orjson.dumps(frame), 0)
+        except ExchangeError:
+            continue  # a refusal
+        for message in found:
+            assert type(message.time) is type(message.event) is int and type(message.symbol) is str
+            assert _parquet(KIND[type(message)], [(0, *message[1:])])
 
 
 @given(st.lists(st.floats(-5.0, 1e7), min_size=1, max_size=200), st.sampled_from([0.01, 0.5, 0.99]))

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from quantalpha import config
+from quantalpha import config, files
 from quantalpha.errors import DataError, UsageError
 from quantalpha.market.ticks.book import Book
 from quantalpha.market.ticks.messages import FETCHED, Bar, Depth, Mark, Quote, Trade
@@ -55,6 +55,28 @@ def test_a_recorded_book_is_built_again_from_what_was_recorded(tmp_path):
     rows = depth_messages("BTCUSDT", read_ticks(tmp_path, "BTCUSDT", "depth"))
     assert [book.apply(each) for each in messages] == [again.apply(each) for each in rows]
     assert again.synced and (again.bids.quantity, again.asks.quantity) == (book.bids.quantity, book.asks.quantity)
+
+
+def test_what_a_full_disk_refused_is_written_later(tmp_path, monkeypatch):
+    recorder, full = Recorder(tmp_path, ("BTCUSDT",), SETTINGS), [True]
+
+    def write(path, data):
+        if full[0] and "trades" in path.parts:
+            raise OSError(28, "No space left on device")
+        return files.write_atomic(path, data)
+
+    monkeypatch.setattr(sys.modules[Recorder.__module__], "write_atomic", write)
+    for number in range(3):
+        recorder.add(number, trade(number))
+        recorder.add(number, Quote("BTCUSDT", DAY, DAY, number, 10.1, 1.0, 10.2, 2.0))
+        if number < 2:
+            with pytest.raises(OSError, match="No space left"):
+                recorder.write(recorder.take())
+            assert len(read_ticks(tmp_path, "BTCUSDT", "book")) == number + 1  # what could be written is
+    full[0] = False
+    recorder.close()
+    assert read_ticks(tmp_path, "BTCUSDT", "trades")["id"].tolist() == [0, 1, 2]
+    assert read_ticks(tmp_path, "BTCUSDT", "book")["update"].tolist() == [0, 1, 2] and recorder.rows == 6
 
 
 def test_days_are_folders_and_can_be_read_alone(tmp_path):

@@ -62,3 +62,11 @@ def test_what_it_cannot_record_is_said(exchange):
     space, settings = exchange
     space.run("data", "record", "--stream", "candles").complains(2, "stream.kinds", "candles")
     space.run("data", "record", "--symbol", "BTCUSD", *settings).complains(2, "no linear perpetual 'BTCUSD'", "BTCUSDT")
+
+
+@pytest.mark.parametrize("symbol", ["../../escaped", "btcusdt", "BTC/USDT", ""])
+def test_what_is_no_symbol_is_refused_before_a_folder_is_made(tmp_path, symbol):
+    space = Workspace(tmp_path / "space")
+    before = set(tmp_path.rglob("*"))
+    space.run("data", "record", "--symbol", symbol).complains(2, "data.symbols", symbol)
+    assert not [path for path in set(tmp_path.rglob("*")) - before if path.name in ("ticks", "escaped", "btcusdt")]
