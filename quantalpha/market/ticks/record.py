@@ -20,7 +20,7 @@ from threading import Lock
 import pandas as pd
 
 from quantalpha import config
-from quantalpha.errors import DataError, UsageError
+from quantalpha.errors import DataError, ExchangeError, UsageError
 from quantalpha.files import read_parquet, write_atomic
 from quantalpha.market.ticks.messages import KIND, KINDS, Bar, Depth, Mark, Message, Quote, Trade
 
@@ -36,7 +36,7 @@ class Recorder:
 
     def __init__(self, root: Path, symbols, settings: config.Stream, also: Callable[[int, Message], None] | None = None):
         self.root, self.settings, self.also = Path(root), settings, also
-        self.rows = 0
+        self.rows, self._symbols = 0, frozenset(symbols)
         self._buffers: dict[tuple[str, str, str], list] = defaultdict(list)
         self._unwritten: dict[tuple[str, str, str], list] = defaultdict(list)  # taken, and not on disk yet
         self._recorded: set[str] = set()  # text ids of the last trades there: asked for by time, they come again
@@ -57,7 +57,10 @@ class Recorder:
         return found
 
     def add(self, received_ns: int, message: Message) -> None:
-        """Unfinished bars are not kept: the closed one holds all they said."""
+        """Unfinished bars are not kept: the closed one holds all they said. ExchangeError for a symbol that nobody asked for: it would be a
+        folder's name."""
+        if message.symbol not in self._symbols:
+            raise ExchangeError(f"ticks: the venue sends {message.symbol[:40]!r}, asked for were {', '.join(sorted(self._symbols))}")
         kind = KIND[type(message)]
         if (kind == "bars" and not message.closed) or (kind == "trades" and message.id in self._recorded):
             return

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from quantalpha import config, files
-from quantalpha.errors import DataError, UsageError
+from quantalpha.errors import DataError, ExchangeError, UsageError
 from quantalpha.market.ticks.book import Book
 from quantalpha.market.ticks.messages import FETCHED, Bar, Depth, Mark, Quote, Trade
 from quantalpha.market.ticks.record import Recorder, compact, depth_messages, live_files, read_ticks
@@ -162,3 +162,11 @@ def test_killed_at_any_moment_it_keeps_what_it_wrote_and_goes_on_behind_it(tmp_p
         process.wait()
         found = read_ticks(tmp_path, "BTCUSDT", "trades")["id"].tolist()
         assert found == list(range(len(found))) and len(found) > written
+
+
+def test_a_symbol_that_nobody_asked_for_makes_no_folder(tmp_path):
+    recorder = Recorder(tmp_path / "ticks", ("BTCUSDT",), SETTINGS)
+    with pytest.raises(ExchangeError, match="asked for were BTCUSDT"):
+        recorder.add(1, Trade("../escaped", 1, 1, 1, 1.0, 1.0, 1))
+    recorder.close()
+    assert [path.name for path in tmp_path.rglob("*") if path.is_dir()] == ["ticks", "BTCUSDT"]
