@@ -48,11 +48,11 @@ def banned(seconds: float) -> str:
     [
         ("binanceusdm", 429, {"Retry-After": "30"}, "{}", 30),
         ("binanceusdm", 418, {"retry-after": "7200"}, "{}", 7200),
-        ("binanceusdm", 418, {"Retry-After": date(7200)}, "{}", 7200),
-        ("binanceusdm", 418, {}, banned(3600), 3600),
-        ("binanceusdm", 418, {"Retry-After": "0"}, banned(3600), 3600),
+        ("binanceusdm", 418, {"Retry-After": 7200}, "{}", 7200),
+        ("binanceusdm", 418, {}, 3600, 3600),
+        ("binanceusdm", 418, {"Retry-After": "0"}, 3600, 3600),
         ("binanceusdm", 418, {}, "{}", FIRST_BAN),
-        ("binanceusdm", 418, {"Retry-After": date(-60)}, banned(-60), FIRST_BAN),
+        ("binanceusdm", 418, {"Retry-After": -60}, -60, FIRST_BAN),
         ("binanceusdm", 429, {}, "{}", 60),
         ("binanceusdm", 429, {"Retry-After": "nan"}, "{}", 60),
         ("binanceusdm", 429, {"Retry-After": "-5"}, "{}", 60),
@@ -65,6 +65,9 @@ def banned(seconds: float) -> str:
     ids=lambda value: value if value in ("binanceusdm", "bybit") else type(value).__name__,  # moments differ between workers
 )
 def test_who_is_shut_out_stops_all(name, status, headers, text, seconds, tmp_path):
+    """A number stands for that moment from now on: as a date in the header, in Binance's words in the text."""
+    headers = {key: date(told) if isinstance(told, int) else told for key, told in headers.items()}
+    text = banned(text) if isinstance(text, int) else text
     asked, other = exchange(name, tmp_path), exchange(name, tmp_path)
     with pytest.raises(NoAnswer) as refused:
         asked.on_rest_response(status, "", "", "GET", headers, text, None)
