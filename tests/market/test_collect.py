@@ -12,7 +12,7 @@ from collecting import HOUR, contents, data, fetch, minutes, ms, process, venue
 from workspace import Workspace, at, words
 
 from quantalpha import config
-from quantalpha.errors import DataError, ExchangeError, UsageError
+from quantalpha.errors import DataError, UsageError
 from quantalpha.market import instruments, seen_brackets
 from quantalpha.market.download import verify
 from quantalpha.market.lacking import kind_names
@@ -101,7 +101,7 @@ def test_brackets_are_dated_tables_an_account_takes(tape, tmp_path, keys):
     assert Account(10_000, brackets=seen).brackets == seen
 
 
-def test_brackets_without_a_key_are_told_as_skipped_and_a_wrong_key_is_refused(tape, tmp_path, monkeypatch):
+def test_brackets_without_a_key_or_with_a_wrong_one_are_told_as_skipped(tape, tmp_path, monkeypatch):
     wanted = data("2023-07-10", None, kinds=["bars", "brackets"])
     with played(tape, speed=0.0, now=tape.end) as server:
         config.environment.cache_clear()
@@ -113,8 +113,8 @@ def test_brackets_without_a_key_are_told_as_skipped_and_a_wrong_key_is_refused(t
             monkeypatch.setenv("BINANCE_KEY", KEY if secret != SECRET else "another-key")
             monkeypatch.setenv("BINANCE_SECRET", secret)
             config.environment.cache_clear()
-            with pytest.raises(ExchangeError, match=says):
-                fetch(venue(server), wanted, tmp_path)
+            note = said(fetch(venue(server), wanted, tmp_path))["note"]["brackets"]
+            assert note.startswith("skipped: ") and says in note
         config.environment.cache_clear()
 
 
@@ -222,10 +222,27 @@ def test_the_command_downloads_extends_and_verifies(tape, workspace):
         checked = workspace.call("data", "verify", "--kind", "bars", "--json", *settings(server))
         wrong = workspace.call("data", "download", "--kind", "candles", *settings(server))
     assert first.code == again.code == checked.code == 0, (first, again, checked)
-    assert "BTCUSDT 1h 2023-09:" in first.err and "practice: what the lake holds" in first.out
+    assert "BTCUSDT 1h: 100%" in first.err and "practice: what the lake holds" in first.out
     assert again.err == "" and {row["kind"]: row["first"] for row in again.json}["1h"] == "2023-08-05 00:00"
-    assert [(row["kind"], row["months"], row["revised"]) for row in checked.json] == [("1h", 3, 0)]
+    assert [(row["kind"], row["months"], row["revised"]) for row in checked.json["verified"]] == [("1h", 3, 0)]
     wrong.complains(2, "data.kinds")
+
+
+def test_a_venue_that_says_otherwise_by_now_is_bad_data_and_all_of_it_is_kept(tape, workspace):
+    other = Tape(hours(90 * 24, "2023-07-10", "BTCUSDT") | {"BTCUSDT": tape_of_another_seed()})
+    with played(tape, speed=0.0, now=tape.end) as server:
+        workspace.call("data", "download", "--kind", "bars", *settings(server))
+    with played(other, speed=0.0, now=other.end) as server:
+        checked = workspace.call("data", "verify", "--kind", "bars", "--json", *settings(server))
+    assert checked.code == 4 and "rows are otherwise by now" in checked.json["message"]
+    assert checked.json["verified"][0]["revised"] > 600
+    passports = workspace.call("data", "passport", "--json", "--set", "venue.source=practice", "--symbol", "BTCUSDT").json
+    assert all(month["history"][-1]["act"] == "revised" for month in passports)
+
+
+def tape_of_another_seed() -> pd.DataFrame:
+    params = config.Synthetic(seed=99, start="2023-07-10", bars=90 * 24, timeframe="1h", edge={"BTCUSDT": 0.0})
+    return synthetic_bars("BTCUSDT", params)
 
 
 def test_interrupted_it_says_so_and_loses_nothing(workspace):
