@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import product
 
 from quantalpha import config
 from quantalpha.errors import ExchangeError, UsageError
@@ -71,6 +72,8 @@ class Feed:
         base, decoder = VENUES[venue.name]
         self.base, self.decoder = venue.ws_url or base, decoder()
         self.health = Health(settings.stale)
+        for symbol, kind in product(wish.symbols, wish.kinds):
+            self.health.channel(symbol, kind)  # one that stays silent is told too
         self.intake = Intake(self.decoder, self.health, wish.bar, wish.since)
         self.rest = Rest(venue, Retry(attempts=settings.retries))
         self._queue: deque = deque()

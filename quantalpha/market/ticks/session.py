@@ -26,7 +26,7 @@ class Status:
         told = ", ".join(f"{count:,} {name}" for name, count in faults.items())
         stale = sum(row["stale"] for row in self.channels)
         rate = sum(row["rate"] for row in self.channels)
-        slowest = max((row["p99_ms"] for row in self.channels), default=float("nan"))
+        slowest = max((row["p99_ms"] for row in self.channels if row["messages"]), default=float("nan"))
         came = f"{self.seconds:,.0f} s  {self.rows:,} rows  {rate:,.0f}/s"
         return f"{came}  {told}, {stale} stale  p99 {slowest:,.0f} ms  skew {self.feed['skew_ms']:+,.0f} ms"
 
