@@ -559,7 +559,7 @@ def test_the_checksum_is_that_of_the_bytes_that_are_read(root, lake):
 def test_the_command_tells_what_became_of_the_files_and_exits_4_where_one_was_refused(root, tmp_path, monkeypatch):
     workspace = Workspace(tmp_path / "workspace")
     answer = workspace.call("data", "archive", str(root), "--kind", "1h", "--json")
-    counts = {"stored": 7, "rows": (31 + 29 + 5) * 24, "left_out": 0, "months": 3, "known": 0, "covered": 0, "refused": 0}
+    counts = {"stored": 7, "rows": (31 + 29 + 5) * 24, "left_out": 0, "months": 3, "disputed": 0, "known": 0, "covered": 0, "refused": 0}
     assert answer.code == 0 and answer.json["series"] == [{"series": "binanceusdm/BTCUSDT/1h"} | counts]
     put(root, HOURS, "2024-04", checksum=None)
     answer = workspace.call("data", "archive", str(root), "--kind", "1h")
