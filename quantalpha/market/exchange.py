@@ -200,6 +200,8 @@ class Client:
         values = np.array([row[:width] for row in rows], float).reshape(len(rows), width)
         if not np.isfinite(values).all():
             raise NoAnswer(f"numbers missing: {short(body.get())}")
+        if len(rows) >= self._count(kind, *span) and len(np.unique(values, axis=0)) < len(rows):
+            raise NoAnswer(f"rows twice, so that others may have been cut off: {short(body.get())}")
         values = np.unique(values[(values[:, 0] >= span[0]) & (values[:, 0] < span[1])], axis=0)
         times = values[:, 0].astype("int64")
         if np.unique(times).size < times.size:
@@ -218,8 +220,12 @@ class Client:
             found = await self.exchange.fetch_open_interest_history(name, bar_of(kind), start_ms, self.page_rows(kind), until)
             return [[record["timestamp"], record["openInterestAmount"]] for record in found]
         fetch = {MARK: self.exchange.fetch_mark_ohlcv, INDEX: self.exchange.fetch_index_ohlcv}.get(prefix, self.exchange.fetch_ohlcv)
-        count = min(self.page_rows(kind), -(-(end_ms - start_ms) // bar_length(kind)))
-        return await fetch(name, bar_of(kind), start_ms, count, until)
+        return await fetch(name, bar_of(kind), start_ms, self._count(kind, start_ms, end_ms), until)
+
+    def _count(self, kind: str, start_ms: int, end_ms: int) -> int:
+        """Most rows that are asked for; ccxt drops what an answer holds beyond."""
+        most, step = self.page_rows(kind), bar_length(kind)
+        return most if step is None or kind.startswith(INTEREST) else min(most, -(-(end_ms - start_ms) // step))
 
     async def next_funding(self, symbol: str) -> int | None:
         """When the venue will next settle funding, milliseconds; None where it does not say."""

@@ -126,6 +126,18 @@ def test_faults_that_come_and_go_leave_no_trace(tape, undisturbed, tmp_path):
     assert contents(tmp_path) == contents(undisturbed)
 
 
+def test_rows_that_come_twice_cut_none_off_at_the_end(tape, undisturbed, tmp_path):
+    """ccxt keeps as many rows as were asked for: of the last page, which no other follows, the last would be lost."""
+    wanted = data("2024-01-20", None, timeframe="1m", kinds=["bars"])
+    with played(tape, speed=0.0, now=tape.end) as server:
+        fetch(venue(server), wanted, tmp_path / "plain")
+        last = server.faults.number
+    with played(tape, speed=0.0, now=tape.end, faults=Faults(plan={last - 1: "duplicates"})) as server:
+        fetch(venue(server), wanted, tmp_path / "doubled")
+        assert server.faults.met.total() == 1
+    assert contents(tmp_path / "plain") == contents(tmp_path / "doubled")
+
+
 def test_open_interest_is_what_the_exchange_holds(tape, undisturbed):
     rows = Lake(undisturbed).read("practice", "BTCUSDT", "interest-5m")
     instrument = tape.instruments["BTCUSDT"]
