@@ -13,6 +13,7 @@ from quantalpha.market.download import download
 from quantalpha.market.exchange import Retry
 from quantalpha.market.store import Lake
 from quantalpha.practice import Tape
+from quantalpha.practice.background import played
 
 MINUTE, HOUR = 60_000, 3_600_000
 KINDS = ["bars", "mark", "index", "funding", "open_interest"]
@@ -44,6 +45,13 @@ def fetch(at: config.Venue, what: config.Data, folder: Path, retry: Retry | None
 def contents(folder: Path) -> dict[str, bytes]:
     """Every parquet file of a lake by its name."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.parquet"))}
+
+
+def undisturbed(tape: Tape, what: config.Data, folder: Path) -> dict[str, bytes]:
+    """`contents` of what a download comes to that nothing disturbs."""
+    with played(tape, speed=0.0, now=tape.end) as server:
+        fetch(venue(server), what, folder)
+    return contents(folder)
 
 
 def _work(at, what, folder, cache):

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from collecting import contents, data, fetch, minutes, venue
+from collecting import contents, data, fetch, minutes, undisturbed, venue
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,10 +27,7 @@ def tape():
 
 @pytest.fixture(scope="module")
 def whole(tape, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("whole")
-    with played(tape, speed=0.0, now=tape.end) as server:
-        fetch(venue(server), WANTED, folder)
-    return contents(folder)
+    return undisturbed(tape, WANTED, tmp_path_factory.mktemp("whole"))
 
 
 @pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault not in SILENT])

@@ -1,8 +1,6 @@
 """Rows that meet stored rows: nothing is lost, nothing is silently replaced."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -14,7 +12,7 @@ from quantalpha.errors import DataError
 from quantalpha.market.merge import SAME
 from quantalpha.market.store import Lake
 
-from .test_store import FEBRUARY, HOUR, JANUARY, KEY, files, hours
+from .test_store import FEBRUARY, HOUR, JANUARY, KEY, files, hours, killed
 
 ROWS = hours(JANUARY[0], 1000)
 
@@ -183,30 +181,11 @@ def test_the_passport_of_a_month_that_the_seal_cuts_tells_nothing_from_behind_it
     assert list(Lake(tmp_path, ROWS.index[10]).passports(*KEY)) == ["2024-01"]
 
 
-KILLED = """
-import os, sys
-sys.path.insert(0, sys.argv[3])
-from test_store import JANUARY, KEY, Lake, hours
-left = int(sys.argv[2])
-rename = os.replace
-def replace(a, b):
-    global left
-    if left == 0:
-        os._exit(9)
-    left -= 1
-    rename(a, b)
-os.replace = replace
-Lake(sys.argv[1]).merge(*KEY, hours(JANUARY[0], 1000) + 1, source="REST", complete_before=0)
-"""
-
-
 @pytest.mark.parametrize("renames", range(4))
 def test_a_merge_killed_anywhere_and_run_again_tells_one_revision_a_month(tmp_path, renames):
     lake = Lake(tmp_path)
     merge(lake, ROWS)
-    here = str(__file__).rsplit("/", 1)[0]
-    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), str(renames), here], capture_output=True, text=True)
-    assert done.returncode == 9, done.stderr
+    killed(tmp_path, renames, 'lake.merge(*KEY, hours(JANUARY[0], 1000) + 1, source="REST", complete_before=0)')
     merge(lake, ROWS + 1)
     pd.testing.assert_frame_equal(lake.read(*KEY), ROWS + 1, check_freq=False)
     for month in ("2024-01", "2024-02"):

@@ -120,7 +120,7 @@ def test_growing_in_any_steps_ends_in_the_same_files(tmp_path_factory, cuts, hol
 
 
 KILLED = """
-import os, sys, numpy as np
+import os, sys
 sys.path.insert(0, sys.argv[3])
 from test_store import JANUARY, KEY, Lake, hours
 left = int(sys.argv[2])
@@ -132,8 +132,15 @@ def replace(a, b):
     left -= 1
     rename(a, b)
 os.replace = replace
-Lake(sys.argv[1]).write(*KEY, hours(JANUARY[0], 744), source="test", complete_before=JANUARY[1])
+lake = Lake(sys.argv[1])
 """
+
+
+def killed(folder, renames: int, work: str) -> None:
+    """Do `work` to the `lake` in `folder`, in a process that dies before its next rename after so many."""
+    here = str(__file__).rsplit("/", 1)[0]
+    done = subprocess.run([sys.executable, "-c", KILLED + work, str(folder), str(renames), here], capture_output=True, text=True)
+    assert done.returncode == 9, done.stderr
 
 
 @pytest.mark.parametrize("renames", [0, 1])
@@ -142,9 +149,7 @@ def test_kill_between_temporary_file_and_rename(tmp_path, renames, held):
     lake, rows = Lake(tmp_path), hours(JANUARY[0], 744)
     if held:
         write(lake, rows[:held])
-    here = str(__file__).rsplit("/", 1)[0]
-    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), str(renames), here], capture_output=True, text=True)
-    assert done.returncode == 9, done.stderr
+    killed(tmp_path, renames, 'lake.write(*KEY, hours(JANUARY[0], 744), source="test", complete_before=JANUARY[1])')
     assert lake.stored(*KEY) == (["2024-01"] if held else [])
     if held:
         pd.testing.assert_frame_equal(lake.read(*KEY), rows[:held], check_freq=False)

@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from collecting import contents, data, fetch, minutes, venue
+from collecting import contents, data, fetch, minutes, undisturbed, venue
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -26,10 +26,7 @@ def tape():
 
 @pytest.fixture(scope="module")
 def whole(tape, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("whole")
-    with played(tape, speed=0.0, now=tape.end) as server:
-        fetch(venue(server), WANTED, folder)
-    return contents(folder)
+    return undisturbed(tape, WANTED, tmp_path_factory.mktemp("whole"))
 
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
