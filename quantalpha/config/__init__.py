@@ -31,13 +31,13 @@ from quantalpha.config.sections import (
     Pipeline,
     Policy,
     Quality,
-    Runner,
     Splits,
     StopParams,
     Stream,
     Synthetic,
     Venue,
 )
+from quantalpha.config.trading import Alerts, Execution, Risk, Rung, Runner, Switches
 from quantalpha.config.training import Boosting, Models, Search
 from quantalpha.config.values import Section
 from quantalpha.errors import UsageError, did_you_mean
@@ -50,6 +50,7 @@ __all__ = [  # `environment` to `root`: everybody reads these from here
     "FAULTS",
     "IMPORT",
     "AccountParams",
+    "Alerts",
     "Boosting",
     "Clean",
     "Quality",
@@ -57,6 +58,7 @@ __all__ = [  # `environment` to `root`: everybody reads these from here
     "CostParams",
     "Data",
     "Exchange",
+    "Execution",
     "Faults",
     "Gate",
     "Holdout",
@@ -65,6 +67,8 @@ __all__ = [  # `environment` to `root`: everybody reads these from here
     "Params",
     "Pipeline",
     "Policy",
+    "Risk",
+    "Rung",
     "Runner",
     "Search",
     "Section",
@@ -72,6 +76,7 @@ __all__ = [  # `environment` to `root`: everybody reads these from here
     "Splits",
     "StopParams",
     "Stream",
+    "Switches",
     "Synthetic",
     "Venue",
     "environment",

@@ -4,20 +4,23 @@ from collections.abc import Iterable
 
 from quantalpha import perp
 from quantalpha.runner.events import EquityEvent, Event, FillEvent, FundingEvent, MarketCloseEvent, MarketOpenEvent, ValidatedOrderEvent
-from quantalpha.runner.risk import AccountView
+from quantalpha.runner.views import AccountView, Position
 
 
 class PaperBroker:
     """One account in one perpetual."""
 
-    def __init__(self, account: perp.Account, costs: perp.Costs, stops: perp.Stops | None = None):
+    def __init__(self, symbol: str, account: perp.Account, costs: perp.Costs, stops: perp.Stops | None = None):
+        self.symbol = symbol
         self.ledger = perp.Ledger(account, costs, stops)
         self._close: MarketCloseEvent | None = None
         self._mark: float | None = None  # at the close of the previous bar that was traded
         self._order: str | None = None  # name of the order that waits for its fill
 
     def account(self) -> AccountView:
-        return AccountView(self.ledger.equity, self.ledger.quantity)
+        ledger, mark = self.ledger, self._mark if self._mark is not None else self._close.close if self._close is not None else 0.0
+        held = Position(ledger.quantity, ledger.entry_price, mark, ledger.liquidation_price)
+        return AccountView(ledger.equity, {self.symbol: held}, ledger.cash)
 
     def opened(self, bar: MarketOpenEvent) -> Iterable[Event]:
         return self._named(bar, self.ledger.open_bar(bar.bar, bar.open, self._mark, bar.funding_rate))

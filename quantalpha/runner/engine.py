@@ -23,7 +23,8 @@ from quantalpha.runner.events import (
     ValidatedOrderEvent,
     kind_of,
 )  # fmt: skip
-from quantalpha.runner.risk import AccountView, Risk
+from quantalpha.runner.risk import Risk
+from quantalpha.runner.views import AccountView
 
 
 class Log(Protocol):
@@ -195,7 +196,7 @@ def status(engine: Engine) -> Status:
     return Status(
         time=0 if close is None else close.event_time,
         price=None if close is None else close.close,
-        position=engine.broker.account().quantity,
+        position=engine.broker.account().quantity(engine.strategy.symbol),
         equity=None if equity is None else equity.equity,
         edge=None if signal is None else signal.edge,
         decisions=engine.counts["Signal"],

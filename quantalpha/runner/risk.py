@@ -8,16 +8,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from quantalpha.runner.events import OrderEvent, RejectedOrderEvent, ValidatedOrderEvent, as_kind
+from quantalpha.runner.views import AccountView
 
 ROUNDING = 1e-9  # relative; a target of exactly the permitted leverage passes
-
-
-@dataclass(frozen=True)
-class AccountView:
-    """The account an order is judged against, at the deciding close: equity in quote, position in signed base units."""
-
-    equity: float
-    quantity: float
 
 
 @dataclass(frozen=True)
@@ -35,7 +28,7 @@ class Finite:
 
     def __call__(self, order: OrderEvent, account: AccountView) -> Refusal | None:
         values = {"price": order.price, "quantity": order.quantity, "target": order.target}
-        values |= {"equity": account.equity, "position": account.quantity}
+        values |= {"equity": account.equity, "position": account.quantity(order.symbol)}
         sound = all(math.isfinite(value) for value in values.values()) and order.price > 0
         return None if sound else Refusal("not_finite", values)
 
@@ -44,7 +37,7 @@ class Solvent:
     """No equity, no order that makes a position."""
 
     def __call__(self, order: OrderEvent, account: AccountView) -> Refusal | None:
-        if account.equity > 0 or not enters(order.quantity, account.quantity):
+        if account.equity > 0 or not enters(order.quantity, account.quantity(order.symbol)):
             return None
         return Refusal("no_equity", {"equity": account.equity})
 
@@ -56,9 +49,9 @@ class MaxLeverage:
     leverage: float
 
     def __call__(self, order: OrderEvent, account: AccountView) -> Refusal | None:
-        after = account.quantity + order.quantity
+        after = account.quantity(order.symbol) + order.quantity
         notional, limit = abs(after) * order.price, self.leverage * account.equity
-        if not enters(order.quantity, account.quantity) or notional <= limit * (1 + ROUNDING):
+        if not enters(order.quantity, account.quantity(order.symbol)) or notional <= limit * (1 + ROUNDING):
             return None
         return Refusal("leverage", {"notional": notional, "limit": limit})
 

@@ -119,7 +119,7 @@ class Session:
         self.until = int(bundle.until.timestamp() * 1000)
         self.journal = Journal(folder / FILE, folder.name, batch=REPLAY_BATCH if mode == "replay" else 1)
         self.started = time.monotonic()
-        broker = PaperBroker(bundle.account, bundle.costs, bundle.stops)
+        broker = PaperBroker(bundle.symbol, bundle.account, bundle.costs, bundle.stops)
         strategy = Strategy(bundle.id, bundle.symbol, decider)
         self.engine = Engine(strategy, broker, risk.standard(bundle.account.leverage), self.journal, self.clock)
 

@@ -124,7 +124,9 @@ def test_any_targets_on_any_tape(seed, wildness, stop, margin_mode, band, delay,
     costs, stops = Costs(0.0002, 0.0005, 0.0001, 0.0125, delay=delay), Stops(stop, stop, stop, max_bars)
     result = simulate(bars, pd.Series(targets, index=bars.index), account=account, costs=costs, stops=stops)
     events = []
-    engine = Engine(Strategy("test", "BTCUSDT", Script(targets)), PaperBroker(account, costs, stops), standard(10.0), events, lambda: 0)
+    engine = Engine(
+        Strategy("test", "BTCUSDT", Script(targets)), PaperBroker("BTCUSDT", account, costs, stops), standard(10.0), events, lambda: 0
+    )
     for event in feed.replay(bars, "BTCUSDT", HOUR):
         engine.feed(event)
     assert [event.equity for event in events if isinstance(event, EquityEvent)] == result.equity.tolist()

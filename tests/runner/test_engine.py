@@ -56,7 +56,7 @@ def closing(i, price=100.0, rate=0.0, warm_up=False):
 
 
 def build(targets, journal=None, risk=None):
-    broker = PaperBroker(Account(1000.0, leverage=5.0), Costs(0.0, 0.001, 0.0, 0.0125))
+    broker = PaperBroker("BTCUSDT", Account(1000.0, leverage=5.0), Costs(0.0, 0.001, 0.0, 0.0125))
     journal = Memory() if journal is None else journal
     return Engine(Strategy("b" * 64, "BTCUSDT", Script(targets)), broker, risk or standard(5.0), journal, lambda: 7)
 
