@@ -7,6 +7,8 @@
 import json
 from dataclasses import asdict, dataclass, field
 
+import orjson
+
 from quantalpha.errors import DataError
 
 
@@ -205,13 +207,18 @@ PASSING = (QuoteEvent, TickEvent)  # change nothing that a restart must know
 KINDS = {kind.__name__.removesuffix("Event"): kind for kind in (*MARKET, *ORDERS, *RESULTS, *STATE)}
 
 
+NAMES = {kind: name for name, kind in KINDS.items()}
+
+
 def kind_of(event: Event) -> str:
     """The short name an event is stored under: 'Fill', 'MarketOpen'."""
-    return type(event).__name__.removesuffix("Event")
+    return NAMES[type(event)]
 
 
 def to_json(event: Event) -> str:
-    return json.dumps(event.__dict__)
+    """Every number as the shortest decimal that reads back to it; orjson is five times as fast, but has no word for NaN and infinity."""
+    text = orjson.dumps(event.__dict__)
+    return json.dumps(event.__dict__) if b"null" in text else text.decode()
 
 
 def from_json(kind: str, payload: str) -> Event:
