@@ -41,9 +41,7 @@ def protective_distance(stop_loss: float | None, per_trade: float, target: float
     if stop_loss is not None:
         return stop_loss
     if not 0 < abs(target) < math.inf:
-        raise DataError(
-            f"protective stop: expected the leverage of a position, found {target!r}; without it nobody knows where the stop rests"
-        )
+        raise DataError(f"protective stop: expected the leverage of a position, found {target!r}; nobody knows where the stop rests")
     return min(per_trade / abs(target), WIDEST)
 
 
