@@ -57,7 +57,9 @@ class SignalEvent(Event):
     edge: float
     previous: float
     target: float
-    strategy: str = ""  # whose it is, where an account has several
+    strategy: str = ""  # the bundle's id
+    features: str = ""  # fingerprint of what the model was shown
+    novelty: float = float("nan")  # share of the features beyond what it was trained on; NaN: nobody knows
 
 
 @dataclass(frozen=True, kw_only=True)

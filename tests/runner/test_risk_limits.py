@@ -42,8 +42,8 @@ def params(**changes):
     return config.load().risk.model_copy(update=changes)
 
 
-def gate(limits=None, stops=None, mode="live", halted=lambda: False):
-    return risk.of(params() if limits is None else limits, ACCOUNT, mode, {} if stops is None else stops, halted)
+def gate(limits=None, stops=None, mode="live"):
+    return risk.of(params() if limits is None else limits, ACCOUNT, mode, {} if stops is None else stops)
 
 
 @pytest.mark.parametrize(
@@ -89,12 +89,6 @@ def test_orders_of_the_last_minute_are_counted():
     rate, now = risk.OrderRate(3), 100 * HOUR
     assert rate(order(), view(sent=(now - 60_000, now - 59_999, now))) is None
     assert rate(order(), view(sent=(now - 59_999, now - 1, now))).reason == "order_rate"
-
-
-def test_nothing_is_entered_while_a_switch_stands():
-    halted = gate(halted=lambda: True)
-    assert halted.judge(order(), view()).reason == "halted"
-    assert type(halted.judge(order(-1.0), view(btc=1.0))) is ValidatedOrderEvent
 
 
 def test_tail_losses_are_those_of_the_joint_history():
@@ -241,7 +235,7 @@ def _within(held, symbol, drift):
     st.floats(0.001, 1e4), st.floats(1e-3, 1.0), st.sampled_from([-1, 1]), st.floats(1.0, 1e6), st.floats(1e-3, 1e3), st.floats(-1e4, 1e-3)
 )
 def test_a_way_out_is_never_barred(size, share, side, price, mark, equity):
-    """Whatever else is wrong: no equity, no history, no mark, a price off the market, too many orders, a switch that stands."""
+    """Whatever else is wrong: no equity, no history, no mark, a price off the market, too many orders."""
     held = AccountView(equity, {BTC: Position(side * size, mark, mark), ETH: Position(1.0, NAN, NAN)}, time=0, sent=(0,) * 100)
     leaving = order(-side * size * share, price)
-    assert type(gate(LIMITS, {BTC: 0.5}, halted=lambda: True).judge(leaving, held)) is ValidatedOrderEvent
+    assert type(gate(LIMITS, {BTC: 0.5}).judge(leaving, held)) is ValidatedOrderEvent

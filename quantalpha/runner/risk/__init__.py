@@ -1,22 +1,23 @@
-"""What every order must satisfy, in three layers: the order (`trade`), the book (`portfolio`, `tail`, `liquidation`), the session (`system`).
+"""What every order must satisfy, in three layers: the order (`trade`), the book (`portfolio`, `tail`, `liquidation`), the session
+(`system`).
 
 One limit is one small class; `Risk` asks them in turn and is the only maker of a ValidatedOrderEvent. Orders that only reduce a position
 pass every limit but the soundness of their numbers.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from quantalpha import config, perp, timeframe
 from quantalpha.runner.risk.base import Check, Refusal, Risk, enters
 from quantalpha.runner.risk.liquidation import MaxLiquidationProbability, MinLiquidationDistance
 from quantalpha.runner.risk.portfolio import MaxConcentration, MaxGross, MaxLeverage, MaxNet, MaxPosition
-from quantalpha.runner.risk.system import NotHalted, OrderRate
+from quantalpha.runner.risk.system import OrderRate
 from quantalpha.runner.risk.tail import History, MaxTailLoss
 from quantalpha.runner.risk.trade import Finite, MinNotional, PriceCollar, RiskPerTrade, Solvent, protective_distance
 
 __all__ = [
     "Check", "Finite", "History", "MaxConcentration", "MaxGross", "MaxLeverage", "MaxLiquidationProbability", "MaxNet", "MaxPosition",
-    "MaxTailLoss", "MinLiquidationDistance", "MinNotional", "NotHalted", "OrderRate", "PriceCollar", "Refusal", "Risk", "RiskPerTrade",
+    "MaxTailLoss", "MinLiquidationDistance", "MinNotional", "OrderRate", "PriceCollar", "Refusal", "Risk", "RiskPerTrade",
     "Solvent", "enters", "of", "protective_distance", "standard",
 ]  # fmt: skip
 
@@ -28,26 +29,18 @@ def standard(leverage: float) -> Risk:
     return Risk((Finite(),), (Solvent(), MaxLeverage(leverage)))
 
 
-def of(
-    limits: config.Risk,
-    account: perp.Account,
-    mode: str,
-    stops: Mapping[str, float | None],
-    halted: Callable[[], bool],
-) -> Risk:
+def of(limits: config.Risk, account: perp.Account, mode: str, stops: Mapping[str, float | None]) -> Risk:
     """Every limit of params.yaml's section risk, for any mode; a replay has the `standard` checks alone.
 
-    stops: stop_loss of each symbol's bundle, None where it has none; halted: whether a kill switch stands. Limits that need history refuse
-    where they have too little, except on paper.
+    stops: stop_loss of each symbol's bundle, None where it has none. Limits that need history refuse where they have too little, except on
+    paper.
     """
     plain = standard(account.leverage)
     if mode == "replay":
         return plain
-    order = [RiskPerTrade(limits.per_trade, stops), MinNotional(account), PriceCollar(limits.price_collar)]
-    system = [OrderRate(limits.orders_per_minute)]
-    return Risk(
-        plain.always, (NotHalted(halted), *plain.entering, *order, *_exposure(limits, account), *_loss(limits, account, mode), *system)
-    )
+    order = (RiskPerTrade(limits.per_trade, stops), MinNotional(account), PriceCollar(limits.price_collar))
+    rest = (*_exposure(limits, account), *_loss(limits, account, mode), OrderRate(limits.orders_per_minute))
+    return Risk(plain.always, (*plain.entering, *order, *rest))
 
 
 def _exposure(limits: config.Risk, account: perp.Account) -> list[Check]:

@@ -53,12 +53,12 @@ def beyond(reason: str, value: float, limit: float) -> Refusal | None:
 
 
 def book(order: OrderEvent, account: AccountView) -> dict[str, float]:
-    """Signed notional of every symbol after the order, quote currency: its own at the deciding price, the others at their marks; NaN where
-    a position has none."""
-    held = {symbol: _notional(account, symbol) for symbol in account.positions}
+    """Signed notional of every symbol after the order, quote currency: its own at the deciding price, the others at their marks, with what
+    they have pending as if it had traded; NaN where a mark is missing. An order takes the place of what its own symbol has pending."""
+    held = {symbol: _notional(account, symbol) for symbol in {*account.positions, *account.pending}}
     return held | {order.symbol: (account.quantity(order.symbol) + order.quantity) * order.price}
 
 
 def _notional(account: AccountView, symbol: str) -> float:
-    position = account.position(symbol)
-    return position.notional if position.quantity == 0 or position.mark > 0 else math.nan
+    mark, quantity = account.position(symbol).mark, account.quantity(symbol) + account.pending.get(symbol, 0.0)
+    return quantity * mark if quantity == 0 or mark > 0 else math.nan

@@ -51,8 +51,8 @@ class MaxLiquidationProbability:
 
 
 def distance(order: OrderEvent, view: AccountView, account: perp.Account) -> float:
-    """From the symbol's mark to its liquidation price after the order, fraction of the mark; inf where none is in reach, NaN where a mark is
-    missing, 0 or below where it is there already.
+    """From the symbol's mark to its liquidation price after the order, fraction of the mark; inf where none is in reach, NaN where a mark
+    is missing, 0 or below where it is there already.
 
     Behind a cross position stands the equity less what the other positions must keep as maintenance margin; they are taken to stand still.
     """
@@ -70,9 +70,9 @@ def distance(order: OrderEvent, view: AccountView, account: perp.Account) -> flo
 
 
 def touched(away: float, deviation: float, long: bool) -> float:
-    """Probability that a driftless log price meets a level once within the horizon: 2 Phi(-|ln(level / price)| / deviation), the reflection
-    principle (Shreve 2004, Stochastic Calculus for Finance II, 3.7). away: the level's distance, fraction of the price, below it for a long.
-    deviation: of the log price over the horizon."""
+    """Probability that a driftless log price meets a level once within the horizon: 2 Phi(-|ln(level / price)| / deviation), the
+    reflection principle (Shreve 2004, Stochastic Calculus for Finance II, 3.7). away: the level's distance, fraction of the price,
+    below it for a long. deviation: of the log price over the horizon."""
     if away <= 0:
         return 1.0
     if long and away >= 1:

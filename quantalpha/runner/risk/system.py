@@ -1,6 +1,5 @@
-"""The layer of the whole session: whether it may enter at all, and how fast."""
+"""The layer of the whole session: how fast it may go. That nothing is entered while a kill switch stands is the engine's own word."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from quantalpha.runner.events import OrderEvent
@@ -8,16 +7,6 @@ from quantalpha.runner.risk.base import Refusal, beyond
 from quantalpha.runner.views import AccountView
 
 MINUTE = 60_000  # ms
-
-
-@dataclass(frozen=True)
-class NotHalted:
-    """Nothing is entered while a kill switch stands. standing: tells whether one does, such as `lambda: switches.standing is not None`."""
-
-    standing: Callable[[], bool]
-
-    def __call__(self, order: OrderEvent, account: AccountView) -> Refusal | None:
-        return Refusal("halted", {}) if self.standing() else None
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
-"""What the book may lose within a day, by historical simulation: the last bars of all its symbols together, so that what rises and falls
-together counts as that, scaled to a day.
+"""What the book may lose within a day, by historical simulation: the last bars of all its symbols together, so that what moves together
+counts as that, scaled to a day.
 
-The book's loss in bar t is L_t = -sum_i notional_i r_it / equity. With n bars and the level q, the value at risk is the smallest loss that at
-least q n of the bars do not exceed, and the expected shortfall (CVaR) the mean of the losses at or beyond it (Rockafellar and Uryasev 2002,
-Conditional value-at-risk for general loss distributions). A loss of one bar is scaled by the square root of the bars a day has (J.P. Morgan and
-Reuters 1996, RiskMetrics Technical Document, 4th edition), which takes returns of different bars to be uncorrelated: overlapping days
-from so short a history would be a few observations only.
+The book's loss in bar t is L_t = -sum_i notional_i r_it / equity. With n bars and the level q, the value at risk is the smallest loss that
+at least q n of the bars do not exceed, and the expected shortfall (CVaR) the mean of the losses at or beyond it (Rockafellar and Uryasev
+2002, Conditional value-at-risk for general loss distributions). A loss of one bar is scaled by the square root of the bars a day has (J.P.
+Morgan and Reuters 1996, RiskMetrics Technical Document, 4th edition), which takes returns of different bars to be uncorrelated: overlapping
+days from so short a history would be a few observations only.
 """
 
 import math
