@@ -132,6 +132,11 @@ class Ledger:
         return [Fill(int(time_ms), f.quantity, f.price, f.fee, f.realised, reasons[f.reason]) for f in fills if f.reason]
 
     @property
+    def now(self) -> "State":
+        """Everything that may change."""
+        return self._state
+
+    @property
     def cash(self) -> float:
         """Wallet balance: initial cash + realised - fees + funding."""
         return self._state.cash

@@ -21,7 +21,7 @@ class Decider:
             found = f"a live bar has {', '.join(LIVE)}"
             raise DataError(f"bundle {bundle.id[:12]}: needs column {missing[0]!r}, {found}; train without it to run it")
         self.features, self.model, self.policy = bundle.features, bundle.model, bundle.policy
-        self.novelty, self._novelty_of = float("nan"), bundle.novelty
+        self.fingerprint, self.novelty, self._novelty_of = "", float("nan"), bundle.novelty
         self._values = np.empty((ROOM * self.features.lookback, len(LIVE)))
         self._times = np.empty(len(self._values), dtype="int64")
         self._rows = 0
