@@ -6,40 +6,37 @@ A trade names the order, not the client's id; the ids are learnt from answers an
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 
 from quantalpha import config
 from quantalpha.errors import ExchangeError
-from quantalpha.market.connect import NoAnswer
 from quantalpha.market.trading import words
+from quantalpha.market.trading.binance_answers import conditional, error_code, ordinary, payment, position, rules, told_of, trade, true
 from quantalpha.market.trading.client import Trading
-from quantalpha.market.trading.replies import judge, number, sign, understood
+from quantalpha.market.trading.replies import judge, understood
 from quantalpha.market.trading.words import (
     AccountReport,
-    FundingPaid,
+    InDoubt,
     Instruction,
     Keys,
     OrderReport,
+    Payment,
     Permissions,
     Refused,
     Rules,
     Settings,
     Trade,
-)
+)  # fmt: skip
 
 # unknown error, disconnected, unexpected response, timeout; a duplicate client id: the order is there already
 DOUBTFUL = ("-1000", "-1001", "-1006", "-1007", "-4116")
 OVERLOADED = ("-1008",)  # refused before it reached the matching engine
 UNKNOWN = ("-2011", "-2013", "-20121", "-20124")  # no such (open) order
 PAGE = 1000
-STATUSES = {
-    "NEW": words.OPEN, "PENDING_NEW": words.OPEN, "PARTIALLY_FILLED": words.PARTLY_FILLED, "FILLED": words.FILLED,
-    "CANCELED": words.CANCELLED, "REJECTED": words.REJECTED, "EXPIRED": words.EXPIRED, "EXPIRED_IN_MATCH": words.EXPIRED,
-    "TRIGGERING": words.OPEN, "TRIGGERED": words.OPEN, "FINISHED": words.CANCELLED,
-}  # fmt: skip
 TRIGGERED = ("TRIGGERED", "FINISHED")  # the order it became says more
 TYPES = {"stop": "STOP_MARKET", "take_profit": "TAKE_PROFIT_MARKET"}
 MODES = {"cross": "CROSSED", "isolated": "ISOLATED"}
-LIQUIDATIONS = ("autoclose-", "adl_autoclose", "settlement_autoclose-")  # client ids of the venue's own orders
+PAYMENTS = {"FUNDING_FEE": "funding", "INSURANCE_CLEAR": "liquidation"}
 
 
 class Binance(Trading):
@@ -49,12 +46,12 @@ class Binance(Trading):
 
     def __init__(self, venue: config.Venue, keys: Keys, demo: bool):
         super().__init__(venue, keys, demo)
-        self._names: dict[str, str] = {}  # of orders that traded or may, by the venue's id
+        self.names: dict[str, str] = {}  # of orders that traded or may, by the venue's id
         self._conditional: set[str] = set()  # client ids known to be at the algo service
 
     @staticmethod
     def judge(status: int, text: str, wait: float | None) -> None:
-        judge(status, text, wait, _code, DOUBTFUL, OVERLOADED)
+        judge(status, text, error_code, DOUBTFUL, OVERLOADED)
 
     @understood
     async def server_time(self) -> int:
@@ -63,7 +60,7 @@ class Binance(Trading):
     @understood
     async def _rules(self) -> dict[str, Rules]:
         told = await self._ask("fapiPublicGetExchangeInfo")
-        return {entry["symbol"]: _rules(entry) for entry in told["symbols"] if entry["quoteAsset"] == self.asset}
+        return {entry["symbol"]: rules(entry) for entry in told["symbols"] if entry["quoteAsset"] == self.asset}
 
     @understood
     async def place(self, instruction: Instruction) -> OrderReport:
@@ -79,7 +76,7 @@ class Binance(Trading):
             terms |= {"type": "LIMIT", "price": self.price_text(instruction), "timeInForce": in_force}
         if instruction.reduce_only:
             terms |= {"reduceOnly": "true"}
-        return self._report(await self._ask("fapiPrivatePostOrder", **terms), instruction.client_id)
+        return self._known(ordinary(await self._ask("fapiPrivatePostOrder", **terms)), instruction.client_id)
 
     async def _place_conditional(self, instruction: Instruction, terms: dict) -> OrderReport:
         self._conditional.add(instruction.client_id)
@@ -89,7 +86,7 @@ class Binance(Trading):
             terms |= {"closePosition": "true"}
         else:
             terms |= {"quantity": self.quantity_text(instruction), "reduceOnly": "true" if instruction.reduce_only else "false"}
-        return self._conditional_report(await self._ask("fapiPrivatePostAlgoOrder", **terms), instruction.client_id)
+        return self._known(conditional(await self._ask("fapiPrivatePostAlgoOrder", **terms)), instruction.client_id, at_algo=True)
 
     @understood
     async def amend(self, instruction: Instruction) -> OrderReport:
@@ -98,16 +95,17 @@ class Binance(Trading):
         terms = {"symbol": instruction.symbol, "side": "BUY" if instruction.quantity > 0 else "SELL"}
         terms |= {"quantity": self.quantity_text(instruction), "price": self.price_text(instruction)}
         answer = await self._ask("fapiPrivatePutOrder", origClientOrderId=instruction.client_id, **terms)
-        return self._report(answer, instruction.client_id)
+        return self._known(ordinary(answer), instruction.client_id)
 
     @understood
     async def cancel(self, client_id: str, symbol: str) -> OrderReport | None:
-        for conditional in self._services(client_id):
+        for at_algo in self._services(client_id):
             try:
-                if conditional:
+                if at_algo:
                     await self._ask("fapiPrivateDeleteAlgoOrder", symbol=symbol, clientAlgoId=client_id)
                     return await self.order(client_id, symbol)
-                return self._report(await self._ask("fapiPrivateDeleteOrder", symbol=symbol, origClientOrderId=client_id), client_id)
+                answer = await self._ask("fapiPrivateDeleteOrder", symbol=symbol, origClientOrderId=client_id)
+                return self._known(ordinary(answer), client_id)
             except Refused as error:
                 if error.code not in UNKNOWN:
                     raise
@@ -119,31 +117,30 @@ class Binance(Trading):
 
     @understood
     async def order(self, client_id: str, symbol: str) -> OrderReport | None:
-        for conditional in self._services(client_id):
-            found = await (self._conditional_order if conditional else self._ordinary)(client_id, symbol)
+        for at_algo in self._services(client_id):
+            found = await (self._conditional_order if at_algo else self._ordinary)(client_id, symbol)
             if found is not None:
                 return found
         return None
 
     async def _ordinary(self, client_id: str, symbol: str) -> OrderReport | None:
         answer = await self._found("fapiPrivateGetOrder", symbol=symbol, origClientOrderId=client_id)
-        return None if answer is None else self._report(answer, client_id)
+        return None if answer is None else self._known(ordinary(answer), client_id)
 
     async def _conditional_order(self, client_id: str, symbol: str) -> OrderReport | None:
         """Once it is triggered, what became of the order that it was turned into."""
         answer = await self._found("fapiPrivateGetAlgoOrder", symbol=symbol, clientAlgoId=client_id)
         if answer is None:
             return None
-        self._conditional.add(client_id)
-        report = self._conditional_report(answer, client_id)
+        report = self._known(conditional(answer), client_id, at_algo=True)
         became = str(answer.get("actualOrderId") or "")
         if answer["algoStatus"] not in TRIGGERED or not became.strip("0"):
             return report
-        self._names[became] = client_id
+        self.names[became] = client_id
         order = await self._found("fapiPrivateGetOrder", symbol=symbol, orderId=became)
         if order is None:
-            raise NoAnswer(f"{client_id} was triggered, and what became of it is not told yet")
-        return self._report(order, client_id, conditional=True)
+            raise InDoubt(f"{client_id} was triggered, and what became of it is not told yet")
+        return replace(ordinary(order), client_id=client_id, kind=report.kind, price=report.price)
 
     async def _found(self, endpoint: str, **parameters) -> dict | None:
         try:
@@ -161,8 +158,10 @@ class Binance(Trading):
     async def open_orders(self, symbols: Iterable[str] | None = None) -> list[OrderReport]:
         found = []
         for where in [{}] if symbols is None else [{"symbol": symbol} for symbol in symbols]:
-            found += [self._report(each) for each in await self._ask("fapiPrivateGetOpenOrders", **where)]
-            found += [self._conditional_report(each) for each in await self._ask("fapiPrivateGetOpenAlgoOrders", **where)]
+            found += [self._known(ordinary(each), None) for each in await self._ask("fapiPrivateGetOpenOrders", **where)]
+            found += [
+                self._known(conditional(each), None, at_algo=True) for each in await self._ask("fapiPrivateGetOpenAlgoOrders", **where)
+            ]
         return found
 
     @understood
@@ -182,46 +181,44 @@ class Binance(Trading):
                 f"{row['symbol']}: fees are paid in {row['commissionAsset']}, not {self.asset}; switch that off at the venue"
             )
         name = await self._name(str(row["orderId"]), row["symbol"])
-        return Trade(
-            symbol=row["symbol"], id=str(row["id"]), client_id=name, quantity=sign(row["side"]) * float(row["qty"]),
-            price=float(row["price"]), fee=float(row["commission"]), maker=_true(row["maker"]), time=int(row["time"]),
-            liquidation=(name or "").startswith(LIQUIDATIONS),
-        )  # fmt: skip
+        return trade(row, name)
 
     async def _name(self, order: str, symbol: str) -> str | None:
         """The client id of an order by the venue's id of it; of one that was conditional, the name it had as such."""
-        if order not in self._names:
+        if order not in self.names:
             answer = await self._found("fapiPrivateGetOrder", symbol=symbol, orderId=order)
             if answer is None:
                 return None
-            self._names[order] = answer["clientOrderId"]
+            self.names[order] = answer["clientOrderId"]
             if answer.get("origType", answer["type"]) != answer["type"] or answer.get("origType") in TYPES.values():
                 asked = await self._ask("fapiPrivateGetAllAlgoOrders", symbol=symbol)
-                self._names |= {str(each["actualOrderId"]): each["clientAlgoId"] for each in asked if each.get("actualOrderId")}
-        return self._names[order]
+                self.names |= {str(each["actualOrderId"]): each["clientAlgoId"] for each in asked if each.get("actualOrderId")}
+        return self.names[order]
 
     @understood
-    async def funding_since(self, symbol: str, since: int) -> list[FundingPaid]:
-        rows: dict[str, dict] = {}
-        for start, end in self.weeks(since):
-            terms = {"symbol": symbol, "incomeType": "FUNDING_FEE", "startTime": start, "endTime": end, "limit": PAGE}
-            rows |= {str(row["tranId"]): row for row in await self._ask("fapiPrivateGetIncome", **terms)}  # 21 a week, 168 if hourly
-        paid = [FundingPaid(row["symbol"], name, float(row["income"]), int(row["time"])) for name, row in rows.items()]
-        return sorted(paid, key=lambda each: (each.time, each.id))
+    async def payments_since(self, symbol: str, since: int) -> list[Payment]:
+        """Of one kind 21 a week, 168 where funding is hourly: a page holds them all."""
+        paid: dict[str, Payment] = {}
+        for income, kind in PAYMENTS.items():
+            for start, end in self.weeks(since):
+                terms = {"symbol": symbol, "incomeType": income, "startTime": start, "endTime": end, "limit": PAGE}
+                found = [payment(row, kind) for row in await self._ask("fapiPrivateGetIncome", **terms)]
+                paid |= {each.id: each for each in found}
+        return sorted(paid.values(), key=lambda each: (each.time, each.id))
 
     @understood
     async def account(self) -> AccountReport:
         told = await self._ask("fapiPrivateV3GetAccount")
         asset = next((each for each in told["assets"] if each["asset"] == self.asset), {"walletBalance": 0.0, "marginBalance": 0.0})
         held = [row for row in await self._ask("fapiPrivateV3GetPositionRisk") if float(row["positionAmt"])]
-        return AccountReport(float(asset["walletBalance"]), float(asset["marginBalance"]), {row["symbol"]: _position(row) for row in held})
+        return AccountReport(float(asset["walletBalance"]), float(asset["marginBalance"]), {row["symbol"]: position(row) for row in held})
 
     @understood
     async def settings(self, symbol: str) -> Settings:
         dual = await self._ask("fapiPrivateGetPositionSideDual")
         told = next(row for row in await self._ask("fapiPrivateGetSymbolConfig", symbol=symbol) if row["symbol"] == symbol)
         mode = next((mode for mode, name in MODES.items() if name == told["marginType"].upper()), told["marginType"])
-        return Settings(float(told["leverage"]), mode, one_way=not _true(dual["dualSidePosition"]))
+        return Settings(float(told["leverage"]), mode, one_way=not true(dual["dualSidePosition"]))
 
     async def set_up(self, symbol: str, wanted: Settings, found: Settings) -> None:
         if not found.one_way:
@@ -236,60 +233,27 @@ class Binance(Trading):
         """None where the venue (its demo, for one) does not tell."""
         try:
             told = await self._ask("sapiGetAccountApiRestrictions")
-        except (Refused, NoAnswer):
+        except (Refused, InDoubt):
             return Permissions(None, None)
-        return Permissions(_told(told, "enableFutures"), _told(told, "enableWithdrawals"))
+        return Permissions(told_of(told, "enableFutures"), told_of(told, "enableWithdrawals"))
 
     async def dead_man(self, seconds: float, symbols: Iterable[str]) -> None:
         for symbol in symbols:
             await self._ask("fapiPrivatePostCountdownCancelAll", symbol=symbol, countdownTime=round(seconds * 1000))
 
-    def _report(self, told: dict, client_id: str | None = None, *, conditional: bool = False) -> OrderReport:
-        """Of an ordinary order. NoAnswer where it is not the one asked about."""
-        side, name = sign(told["side"]), told["clientOrderId"]
-        if client_id is not None and name != client_id and not conditional:
-            raise NoAnswer(f"an answer about {name!r} to a question about {client_id!r}")
-        self._names[str(told["orderId"])] = client_id or name
-        return OrderReport(
-            symbol=told["symbol"], client_id=client_id or name, venue_id=str(told["orderId"]), status=STATUSES[told["status"]],
-            quantity=side * float(told["origQty"]), filled=side * float(told["executedQty"]), average=number(told.get("avgPrice")),
-            price=number(told.get("price")), conditional=conditional, time=int(told["updateTime"]),
-        )  # fmt: skip
+    async def listen_key(self) -> str:
+        """Opens the user-data stream, or finds the key of the open one."""
+        return str((await self._ask("fapiPrivatePostListenKey"))["listenKey"])
 
-    def _conditional_report(self, told: dict, client_id: str | None = None) -> OrderReport:
-        name = told["clientAlgoId"]
-        if client_id is not None and name != client_id:
-            raise NoAnswer(f"an answer about {name!r} to a question about {client_id!r}")
-        self._conditional.add(name)
-        return OrderReport(
-            symbol=told["symbol"], client_id=name, venue_id=str(told["algoId"]), status=STATUSES[told["algoStatus"]],
-            quantity=sign(told["side"]) * float(told.get("quantity") or 0.0), filled=0.0, average=None, price=number(told["triggerPrice"]),
-            conditional=True, time=int(told["updateTime"]),
-        )  # fmt: skip
+    async def renew_listen_key(self) -> None:
+        await self._ask("fapiPrivatePutListenKey")
 
-
-def _code(answer: dict) -> str | None:
-    code = str(answer.get("code", ""))
-    return code if code.startswith("-") else None
-
-
-def _rules(entry: dict) -> Rules:
-    """A market order's lot is never finer than this one on USD-M."""
-    filters = {each["filterType"]: each for each in entry["filters"]}
-    least = float(filters.get("MIN_NOTIONAL", {}).get("notional", 0.0))
-    return Rules(float(filters["LOT_SIZE"]["stepSize"]), float(filters["PRICE_FILTER"]["tickSize"]), least)
-
-
-def _position(row: dict) -> dict[str, float]:
-    return {
-        "quantity": float(row["positionAmt"]), "entry_price": float(row["entryPrice"]), "mark": float(row["markPrice"]),
-        "liquidation_price": float(row["liquidationPrice"] or 0.0),
-    }  # fmt: skip
-
-
-def _told(answer: dict, name: str) -> bool | None:
-    return _true(answer[name]) if name in answer else None
-
-
-def _true(value: bool | str) -> bool:
-    return value is True or str(value).lower() == "true"
+    def _known(self, report: OrderReport, client_id: str | None, *, at_algo: bool = False) -> OrderReport:
+        """InDoubt where it is not the order asked about; its name is kept for its trades."""
+        if client_id is not None and report.client_id != client_id:
+            raise InDoubt(f"an answer about {report.client_id!r} to a question about {client_id!r}")
+        if at_algo:
+            self._conditional.add(report.client_id)
+        else:
+            self.names[report.venue_id] = report.client_id
+        return report

@@ -4,21 +4,22 @@ that wait. `create`, `amend` and `cancel` say only that the request was taken: w
 
 from collections.abc import Iterable
 
-from quantalpha.market.connect import NoAnswer
 from quantalpha.market.trading import words
 from quantalpha.market.trading.client import Trading
 from quantalpha.market.trading.replies import judge, number, sign, understood
 from quantalpha.market.trading.words import (
     AccountReport,
-    FundingPaid,
+    Held,
+    InDoubt,
     Instruction,
     OrderReport,
+    Payment,
     Permissions,
     Refused,
     Rules,
     Settings,
     Trade,
-)
+)  # fmt: skip
 
 # server timeout, internal error, restarting; a duplicate name or request: the order is there already
 DOUBTFUL = ("5004", "10000", "10014", "10016", "10019", "170007", "110072", "12141")
@@ -41,7 +42,7 @@ class Bybit(Trading):
 
     @staticmethod
     def judge(status: int, text: str, wait: float | None) -> None:
-        judge(status, text, wait, _code, DOUBTFUL, CROWDED)
+        judge(status, text, _code, DOUBTFUL, CROWDED)
 
     @understood
     async def server_time(self) -> int:
@@ -101,9 +102,9 @@ class Bybit(Trading):
         for endpoint in ("privateGetV5OrderRealtime", "privateGetV5OrderHistory"):
             found = (await self._ask(endpoint, category="linear", symbol=symbol, orderLinkId=client_id))["result"]["list"]
             if any(each["orderLinkId"] != client_id for each in found):
-                raise NoAnswer(f"an answer about another order to a question about {client_id!r}")
+                raise InDoubt(f"an answer about another order to a question about {client_id!r}")
             if found:
-                return _report(found[0])
+                return report(found[0])
         return None
 
     @understood
@@ -111,17 +112,17 @@ class Bybit(Trading):
         found = []
         for where in [{"settleCoin": self.asset}] if symbols is None else [{"symbol": symbol} for symbol in symbols]:
             found += await self._pages("privateGetV5OrderRealtime", {"openOnly": 0, "limit": ORDER_PAGE} | where)
-        return [_report(each) for each in found]
+        return [report(each) for each in found]
 
     @understood
     async def trades_since(self, symbol: str, since: int) -> list[Trade]:
         rows = [row for row in await self._executions(symbol, since) if row["execType"] != "Funding"]
-        return [_trade(row) for row in rows]
+        return [trade(row) for row in rows]
 
     @understood
-    async def funding_since(self, symbol: str, since: int) -> list[FundingPaid]:
+    async def payments_since(self, symbol: str, since: int) -> list[Payment]:
         rows = [row for row in await self._executions(symbol, since) if row["execType"] == "Funding"]
-        return [FundingPaid(row["symbol"], row["execId"], -float(row["execFee"]), int(row["execTime"])) for row in rows]
+        return [Payment(row["symbol"], row["execId"], -float(row["execFee"]), int(row["execTime"])) for row in rows]
 
     async def _executions(self, symbol: str, since: int) -> list[dict]:
         rows: dict[str, dict] = {}
@@ -158,7 +159,7 @@ class Bybit(Trading):
     async def permissions(self) -> Permissions:
         try:
             told = (await self._ask("privateGetV5UserQueryApi"))["result"]
-        except (Refused, NoAnswer):
+        except (Refused, InDoubt):
             return Permissions(None, None)
         granted = told.get("permissions")
         if not isinstance(granted, dict) or "Wallet" not in granted:
@@ -186,26 +187,27 @@ class Bybit(Trading):
         """What is known once a request was taken: the order is there, and no more."""
         told = answer["result"]
         if told.get("orderLinkId") != instruction.client_id:
-            raise NoAnswer(f"an answer about {told.get('orderLinkId')!r} to an instruction for {instruction.client_id!r}")
+            raise InDoubt(f"an answer about {told.get('orderLinkId')!r} to an instruction for {instruction.client_id!r}")
         return OrderReport(
             symbol=instruction.symbol, client_id=instruction.client_id, venue_id=told["orderId"], status=words.OPEN,
             quantity=instruction.quantity, filled=0.0, average=None, price=instruction.price,
-            conditional=instruction.kind in words.CONDITIONAL, time=int(answer["time"]),
+            kind=instruction.kind, reduce_only=instruction.reduce_only, time=int(answer["time"]),
         )  # fmt: skip
 
 
-def _report(told: dict) -> OrderReport:
+def report(told: dict) -> OrderReport:
     side, conditional = sign(told["side"]), bool(told.get("stopOrderType"))
     reason = told.get("rejectReason") or told.get("cancelType") or ""
     return OrderReport(
         symbol=told["symbol"], client_id=told["orderLinkId"], venue_id=told["orderId"], status=STATUSES[told["orderStatus"]],
         quantity=side * float(told["qty"]), filled=side * float(told["cumExecQty"] or 0.0), average=number(told.get("avgPrice")),
-        price=number(told["triggerPrice"] if conditional else told["price"]), conditional=conditional, time=int(told["updatedTime"]),
+        price=number(told["triggerPrice"] if conditional else told["price"]), kind=_kind(told), reduce_only=bool(told.get("reduceOnly")),
+        time=int(told["updatedTime"]),
         reason="" if reason in ("EC_NoError", "UNKNOWN") else reason,
     )  # fmt: skip
 
 
-def _trade(row: dict) -> Trade:
+def trade(row: dict) -> Trade:
     return Trade(
         symbol=row["symbol"], id=row["execId"], client_id=row["orderLinkId"] or None, quantity=sign(row["side"]) * float(row["execQty"]),
         price=float(row["execPrice"]), fee=float(row["execFee"]), maker=str(row["isMaker"]).lower() == "true", time=int(row["execTime"]),
@@ -223,8 +225,14 @@ def _rules(entry: dict) -> Rules:
     return Rules(float(lots["qtyStep"]), float(entry["priceFilter"]["tickSize"]), float(lots.get("minNotionalValue") or 0.0))
 
 
-def _position(row: dict) -> dict[str, float]:
-    return {
-        "quantity": sign(row["side"]) * float(row["size"]), "entry_price": float(row["avgPrice"]), "mark": float(row["markPrice"]),
-        "liquidation_price": float(row["liqPrice"] or 0.0),
-    }  # fmt: skip
+def _kind(told: dict) -> str:
+    """A condition that waits for the market to lose is a stop."""
+    if told.get("stopOrderType"):
+        buys, rises = told["side"] == "Buy", int(told["triggerDirection"]) == RISING
+        return "stop" if buys == rises else "take_profit"
+    return "post_only" if told.get("timeInForce") == IN_FORCE["post_only"] else told["orderType"].lower()
+
+
+def _position(row: dict) -> Held:
+    liquidation = float(row["liqPrice"] or 0.0)
+    return Held(sign(row["side"]) * float(row["size"]), float(row["avgPrice"]), float(row["markPrice"]), liquidation)

@@ -3,8 +3,9 @@
     async with open_trading(params.venue, Keys(key, secret)) as trading:
         report = await trading.place(instruction)
 
-An order has three outcomes. A report: the venue has it. `Refused`: the venue surely does not. `NoAnswer`: nobody knows (a timeout, a broken
-line, a 5xx, nonsense); nothing is sent again here, the caller asks for the client id. Reading raises the same two.
+An order has three outcomes. A report: the venue has it. `Refused`: the venue surely does not. `InDoubt`: nobody knows (a timeout, a broken
+line, a 5xx, nonsense); nothing is sent again here, the caller asks for the client id. Reading raises the same two; both are
+ExchangeErrors.
 Requests are paid for from the budget that all processes share; of it downloads use `venue.budget`, and this client all of it, so that what
 they leave is kept for orders and cancellations.
 """
@@ -16,13 +17,14 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from quantalpha import config, perp
 from quantalpha.errors import ExchangeError, ReconcileError, UsageError, did_you_mean
 from quantalpha.market.budget import Stopped
-from quantalpha.market.connect import NoAnswer, Retry, trading_client
+from quantalpha.market.connect import Retry, short, trading_client
 from quantalpha.market.trading.words import (
     AccountReport,
-    FundingPaid,
+    InDoubt,
     Instruction,
     Keys,
     OrderReport,
+    Payment,
     Permissions,
     Refused,
     Rules,
@@ -42,7 +44,7 @@ class Trading(ABC):
     asset = "USDT"
 
     def __init__(self, venue: config.Venue, keys: Keys, demo: bool):
-        self.venue = venue
+        self.venue, self.demo = venue, demo
         self.exchange, self._faults = trading_client(venue, (keys.key, keys.secret), self.judge, demo)
         self.exchange.options["recvWindow"] = RECV_WINDOW
         self.rules: dict[str, Rules] = {}
@@ -57,6 +59,9 @@ class Trading(ABC):
         return self
 
     async def __aexit__(self, *_):
+        await self.close()
+
+    async def close(self) -> None:
         await self.exchange.close()
 
     async def load(self) -> None:
@@ -117,7 +122,7 @@ class Trading(ABC):
         except Stopped as error:
             raise Refused("not sent", str(error), sound=False) from None
         except self._faults as error:
-            raise error if isinstance(error, NoAnswer) else NoAnswer(f"{type(error).__name__}: {error}") from None
+            raise InDoubt(f"{self.venue.name}: {endpoint}: {type(error).__name__}: {short(str(error))}") from None
         finally:
             self._sound.append(sound)
         return answer
@@ -171,8 +176,8 @@ class Trading(ABC):
         """Every fill from that time on, oldest first, each once."""
 
     @abstractmethod
-    async def funding_since(self, symbol: str, since: int) -> list[FundingPaid]:
-        """Every funding payment from that time on, oldest first, each once."""
+    async def payments_since(self, symbol: str, since: int) -> list[Payment]:
+        """Funding and what a liquidation cost beyond its trades, from that time on, oldest first, each once."""
 
     @abstractmethod
     async def account(self) -> AccountReport: ...
@@ -203,7 +208,7 @@ async def patiently(what: str, call: Callable[[], Awaitable], retry: Retry | Non
     for attempt in range(retry.attempts):
         try:
             return await call()
-        except (NoAnswer, Refused) as error:
+        except (InDoubt, Refused) as error:
             if attempt == retry.attempts - 1 or (isinstance(error, Refused) and error.sound):
                 raise ExchangeError(f"venue: no usable answer for {what} after {attempt + 1} tries; last: {error}; check it") from None
         await retry.sleep(retry.pause(attempt))

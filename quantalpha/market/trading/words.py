@@ -7,8 +7,14 @@ since 1970 UTC. Statuses are those of `runner.orders`: open, partly_filled, fill
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from quantalpha.errors import ExchangeError
+
 OPEN, PARTLY_FILLED, FILLED, CANCELLED, REJECTED, EXPIRED = "open", "partly_filled", "filled", "cancelled", "rejected", "expired"
 CONDITIONAL = ("stop", "take_profit")
+
+
+class InDoubt(ExchangeError):
+    """No usable answer came: what was asked for may be done or not."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +25,7 @@ class Keys:
     secret: str = field(repr=False)
 
 
-class Refused(Exception):
+class Refused(ExchangeError):
     """The venue has surely not done what it was asked. code: the venue's, as text; sound: whether this was an answer to the question,
     not a closed door (too many requests, shut out)."""
 
@@ -51,7 +57,8 @@ class Rules:
 
 @dataclass(frozen=True)
 class OrderReport:
-    """An order as the venue knows it. price: limit or trigger, None at market; average: None before the first fill."""
+    """An order as the venue knows it. price: limit or trigger, None at market; average: None before the first fill; quantity 0.0: whatever
+    is held when it is triggered."""
 
     symbol: str
     client_id: str
@@ -61,7 +68,8 @@ class OrderReport:
     filled: float
     average: float | None
     price: float | None
-    conditional: bool
+    kind: str  # as in an instruction
+    reduce_only: bool
     time: int
     reason: str = ""
 
@@ -82,20 +90,33 @@ class Trade:
 
 
 @dataclass(frozen=True)
-class FundingPaid:
+class Payment:
+    """A change of the wallet that no trade made. kind: funding | liquidation (its fee, or the insurance that took a loss over)."""
+
     symbol: str
     id: str
     amount: float  # + received
     time: int
+    kind: str = "funding"
+
+
+@dataclass(frozen=True)
+class Held:
+    """A position. liquidation_price: 0.0 where none is in reach."""
+
+    quantity: float
+    entry_price: float
+    mark: float
+    liquidation_price: float
 
 
 @dataclass(frozen=True)
 class AccountReport:
-    """cash: wallet balance; equity: with unrealised profit; positions: symbol -> quantity, entry_price, mark, liquidation_price."""
+    """cash: wallet balance; equity: with unrealised profit; positions: by symbol, those held."""
 
     cash: float
     equity: float
-    positions: dict[str, dict[str, float]]
+    positions: dict[str, Held]
 
 
 @dataclass(frozen=True)
