@@ -45,6 +45,7 @@ class VenueOrder:
     filled: float = 0.0
     reported: float = 0.0
     reason: str = ""
+    told: int = 0  # ms since 1970 UTC: when the venue was last to be told something of it
 
     @property
     def client_id(self) -> str:
@@ -111,9 +112,10 @@ class Orders:
             raise ReconcileError(f"order {name}: {instruction.action} of an order that is {'known' if known else 'not known'}; stopped")
         if instruction.action == "place":
             self._children.setdefault(instruction.parent, []).append(name)
-            self._keep(VenueOrder(instruction, instruction.quantity))
+            self._keep(VenueOrder(instruction, instruction.quantity, told=instruction.recv_time))
         elif not (order := self._orders[name]).final:
-            self._keep(replace(order, status=CANCELLING) if instruction.action == "cancel" else _amended(order, instruction))
+            changed = replace(order, status=CANCELLING) if instruction.action == "cancel" else _amended(order, instruction)
+            self._keep(replace(changed, told=instruction.recv_time))
 
     def update(self, event: OrderUpdateEvent) -> None:
         order = self._orders.get(event.client_id)
