@@ -1,4 +1,4 @@
-"""How a decided order is brought to a venue: one algorithm a file, pure state machines that read `Orders` and say what to tell the venue."""
+"""How a decided order is brought to a venue: one algorithm a file, pure state machines that read `Orders` and say what to tell it."""
 
 from quantalpha import config
 from quantalpha.runner.events import ValidatedOrderEvent

@@ -209,7 +209,7 @@ class Execution:
         return part if self._enough(part, view.book) else 0.0
 
     def _enough(self, quantity: float, book: Book) -> bool:
-        price = book.touch(self.order.quantity) if book.sound else self.order.price
+        price = book.bid if book.sound else self.order.price
         return quantity != 0.0 and meets_minimum(quantity, price, self.terms.min_notional)
 
     def _affordable(self, quantity: float, style: str, book: Book) -> float:
