@@ -82,10 +82,7 @@ class Binance(Trading):
         self._conditional.add(instruction.client_id)
         terms |= {"algoType": "CONDITIONAL", "type": TYPES[instruction.kind], "clientAlgoId": instruction.client_id}
         terms |= {"triggerPrice": self.price_text(instruction), "workingType": "CONTRACT_PRICE"}
-        if instruction.purpose == "protection":
-            terms |= {"closePosition": "true"}
-        else:
-            terms |= {"quantity": self.quantity_text(instruction), "reduceOnly": "true" if instruction.reduce_only else "false"}
+        terms |= {"quantity": self.quantity_text(instruction)} | ({"reduceOnly": "true"} if instruction.reduce_only else {})
         return self._known(conditional(await self._ask("fapiPrivatePostAlgoOrder", **terms)), instruction.client_id, at_algo=True)
 
     @understood

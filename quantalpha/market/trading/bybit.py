@@ -69,12 +69,10 @@ class Bybit(Trading):
         return self._taken(await self._ask("privatePostV5OrderCreate", **terms), instruction)
 
     def _condition(self, instruction: Instruction) -> dict:
-        """A stop lies on the side the market must move to for a loss, a take-profit on the other. Quantity 0 with closeOnTrigger: all."""
+        """A stop lies on the side the market must move to for a loss, a take-profit on the other."""
         buys, stops = instruction.quantity > 0, instruction.kind == "stop"
         terms = {"orderType": "Market", "triggerPrice": self.price_text(instruction), "triggerBy": "LastPrice"}
         terms |= {"triggerDirection": RISING if buys == stops else FALLING}
-        if instruction.purpose == "protection":
-            return terms | {"qty": "0", "reduceOnly": True, "closeOnTrigger": True}
         return terms | {"qty": self.quantity_text(instruction)}
 
     @understood

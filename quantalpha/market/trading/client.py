@@ -149,7 +149,7 @@ class Trading(ABC):
 
     @abstractmethod
     async def place(self, instruction: Instruction) -> OrderReport:
-        """Quantity and price must lie on lot and tick (UsageError). What protects closes whatever is held when it is triggered."""
+        """Quantity and price must lie on lot and tick (UsageError)."""
 
     @abstractmethod
     async def amend(self, instruction: Instruction) -> OrderReport:

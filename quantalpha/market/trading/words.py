@@ -43,7 +43,6 @@ class Instruction(Protocol):
     quantity: float
     price: float | None
     reduce_only: bool
-    purpose: str  # protection: closes whatever is held when it is triggered
 
 
 @dataclass(frozen=True)
@@ -57,8 +56,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class OrderReport:
-    """An order as the venue knows it. price: limit or trigger, None at market; average: None before the first fill; quantity 0.0: whatever
-    is held when it is triggered."""
+    """An order as the venue knows it. price: limit or trigger, None at market; average: None before the first fill."""
 
     symbol: str
     client_id: str
