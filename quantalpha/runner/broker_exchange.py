@@ -83,6 +83,8 @@ class ExchangeBroker:
         self._told: AccountEvent | None = None
         self._time = self._changed = 0
         self._halted = False
+        self.trades: set[tuple[str, str]] = set()  # (symbol, venue's name) of what was counted
+        self.settlements: set[tuple[str, int]] = set()  # (symbol, ms) of funding that was counted
 
     def account(self) -> AccountView:
         positions = {symbol: self._position(symbol) for symbol in self._symbols}
@@ -158,6 +160,7 @@ class ExchangeBroker:
         elif isinstance(event, FillEvent) and self.orders.fill(event):
             self._fill(event)
         elif isinstance(event, FundingEvent):
+            self.settlements.add((event.symbol, event.event_time))
             self.holdings.pay(event)
         elif isinstance(event, AccountEvent):
             self._told = event
@@ -175,6 +178,7 @@ class ExchangeBroker:
     def _fill(self, event: FillEvent) -> None:
         before = self.holdings.quantity(event.symbol)
         self.holdings.fill(event)
+        self.trades.add((event.symbol, str(event.trade)))
         self._changed, after = self._time, self.holdings.quantity(event.symbol)
         known = self._symbols.get(event.symbol)
         if known is None:

@@ -10,6 +10,7 @@ orders that rest here but not there are asked about one by one, the account is r
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict, dataclass, field
@@ -19,7 +20,7 @@ from quantalpha.market.connect import Retry
 from quantalpha.market.trading import RECV_WINDOW, InDoubt, News, OrderReport, Payment, Refused, Trade, Trading, user_stream
 from quantalpha.runner.broker_exchange import ExchangeBroker
 from quantalpha.runner.events import AccountEvent, Event, FillEvent, FundingEvent, HealthEvent, InstructionEvent, OrderUpdateEvent
-from quantalpha.runner.orders import EXPIRED, FINAL, IN_DOUBT, REJECTED
+from quantalpha.runner.orders import FINAL, IN_DOUBT, REJECTED
 
 SETTLING = 5.0  # seconds
 OVERLAP = 300_000  # ms of trades asked for again: what shows up late is not lost
@@ -39,7 +40,7 @@ class Pace:
 
 class Line:
     """feed: takes every event, in the loop's thread; what it raises ends `run`. silence: seconds since the last word of the market.
-    step: ms of a bar. since: ms from which trades and payments have not been seen."""
+    step: ms of a bar. since: ms, when the session began: what was before is not its own."""
 
     def __init__(
         self, trading: Trading, broker: ExchangeBroker, feed: Callable[[Event], None], *, step: int, since: int,
@@ -50,31 +51,29 @@ class Line:
         self.symbols = tuple(broker.setup.markets)
         self.stream = user_stream(trading, self.news)
         self._last: dict[str, asyncio.Task] = {}  # of each order, what is sent last
-        self._since = dict.fromkeys(self.symbols, since)
-        self._paid_since = since
-        self._paid: set[str] = set()
-        self._seen: set[tuple[str, str]] = set()
-        self._skew = UNKNOWN
-        self._wanted: asyncio.Event | None = None
-        self._failed: asyncio.Future | None = None
+        self._start, self._paid_since, self._since = since, since, dict.fromkeys(self.symbols, since)
+        self._wanted = asyncio.Event()
+        self._failure: Exception | None = None
+        self._over = asyncio.Event()
 
     def send(self, instruction: InstructionEvent) -> None:
         """The outbox: takes what is durable and returns at once."""
         before = self._last.get(instruction.client_id)
         task = asyncio.get_running_loop().create_task(self._guarded(self._deliver(instruction, before)))
         self._last[instruction.client_id] = task
-        task.add_done_callback(lambda done: self._last.pop(instruction.client_id) if self._last.get(instruction.client_id) is done else None)
+        task.add_done_callback(
+            lambda done: self._last.pop(instruction.client_id) if self._last.get(instruction.client_id) is done else None
+        )
 
     async def run(self) -> None:
         """Until cancelled, or `feed` raises."""
-        self._wanted, self._failed = asyncio.Event(), asyncio.get_running_loop().create_future()
-        rounds = (
-            (self.settle, self.pace.trades), (self.look, self.pace.account), (self.payments, self.pace.payments), (self.check, self.pace.health)
-        )  # fmt: skip
-        tasks = [asyncio.create_task(self._guarded(self._forever(ask, pause))) for ask, pause in rounds]
+        pace = self.pace
+        rounds = {self.settle: pace.trades, self.look: pace.account, self.payments: pace.payments, self.check: pace.health}
+        tasks = [asyncio.create_task(self._guarded(self._forever(ask, pause))) for ask, pause in rounds.items()]
         tasks.append(asyncio.create_task(self._guarded(self.stream.run())))
         try:
-            await self._failed
+            await self._over.wait()
+            raise self._failure
         finally:
             tasks += self._last.values()
             for task in tasks:
@@ -86,18 +85,14 @@ class Line:
         try:
             await work
         except Exception as error:
-            if self._failed is None:
-                raise
-            if not self._failed.done():
-                self._failed.set_exception(error)
+            self._failure = self._failure or error
+            self._over.set()
 
     async def _forever(self, ask: Callable[[], Awaitable], pause: float) -> None:
         """A question that is not answered is asked again at its next turn; trades also as soon as there is word of news."""
         while True:
-            try:
+            with contextlib.suppress(InDoubt, Refused):  # counted in the line's health
                 await ask()
-            except (InDoubt, Refused):
-                pass  # counted in the line's health
             if ask == self.settle:
                 await self._news_or(pause)
             else:
@@ -112,8 +107,7 @@ class Line:
 
     def ask(self) -> None:
         """Trades are asked for now."""
-        if self._wanted is not None:
-            self._wanted.set()
+        self._wanted.set()
 
     async def _deliver(self, instruction: InstructionEvent, before: asyncio.Task | None) -> None:
         if before is not None:
@@ -141,15 +135,13 @@ class Line:
     async def _cancel(self, instruction: InstructionEvent) -> None:
         """To cancel twice is harmless: it is said until the order is known to be over."""
         for attempt in range(self.pace.doubt.attempts):
-            try:
+            with contextlib.suppress(InDoubt, Refused):
                 report = await self.trading.cancel(instruction.client_id, instruction.symbol)
                 report = await self.trading.order(instruction.client_id, instruction.symbol) if report is None else report
                 if report is not None:
                     self.tell(report)
                 if report is None or report.status in FINAL:
                     return
-            except (Refused, InDoubt):
-                pass
             await self.pace.doubt.sleep(self.pace.doubt.pause(attempt))
 
     async def _find_out(self, instruction: InstructionEvent) -> None:
@@ -172,9 +164,11 @@ class Line:
             except (Refused, InDoubt):
                 report, asked = None, 0.0
             if report is not None:
-                return self.tell(report)
+                self.tell(report)
+                return
             if asked > dead:
-                return self._say(instruction, REJECTED, "never arrived: the venue does not know it, and takes nothing so old")
+                self._say(instruction, REJECTED, "never arrived: the venue does not know it, and takes nothing so old")
+                return
             await self.pace.doubt.sleep(self.pace.doubt.pause(min(attempt, 10)))
             attempt += 1
 
@@ -197,48 +191,42 @@ class Line:
         if report.status == known.status and report.filled == known.reported and known.venue_id is not None:
             return
         told = {"client_id": report.client_id, "venue_id": report.venue_id, "status": report.status, "filled": report.filled}
-        self._feed(OrderUpdateEvent(**self._times(report.time), symbol=report.symbol, **told, average=report.average, reason=report.reason))
+        self.feed(OrderUpdateEvent(**self._times(report.time), symbol=report.symbol, **told, average=report.average, reason=report.reason))
 
     def trade(self, trade: Trade) -> None:
-        """A fill; each once, whoever tells it first."""
-        if (trade.symbol, trade.id) in self._seen:
+        """A fill; each once, whoever tells it first, before a restart or after it."""
+        if (trade.symbol, trade.id) in self.broker.trades:
             return
-        self._seen.add((trade.symbol, trade.id))
         ours = self.broker.knows(trade.client_id)
         reason = "liquidation" if trade.liquidation else self.broker.reason(trade.client_id)
         realised = self.broker.holdings[trade.symbol].profit(trade.quantity, trade.price)
         told = {"client_id": trade.client_id if ours else None, "quantity": trade.quantity, "price": trade.price, "fee": trade.fee}
         told |= {"realised": realised, "reason": reason, "trade": trade.id, "maker": trade.maker}
-        self._feed(FillEvent(**self._times(trade.time), symbol=trade.symbol, bar=trade.time - trade.time % self.step, **told))
+        self.feed(FillEvent(**self._times(trade.time), symbol=trade.symbol, bar=trade.time - trade.time % self.step, **told))
 
     def pay(self, payment: Payment) -> None:
         """Funding; what a liquidation cost beyond its trades is the fee of a fill of nothing."""
-        if payment.id in self._paid:
+        if {(payment.symbol, payment.id), (payment.symbol, payment.time)} & (self.broker.trades | self.broker.settlements):
             return
-        self._paid.add(payment.id)
         told = {**self._times(payment.time), "symbol": payment.symbol, "bar": payment.time - payment.time % self.step}
         if payment.kind == "funding":
             held = self.broker.holdings.quantity(payment.symbol)
-            return self._feed(FundingEvent(**told, amount=payment.amount, rate=UNKNOWN, mark=UNKNOWN, quantity=held))
+            self.feed(FundingEvent(**told, amount=payment.amount, rate=UNKNOWN, mark=UNKNOWN, quantity=held))
+            return
         cost = {"quantity": 0.0, "price": 0.0, "fee": -payment.amount, "realised": 0.0, "reason": "liquidation", "trade": payment.id}
-        self._feed(FillEvent(**told, client_id=None, **cost))
+        self.feed(FillEvent(**told, client_id=None, **cost))
 
     async def settle(self) -> None:
         """Every fill since the last one known."""
         for symbol in self.symbols:
-            for trade in await self.trading.trades_since(symbol, max(self._since[symbol] - OVERLAP, self._floor)):
+            for trade in await self.trading.trades_since(symbol, max(self._since[symbol] - OVERLAP, self._start)):
                 self.trade(trade)
                 self._since[symbol] = max(self._since[symbol], trade.time)
-
-    @property
-    def _floor(self) -> int:
-        """Nothing before the session is its own."""
-        return self._start
 
     async def payments(self) -> None:
         until = self.trading.now()
         for symbol in self.symbols:
-            for payment in await self.trading.payments_since(symbol, max(self._paid_since - OVERLAP, self._floor)):
+            for payment in await self.trading.payments_since(symbol, max(self._paid_since - OVERLAP, self._start)):
                 self.pay(payment)
         self._paid_since = until
 
@@ -250,7 +238,7 @@ class Line:
         positions = {symbol: asdict(held) for symbol, held in report.positions.items()}
         names = sorted(each.client_id for each in resting)
         told = {"cash": report.cash, "equity": report.equity, "positions": positions, "open_orders": names}
-        self._feed(AccountEvent(event_time=asked, recv_time=self.trading.now(), symbol="", **told))
+        self.feed(AccountEvent(event_time=asked, recv_time=self.trading.now(), symbol="", **told))
 
     async def _look_after(self, resting: Iterable[OrderReport]) -> None:
         there = {each.client_id: each for each in resting}
@@ -269,18 +257,20 @@ class Line:
             self._skew = await self.trading.synchronise()
         except ExchangeError:
             self._skew = UNKNOWN
-        health = {"api_errors": self.trading.errors, "silence": self.silence(), "clock_skew": self._skew, "connected": self.stream.connected}
-        self._feed(HealthEvent(**self._times(self.trading.now()), symbol="", **health))
+        health = {
+            "api_errors": self.trading.errors,
+            "silence": self.silence(),
+            "clock_skew": self._skew,
+            "connected": self.stream.connected,
+        }
+        self.feed(HealthEvent(**self._times(self.trading.now()), symbol="", **health))
 
     def _say(self, instruction: InstructionEvent, status: str, reason: str) -> None:
         """Our own word on an order that the venue has none on."""
         if self.broker.orders[instruction.client_id].final:
             return
         told = {"client_id": instruction.client_id, "venue_id": None, "status": status, "reason": reason}
-        self._feed(OrderUpdateEvent(**self._times(self.trading.now()), symbol=instruction.symbol, **told))
+        self.feed(OrderUpdateEvent(**self._times(self.trading.now()), symbol=instruction.symbol, **told))
 
     def _times(self, event_time: int) -> dict[str, int]:
         return {"event_time": event_time, "recv_time": self.trading.now()}
-
-    def _feed(self, event: Event) -> None:
-        self.feed(event)
