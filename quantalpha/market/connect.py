@@ -113,6 +113,11 @@ def check_name(venue: config.Venue) -> None:
         raise UsageError(f"venue.name: ccxt knows no venue {venue.name!r}; {did_you_mean(venue.name, ccxt.exchanges)}")
 
 
+def is_local(venue: config.Venue) -> bool:
+    """Whether it is a practice exchange on this machine."""
+    return venue.rest_url is not None and urlsplit(venue.rest_url).hostname in ("127.0.0.1", "localhost", "::1")
+
+
 def build(venue: config.Venue, library, budget: Budget | None = None, *, demo: bool = False):
     """A ccxt exchange (`library`: ccxt.async_support or ccxt.pro) whose every URL points at the venue's parameters.
 
@@ -120,7 +125,7 @@ def build(venue: config.Venue, library, budget: Budget | None = None, *, demo: b
     demo: the venue's demo trading, with money that is none.
     """
     check_name(venue)
-    local = venue.rest_url is not None and urlsplit(venue.rest_url).hostname in ("127.0.0.1", "localhost", "::1")
+    local = is_local(venue)
     options = {"timeout": math.ceil(venue.timeout * 1000), "enableRateLimit": not local, "aiohttp_trust_env": not local}
     known = getattr(library, venue.name)
     exchange = type(known.__name__, (_Paid, known), {})(options)

@@ -17,7 +17,8 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from quantalpha import config, perp
 from quantalpha.errors import ExchangeError, ReconcileError, UsageError, did_you_mean
 from quantalpha.market.budget import Stopped
-from quantalpha.market.connect import Retry, short, trading_client
+from quantalpha.market.connect import Retry, is_local, short, trading_client
+from quantalpha.market.trading.clock import VenueClock
 from quantalpha.market.trading.words import (
     AccountReport,
     InDoubt,
@@ -47,6 +48,8 @@ class Trading(ABC):
         self.venue, self.demo = venue, demo
         self.exchange, self._faults = trading_client(venue, (keys.key, keys.secret), self.judge, demo)
         self.exchange.options["recvWindow"] = RECV_WINDOW
+        self.clock = VenueClock(is_local(venue))
+        self.exchange.nonce = self.now  # what requests are signed with
         self.rules: dict[str, Rules] = {}
         self._sound: deque[bool] = deque(maxlen=REMEMBERED)
 
@@ -74,13 +77,11 @@ class Trading(ABC):
         wrong an account can be made flat."""
         before = self.exchange.milliseconds()
         told = await self.server_time()
-        ahead = (before + self.exchange.milliseconds()) / 2 - told
-        self.exchange.options["timeDifference"] = round(ahead)
-        return ahead / 1000
+        return self.clock.told((before + self.exchange.milliseconds()) / 2, told) / 1000
 
     def now(self) -> int:
         """The venue's time as far as we know it."""
-        return int(self.exchange.nonce())
+        return self.clock.at(self.exchange.milliseconds())
 
     @property
     def errors(self) -> float:
