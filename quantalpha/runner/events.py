@@ -185,6 +185,16 @@ class SwitchEvent(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ApprovalEvent(Event):
+    """What a person said to an order that waited for it, or that nobody said anything in time."""
+
+    client_id: str
+    approved: bool
+    who: str  # user@host, or why nobody answered
+    price: float  # of the market when it was said; NaN where it is not known, which refuses
+
+
+@dataclass(frozen=True, kw_only=True)
 class QuoteEvent(Event):
     """Best bid and ask: what executions are steered by. Never journalled: an instruction keeps the price it was made at."""
 
@@ -202,7 +212,7 @@ class TickEvent(Event):
 MARKET = (SessionEvent, MarketOpenEvent, MarketCloseEvent)
 ORDERS = (SignalEvent, OrderEvent, ValidatedOrderEvent, RejectedOrderEvent, InstructionEvent)
 RESULTS = (OrderUpdateEvent, FillEvent, FundingEvent, EquityEvent)
-STATE = (AccountEvent, HealthEvent, SwitchEvent)
+STATE = (AccountEvent, HealthEvent, SwitchEvent, ApprovalEvent)
 PASSING = (QuoteEvent, TickEvent)  # change nothing that a restart must know
 KINDS = {kind.__name__.removesuffix("Event"): kind for kind in (*MARKET, *ORDERS, *RESULTS, *STATE)}
 
