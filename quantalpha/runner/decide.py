@@ -5,6 +5,7 @@ import pandas as pd
 
 from quantalpha.bundle import Bundle, not_live
 from quantalpha.errors import DataError
+from quantalpha.features import fingerprint
 from quantalpha.runner.events import MarketCloseEvent
 from quantalpha.schema import LIVE, from_epoch_ms
 from quantalpha.strategy.policy import edge
@@ -46,4 +47,6 @@ class Decider:
             return float("nan")
         rows = slice(self._rows - self.features.lookback, self._rows)
         window = pd.DataFrame(self._values[rows], index=from_epoch_ms(self._times[rows]), columns=list(LIVE))
-        return float(edge(self.model.predict(self.features.latest(window)[None]))[0])
+        row = self.features.latest(window)
+        self.fingerprint = fingerprint(row)
+        return float(edge(self.model.predict(row[None]))[0])
