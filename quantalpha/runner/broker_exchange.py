@@ -80,7 +80,8 @@ class ExchangeBroker:
         self._flatten = Flatten(self.orders, self.holdings, setup.seed)
         self._symbols = {symbol: _Symbol() for symbol in setup.markets}
         self._terms = {symbol: terms(setup.account, _FREE, None, symbol) for symbol in setup.markets}
-        self._told: AccountEvent | None = None
+        self.told: AccountEvent | None = None  # the venue's last word
+        self.base = 0.0  # what lies in the wallet beyond the capital and what it has earned
         self._time = self._changed = 0
         self._halted = False
         self.trades: set[tuple[str, str]] = set()  # (symbol, venue's name) of what was counted
@@ -96,7 +97,7 @@ class ExchangeBroker:
 
     def _position(self, symbol: str) -> Position:
         held = self.holdings[symbol]
-        told = {} if self._told is None else self._told.positions.get(symbol, {})
+        told = {} if self.told is None else self.told.positions.get(symbol, {})
         if told.get("quantity") == held.quantity:
             liquidation = told["liquidation_price"]
         else:  # not told yet
@@ -163,11 +164,17 @@ class ExchangeBroker:
             self.settlements.add((event.symbol, event.event_time))
             self.holdings.pay(event)
         elif isinstance(event, AccountEvent):
-            self._told = event
+            first, self.told = self.told is None, event
+            if first:
+                self.rebase()
             for symbol in event.positions.keys() & self._symbols.keys():
                 self._symbols[symbol].mark = event.positions[symbol]["mark"]
         elif isinstance(event, QuoteEvent) and event.symbol in self._symbols:
             self._symbols[event.symbol].book = Book.of(event)
+
+    def rebase(self) -> None:
+        """What the wallet holds now is what it should hold."""
+        self.base = self.told.cash - self.holdings.cash
 
     def _entered(self, event: InstructionEvent) -> None:
         """What an execution has just made stands in the orders already; after a restart it is only read."""
@@ -233,7 +240,7 @@ class ExchangeBroker:
 
     def flat(self) -> bool:
         """The venue was asked after the last thing that happened here, and says that nothing is held or open."""
-        told = self._told
+        told = self.told
         asked_since = told is not None and told.event_time > self._changed
         return asked_since and not told.positions and not told.open_orders and self.holdings.flat and not self.orders.unfinished()
 
