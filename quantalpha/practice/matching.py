@@ -143,11 +143,11 @@ class Matching:
     def _check_margin(self, symbol: str, trade: int) -> None:
         margins, side = self.margins, self.account.position(symbol).side
         level, mark = margins.liquidation_price(symbol), self.view.mark(symbol)
-        if _beyond(mark, level, side) if margins.alone(symbol) else margins.short:
-            self._liquidate(symbol, level if _beyond(mark, level, side) and trade % TRADES else mark)
-        elif symbol not in self._called and _beyond(mark, margins.call_price(symbol), side):
+        if symbol not in self._called and _beyond(mark, margins.call_price(symbol), side):
             self._called.add(symbol)
             self.records.tell_account(self.account.setting(symbol).margin_mode, (symbol,), self.time, kind="margin_call")
+        if _beyond(mark, level, side) if margins.alone(symbol) else margins.short:
+            self._liquidate(symbol, level if _beyond(mark, level, side) and trade % TRADES else mark)
 
     def _liquidate(self, symbol: str, price: Decimal) -> None:
         position, isolated = self.account.position(symbol), self.account.isolated(symbol)
