@@ -91,7 +91,7 @@ def _orders(broker: ExchangeBroker, told: AccountEvent) -> Iterable[Difference]:
     for order in broker.orders:
         if order.fills_missing:
             yield Difference("fills", order.client_id, f"{order.filled:g}", f"{order.reported:g}")
-        elif not order.final and order.told < told.event_time and order.client_id not in told.open_orders:
+        elif not order.final and order.told < told.recv_time and order.client_id not in told.open_orders:
             yield Difference("order", order.client_id, order.status, "not open")
 
 
@@ -105,7 +105,7 @@ async def _adopt(line: Line, found: list[Difference]) -> None:
         there = told.positions.get(symbol, {"quantity": 0.0, "entry_price": told_mark(broker, symbol)})
         quantity = there["quantity"] - broker.holdings.quantity(symbol)
         terms = {"quantity": quantity, "price": there["entry_price"], "fee": 0.0, "trade": f"adopted-{told.event_time}"}
-        times = {"event_time": told.event_time, "recv_time": line.trading.now(), "bar": told.event_time - told.event_time % line.step}
+        times = {"event_time": told.event_time, "recv_time": line.clock(), "bar": told.event_time - told.event_time % line.step}
         realised = broker.holdings[symbol].profit(quantity, there["entry_price"])
         line.feed(FillEvent(**times, symbol=symbol, client_id=None, **terms, realised=realised, reason="external"))
     broker.rebase()
