@@ -62,14 +62,14 @@ class Bybit:
 
 
 def time(venue: Bybit, query: Query) -> dict:
-    now = venue.exchange.now()
+    now = venue.exchange.conditions.server_time()
     return {"timeSecond": str(now // 1000), "timeNano": str(now * 1_000_000)}
 
 
 def instruments_info(venue: Bybit, query: Query) -> dict:
     """`status` None: what is traded."""
-    category, status, trades = query.category(), query.text("status") or "Trading", venue.exchange.trades
-    contracts = [payloads.contract(each, trades(each)) for each in query.instruments()]
+    category, status, exchange = query.category(), query.text("status") or "Trading", venue.exchange
+    contracts = [payloads.contract(each, exchange.trades(each), exchange.takes_orders(each)) for each in query.instruments()]
     found = [each for each in contracts if each["status"] == status]
     page, cursor = _part([each["symbol"] for each in found], query.limit(500, 1000), query)
     return {"category": category, "list": [found[i] for i in page], "nextPageCursor": cursor}

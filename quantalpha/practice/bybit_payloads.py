@@ -112,11 +112,11 @@ def interest(instrument: Instrument, time: int) -> dict:
     return {"openInterest": decimal(instrument.open_interest(time), 8), "timestamp": str(time)}
 
 
-def contract(instrument: Instrument, trades: bool) -> dict:
-    """One entry of /instruments-info; `trades`: whether it is still traded."""
+def contract(instrument: Instrument, trades: bool, takes_orders: bool) -> dict:
+    """One entry of /instruments-info; `trades`: whether it is still traded, `takes_orders`: and not halted."""
     tick, lot = (decimal(10.0**-digits, digits) for digits in (instrument.digits, instrument.lot_digits))
     return {
-        "symbol": instrument.symbol, "contractType": "LinearPerpetual", "status": "Trading" if trades else "Closed",
+        "symbol": instrument.symbol, "contractType": "LinearPerpetual", "status": "Trading" if takes_orders else "Closed",
         "baseCoin": instrument.base, "quoteCoin": instrument.quote, "settleCoin": instrument.quote, "symbolType": "",
         "launchTime": str(int(instrument.times[0])), "deliveryTime": "0" if trades else str(instrument.end),
         "deliveryFeeRate": "", "priceScale": str(instrument.digits),

@@ -99,9 +99,10 @@ class Query:
         if window > LONGEST_WINDOW:
             raise Refusal(-1131, "recvWindow must be less than 60000.")
         fast = max(1.0, self._exchange.clock.speed)
-        if sent > self._exchange.now() + AHEAD * fast:
+        now = self._exchange.conditions.server_time()
+        if sent > now + AHEAD * fast:
             raise Refusal(-1021, "Timestamp for this request was 1000ms ahead of the server's time.")
-        if sent < self._exchange.now() - window * fast:
+        if sent < now - window * fast:
             raise Refusal(-1021, "Timestamp for this request is outside of the recvWindow.")
         told, _, given = self._signature.sent.rpartition("&signature=")
         made = hmac.new(SECRET.encode(), told.encode(), hashlib.sha256).hexdigest()

@@ -20,12 +20,14 @@ from quantalpha.practice import binance, binance_socket, bybit_socket
 from quantalpha.practice.bybit import Bybit
 from quantalpha.practice.bybit_limit import AddressLimit
 from quantalpha.practice.clock import Clock
+from quantalpha.practice.conditions import Conditions
 from quantalpha.practice.exchange import Exchange
 from quantalpha.practice.faults import Faults
 from quantalpha.practice.limits import Limits
 from quantalpha.practice.query import Query, Refusal, Signature
 from quantalpha.practice.socket import Connection
 from quantalpha.practice.tape import Tape, load
+from quantalpha.practice.trading_faults import reply
 
 PING_SECONDS = 180.0  # between ping frames; a client that does not answer within half of it is cut off
 PARENT_POLL = 1.0  # seconds between looks at whether the parent is alive
@@ -38,7 +40,7 @@ SCHEDULE = web.AppKey("faults", Faults)
 
 @dataclass(frozen=True)
 class Server:
-    """A running exchange. `clock` may be set to another speed, and `limits` and `faults` watched, while it runs."""
+    """A running exchange. `clock` may be set to another speed, `faults` and `conditions` changed, and `limits` watched, while it runs."""
 
     runner: web.AppRunner
     host: str
@@ -46,6 +48,7 @@ class Server:
     clock: Clock
     limits: Limits
     faults: Faults
+    conditions: Conditions
 
     @property
     def url(self) -> str:
@@ -85,11 +88,12 @@ async def serve(
         first, last, found = (pd.to_datetime(each, unit="ms") for each in (tape.start, tape.end, start))
         raise UsageError(f"exchange.now: expected a time on the tape, {first} to {last}, found {found}")
     clock = Clock(start, tape.end, speed, wall, waiting=wait)
-    exchange, faults = Exchange(tape, clock, limits), Faults() if faults is None else faults
+    faults = Faults() if faults is None else faults
+    exchange = Exchange(tape, clock, limits, faults.sizes)
     bybit = Bybit(exchange, AddressLimit(wall=wall) if address_limit is None else address_limit)
     runner = web.AppRunner(_application(exchange, bybit, faults), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
-    return Server(runner, host, await _bind(runner, host, port), clock, exchange.limits, faults)
+    return Server(runner, host, await _bind(runner, host, port), clock, exchange.limits, faults, exchange.conditions)
 
 
 def _application(exchange: Exchange, bybit: Bybit, faults: Faults) -> web.Application:
@@ -127,6 +131,8 @@ async def _bybit_rest(request: web.Request) -> web.Response:
 async def _disturbed(request: web.Request, answer: Callable[[web.Request], web.Response]) -> web.Response:
     """The answer, spoilt or kept back where the schedule of faults says so."""
     faults = request.app[SCHEDULE]
+    if request.app[EXCHANGE].conditions.holds("maintenance"):
+        return reply("maintenance", request)
     fault = faults.draw()
     instead = await faults.before(fault, request)
     if instead is not None:
@@ -160,17 +166,19 @@ def _bybit_answer(request: web.Request) -> web.Response:
     return web.Response(body=orjson.dumps(payload), status=status, headers=headers, content_type="application/json")
 
 
-async def _websocket(request: web.Request) -> web.WebSocketResponse:
+async def _websocket(request: web.Request) -> web.StreamResponse:
     combined = request.path.endswith("/stream")
     names = request.query.get("streams", "") if combined else request.match_info.get("names", "")
     return await _converse(request, lambda socket: binance_socket.Connection(request.app[EXCHANGE], socket, names.split("/"), combined))
 
 
-async def _bybit_websocket(request: web.Request) -> web.WebSocketResponse:
+async def _bybit_websocket(request: web.Request) -> web.StreamResponse:
     return await _converse(request, lambda socket: bybit_socket.Connection(request.app[BYBIT].topics, socket))
 
 
-async def _converse(request: web.Request, connect: Callable[[web.WebSocketResponse], Connection]) -> web.WebSocketResponse:
+async def _converse(request: web.Request, connect: Callable[[web.WebSocketResponse], Connection]) -> web.StreamResponse:
+    if request.app[EXCHANGE].conditions.holds("maintenance"):
+        return reply("maintenance", request)
     socket = web.WebSocketResponse(heartbeat=PING_SECONDS)
     await socket.prepare(request)
     request.app[SOCKETS].add(socket)

@@ -1,13 +1,16 @@
 """One websocket connection, whatever the dialect: live subscriptions, and the pump that sends what is due."""
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import suppress
 from itertools import islice
+from socket import SHUT_RDWR
 
 import orjson
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from quantalpha.practice.exchange import Exchange
+from quantalpha.practice.stream_faults import Cut, Expired
 from quantalpha.practice.streams import Stream
 
 PUMP_SECONDS = 0.02
@@ -45,7 +48,7 @@ class Connection:
             with suppress(asyncio.CancelledError, ConnectionResetError):
                 await pump
 
-    def due(self) -> list[str]:
+    def due(self) -> Iterable[str]:
         """Everything there is to send now, in order of event time."""
         now, wall = self.exchange.now(), self.exchange.clock.wall()
         found = []
@@ -55,11 +58,19 @@ class Connection:
         found.sort(key=lambda entry: entry[0])
         return [orjson.dumps(self.envelope(name, message)).decode() for _, name, message in found]
 
+    def last_words(self) -> dict | None:
+        """What is said where the session of an account's stream expires."""
+
     async def _pump(self) -> None:
         try:
-            while True:
+            while not self.exchange.conditions.holds("maintenance"):
                 for message in self.due():
                     await self.socket.send_str(message)
                 await asyncio.sleep(PUMP_SECONDS)
+        except Expired:
+            if (words := self.last_words()) is not None:
+                await self.socket.send_str(orjson.dumps(words).decode())
+        except Cut:
+            self.socket.get_extra_info("socket").shutdown(SHUT_RDWR)
         finally:
             await self.socket.close(code=WSCloseCode.INTERNAL_ERROR)  # no-op where the client or the server has closed it before
