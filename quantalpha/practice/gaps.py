@@ -17,9 +17,21 @@ class GappedCandles(Candles):
         self._recorded, self._symbol, self._conditions = candles.unfolded, symbol, conditions
         self.unfolded = self._moved
 
-    def _moved(self, bar: int) -> np.ndarray:
+    def extremes(self, first: int, last: int, direction: int) -> np.ndarray:
+        found = super().extremes(first, last, direction)
+        touched = [bar for bar in range(first, last + 1) if self._gaps(bar)] if self._conditions.gaps else []
+        if touched:
+            found = found.copy()
+            for bar in touched:
+                found[bar - first] = direction * (direction * self.unfolded(bar)[:, CLOSE]).max()
+        return found
+
+    def _gaps(self, bar: int) -> list[tuple[int, int, float, str | None]]:
         begin, end = int(self.times[bar]), int(self.times[bar]) + self.step
-        gaps = [gap for gap in self._conditions.gaps if gap[0] < end and begin <= gap[1] and gap[3] in (None, self._symbol)]
+        return [gap for gap in self._conditions.gaps if gap[0] < end and begin <= gap[1] and gap[3] in (None, self._symbol)]
+
+    def _moved(self, bar: int) -> np.ndarray:
+        gaps = self._gaps(bar)
         if not gaps:
             return self._recorded(bar)
         rows, times = self._recorded(bar).copy(), np.array([self.trade_time(bar * TRADES + inside) for inside in range(TRADES)])
