@@ -40,7 +40,8 @@ class Schedule:
             throw = np.random.default_rng([*self._seed, number]).random()
             edges = np.cumsum(list(self.chance.values()))
             fault = [*self.chance, None][int(np.searchsorted(edges, throw, side="right"))]
-        self.met[fault] += fault is not None
+        if fault is not None:
+            self.met[fault] += 1
         return fault
 
     def soon(self, *faults: str | None) -> None:
