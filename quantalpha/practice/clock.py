@@ -18,9 +18,13 @@ class Clock:
         self._from, self._since = start, wall()
 
     def now(self) -> int:
+        return self.at(self.wall())
+
+    def at(self, wall: float) -> int:
+        """The time when the wall clock said `wall`, a moment since the last change of speed."""
         if self._waiting:
             return self._from
-        return min(self.end, self._from + int((self.wall() - self._since) * 1000 * self.speed))
+        return min(self.end, self._from + int(max(wall - self._since, 0.0) * 1000 * self.speed))
 
     def start(self) -> None:
         """End the waiting; later calls do nothing."""
