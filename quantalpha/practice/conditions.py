@@ -3,7 +3,7 @@
 maintenance   every request is answered 503, every socket is closed
 clock_skew    the server's clock is `skew` seconds ahead of the tape's: what is signed by the true time is too old
 halted        no order is taken, of one symbol or of all
-partial       a taker gets only the part `share` of the quantities that the book shows
+partial       of what an order could trade at once it trades only the part `share`
 price_gap     trades are made, and marks stand, at (1 + `gap`) times the tape's price; closed klines stay as recorded
 """
 
@@ -17,7 +17,7 @@ from quantalpha.practice.clock import Clock
 
 @dataclass(frozen=True)
 class Sizes:
-    """skew: seconds; gap: signed fraction of the price; share: fraction of the book, above 0."""
+    """skew: seconds; gap: signed fraction of the price; share: fraction of an order, above 0."""
 
     skew: float = 10.0
     gap: float = -0.1
@@ -58,5 +58,5 @@ class Conditions:
         return self.clock.now() + round(skew * 1000 * max(self.clock.speed, 1.0))
 
     def taken(self) -> float:
-        """The part of a shown quantity that a taker gets."""
+        """The part that an order trades at once of what it could."""
         return self.sizes.share if self.holds("partial") else 1.0

@@ -48,7 +48,7 @@ class Desk(Matching):
         self._admit(order)
 
     def _admit(self, order: Order) -> None:
-        if not self.exchange.trades(self.view.instruments[order.symbol]):
+        if not self.exchange.takes_orders(self.view.instruments[order.symbol]):
             raise Rejected("not_traded")
         standing = self.records.open_orders()
         if order.client_id and any(each.client_id == order.client_id for each in standing):
@@ -196,7 +196,7 @@ class Desk(Matching):
         return min((trade for trade in found if trade is not None), default=None)
 
     def _in_danger(self, now: int) -> Iterator[Moment]:
-        """Several cross positions stand or fall together: each one's next trade in the first bar whose worst marks they might not survive."""
+        """Several cross positions stand or fall together: the next trade of each in the first bar whose worst marks might end them."""
         step, time = self.exchange.tape.step, self.time
         while time <= now:
             end = min(time - time % step + step - 1, now)
