@@ -11,20 +11,19 @@ from collections.abc import Mapping
 
 from quantalpha.practice.bybit_query import Refusal
 from quantalpha.practice.exchange import Exchange
-from quantalpha.practice.keys import ApiKey
 
 RECEIVE_WINDOW, AHEAD = 5_000, 1_000  # milliseconds a request may be old, and from the future
 BAD_TIME, BAD_KEY, BAD_SIGNATURE = 10002, 10003, 10004
 
 
 class Authority:
-    """keys: the API keys by name."""
+    """The keys of an exchange."""
 
-    def __init__(self, exchange: Exchange, keys: Mapping[str, ApiKey]):
-        self._exchange, self._keys = exchange, keys
+    def __init__(self, exchange: Exchange):
+        self._exchange, self._keys = exchange, exchange.keys
 
     def key_of_request(self, headers: Mapping[str, str], sent: str) -> str:
-        """The key that signed a request lately (at speed n of the tape within n times the window); Refusal where none did."""
+        """The key that signed a request lately (beside the window as far as the tape's pace puts a clock off); Refusal where none did."""
         key, given = headers.get("X-BAPI-API-KEY", ""), headers.get("X-BAPI-SIGN", "")
         timestamp, window = headers.get("X-BAPI-TIMESTAMP", ""), headers.get("X-BAPI-RECV-WINDOW", str(RECEIVE_WINDOW))
         if key not in self._keys:
@@ -46,8 +45,8 @@ class Authority:
         return key if self._signed(key, "GET/realtime" + expires, given) else None
 
     def _check_time(self, sent: int, window: int) -> None:
-        now, fast = self._exchange.conditions.server_time(), max(1.0, self._exchange.clock.speed)
-        if not now - window * fast <= sent < now + AHEAD * fast:
+        now, (behind, ahead) = self._exchange.conditions.server_time(), self._exchange.clock.drift()
+        if not now - window - behind <= sent < now + AHEAD + ahead:
             told = f"req_timestamp[{sent}],server_timestamp[{now}],recv_window[{window}]"
             raise Refusal(f"invalid request, please check your server timestamp or recv_window param. {told}", BAD_TIME)
 

@@ -53,9 +53,11 @@ class Conditions:
         return any(self._until.get((name, each), now) > now for each in (None, symbol))
 
     def server_time(self) -> int:
-        """What the server's clock shows, milliseconds."""
-        skew = self.sizes.skew if self.holds("clock_skew") else 0.0
-        return self.clock.now() + round(skew * 1000 * max(self.clock.speed, 1.0))
+        """What the server's clock shows, milliseconds: where it is skewed, by `skew` more than a client's can be off for the tape's pace."""
+        if not self.holds("clock_skew") or not self.sizes.skew:
+            return self.clock.now()
+        behind, ahead = self.clock.drift()
+        return self.clock.now() + round(self.sizes.skew * 1000 + (behind if self.sizes.skew > 0 else -ahead))
 
     def taken(self) -> float:
         """The part that an order trades at once of what it could."""

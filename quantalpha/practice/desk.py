@@ -196,17 +196,15 @@ class Desk(Matching):
         return min((trade for trade in found if trade is not None), default=None)
 
     def _in_danger(self, now: int) -> Iterator[Moment]:
-        """Several cross positions stand or fall together: the next trade of each in the first bar whose worst marks might end them."""
+        """Several cross positions stand or fall together: their next trades in the first bar whose worst marks might be too bad."""
         step, time = self.exchange.tape.step, self.time
         while time <= now:
             end = min(time - time % step + step - 1, now)
-            marks = {
-                each.symbol: exact(worst(self.view.instruments[each.symbol].mark, time, end, each.side)) for each in self.margins.cross
-            }
+            held = {each.symbol: (each.side, self.view.instruments[each.symbol]) for each in self.margins.cross}
+            marks = {symbol: exact(worst(each.mark, time, end, side)) for symbol, (side, each) in held.items()}
             if Margins(self.account, (), marks.__getitem__, end).short:
-                for symbol in marks:
-                    trade = max(self._trade[symbol], self.view.instruments[symbol].last.trades_until(time - 1))
-                    ends = self.view.instruments[symbol].last.trades_until(end)
-                    yield from self._trades(symbol, trade if trade < ends else None)
+                for symbol, (_, each) in held.items():
+                    trade = max(self._trade[symbol], each.last.trades_until(time - 1))
+                    yield from self._trades(symbol, trade if trade < each.last.trades_until(now) else None)
                 return
             time = end + 1

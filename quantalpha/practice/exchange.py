@@ -1,9 +1,12 @@
 """What every connection shares: the tape, the clock that hides its future, and the books."""
 
+from collections.abc import Iterable
+
 from quantalpha.practice.book import Book
 from quantalpha.practice.clock import Clock
 from quantalpha.practice.conditions import Conditions, Sizes
 from quantalpha.practice.gaps import with_gaps
+from quantalpha.practice.keys import ApiKey
 from quantalpha.practice.limits import Limits
 from quantalpha.practice.tape import Instrument, Tape
 from quantalpha.timeframe import UNITS
@@ -14,8 +17,16 @@ SETTLING = UNITS["d"]  # how long a contract that trades no more is still listed
 class Exchange:
     """One running exchange; `now` is the only door to time."""
 
-    def __init__(self, tape: Tape, clock: Clock, limits: Limits | None = None, sizes: Sizes | None = None):
+    def __init__(
+        self,
+        tape: Tape,
+        clock: Clock,
+        limits: Limits | None = None,
+        keys: Iterable[ApiKey] = (ApiKey(),),
+        sizes: Sizes | None = None,
+    ):
         self.tape, self.clock = tape, clock
+        self.keys = {each.key: each for each in keys}
         self.limits = Limits(wall=clock.wall) if limits is None else limits
         self.conditions = Conditions(clock, Sizes() if sizes is None else sizes)
         self.instruments = {symbol: with_gaps(each, self.conditions) for symbol, each in tape.instruments.items()}

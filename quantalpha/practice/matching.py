@@ -12,7 +12,7 @@ from quantalpha.practice.book import seller_made
 from quantalpha.practice.candles import TRADES
 from quantalpha.practice.exchange import Exchange
 from quantalpha.practice.margins import Margins
-from quantalpha.practice.orders import BUY, UNTRIGGERED, ZERO, Order, Rejected, exact, lot_of
+from quantalpha.practice.orders import BUY, UNTRIGGERED, ZERO, Fill, Order, Rejected, exact, lot_of
 from quantalpha.practice.path import price_at, quantity_at
 from quantalpha.practice.records import Records
 from quantalpha.practice.view import View
@@ -48,22 +48,24 @@ class Matching:
         best = self.view.best(symbol, order.side)
         if order.time_in_force == "GTX" and order.reaches(best):
             raise Rejected("would_take")
+        if order.time_in_force == "FOK" and self._met(order) < order.left:
+            raise Rejected("unfillable")
         if margins.cost(order, best if order.price is None else order.price) > margins.available:
             raise Rejected("margin")
         before, after = margins.exposure(symbol), margins.exposure(symbol, [*margins.orders, order])
         if not order.reduce_only and after > before and after > margins.largest(symbol, self.account.setting(symbol).leverage):
             raise Rejected("leverage_bracket")
 
+    def _met(self, order: Order) -> Decimal:
+        """How much the book has for it."""
+        return sum(quantity for _, price, quantity in self.view.displayed(order.symbol, order.side) if order.reaches(price))
+
     def work(self, order: Order) -> None:
         """Trade what can be traded at once; the rest rests, or ends where it must not."""
-        enough = sum(quantity for _, price, quantity in self.view.displayed(order.symbol, order.side) if order.reaches(price))
-        if order.time_in_force == "FOK" and enough < order.left:
-            self.records.end(order, "expired", self.time, "fill_or_kill")
-            return
         self._take(order)
         if not order.resting:
             return
-        if order.price is None or order.time_in_force in ("IOC", "FOK"):
+        if order.price is None or order.time_in_force == "IOC":
             self.records.end(order, "expired", self.time, "unfilled")
         else:
             order.queue = self.view.standing(order.symbol, order.side, order.price)
@@ -131,7 +133,7 @@ class Matching:
             self._booked(order, fill)
         return quantity
 
-    def _booked(self, order: Order, fill) -> None:
+    def _booked(self, order: Order, fill: Fill) -> None:
         self._called.discard(order.symbol)
         self.records.filled(order, fill)
         position = self.account.position(order.symbol)

@@ -30,6 +30,7 @@ REASONS = {
     "leverage_bracket": "the position would exceed what this leverage may hold",
     "reduce_only": "a reduce-only order must make a position smaller",
     "would_take": "a post-only order would trade at once",
+    "unfillable": "a fill-or-kill order cannot be filled at once",
     "would_trigger": "the trigger price has been reached already",
     "duplicate": "an open order has this client id",
     "unknown": "no open order has this id",
@@ -39,6 +40,7 @@ REASONS = {
     "unchanged": "the order has these terms already",
     "position_open": "not while a position is open",
     "orders_open": "not while orders are open",
+    "leverage_reduction": "an isolated position's leverage does not go down",
     "not_traded": "the contract is not traded (any more)",
 }
 

@@ -89,7 +89,7 @@ async def serve(
         raise UsageError(f"exchange.now: expected a time on the tape, {first} to {last}, found {found}")
     clock = Clock(start, tape.end, speed, wall, waiting=wait)
     faults = Faults() if faults is None else faults
-    exchange = Exchange(tape, clock, limits, faults.sizes)
+    exchange = Exchange(tape, clock, limits, sizes=faults.sizes)
     bybit = Bybit(exchange, AddressLimit(wall=wall) if address_limit is None else address_limit)
     runner = web.AppRunner(_application(exchange, bybit, faults), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
