@@ -5,7 +5,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from quantalpha.practice.desk import ALL, Desk
-from quantalpha.practice.orders import UNTRIGGERED, ZERO, Change, Order, Rejected, Trigger
+from quantalpha.practice.orders import NEW, UNTRIGGERED, ZERO, Change, Order, Rejected, Trigger
 
 TYPE = "stopOrderType"
 STOP_LOSS, TAKE_PROFIT = "StopLoss", "TakeProfit"
@@ -22,7 +22,7 @@ class Member:
 
     def __init__(self, desk: Desk, withdraws: bool):
         self.desk, self.withdraws = desk, withdraws
-        self.links: set[str] = set()
+        self._links: dict[str, int] = {}  # link id -> the order's
         self.fees: dict[int, Decimal] = defaultdict(Decimal)  # paid, by order id
         self.window: int | None = None  # seconds; None: never set, so no timer
         self._watched: set[object] = set()  # connections that subscribed to `dcp`
@@ -30,10 +30,18 @@ class Member:
 
     def place(self, order: Order) -> Order:
         """Rejected where its link id was ever used before."""
-        if order.client_id in self.links:
+        if order.client_id in self._links:
             raise Rejected("duplicate")
-        self.desk.place(order)
-        return order
+        return self.desk.place(order)
+
+    def linked(self, link: str) -> Order | None:
+        """The order that was placed under that link id."""
+        return self.desk.records.orders.get(self._links.get(link, 0))
+
+    def end_at_once(self, order: Order, reason: str) -> None:
+        """Take an order on that is canceled before anything else happens."""
+        self._keep(order, NEW)
+        self.desk.records.end(order, "canceled", self.desk.time, reason)
 
     def amend_condition(self, order: Order, quantity: Decimal, price: Decimal | None, trigger: Trigger) -> None:
         """New terms for a conditional order that waits."""
@@ -58,12 +66,14 @@ class Member:
         if price > ZERO:
             direction, name = (-position.side, "stop") if kind == STOP_LOSS else (position.side, "take_profit")
             trigger = Trigger(price, direction, by, name)
-            self._rest(Order(symbol, -position.side, ZERO, reduce_only=True, close_position=True, trigger=trigger, told={TYPE: kind}))
+            self._keep(
+                Order(symbol, -position.side, ZERO, reduce_only=True, close_position=True, trigger=trigger, told={TYPE: kind}), UNTRIGGERED
+            )
 
-    def _rest(self, order: Order) -> None:
-        """Keep a stop: it closes what is there, so nothing is asked of the account, and it may wait where no order is taken."""
+    def _keep(self, order: Order, status: str) -> None:
+        """Record an order of which nothing is asked: a stop closes what is there, and may wait where no order is taken."""
         order.created = order.updated = self.desk.time
-        order.status = UNTRIGGERED
+        order.status = status
         self.desk.records.add(order)
         self.desk.records.tell_order("new", order)
 
@@ -87,7 +97,7 @@ class Member:
     def _heard(self, change: Change) -> None:
         if change.kind != "order":
             return
-        self.links.add(change.order.client_id)
+        self._links[change.order.client_id] = change.order.id
         if change.reason == "fill":
             self.fees[change.order.id] += change.fill.fee
             self._clear_stops(change.order.symbol)

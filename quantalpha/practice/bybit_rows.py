@@ -22,7 +22,8 @@ CANCELED_BY = {
     "stop_cleared": "CancelByTpSlTsClear",
 }  # fmt: skip
 REJECTED_FOR = {
-    "would_take": "EC_PostOnlyWillTakeLiquidity", "unfilled": "EC_NoImmediateQtyToFill", "fill_or_kill": "EC_NoEnoughQtyToFill",
+    "would_take": "EC_PostOnlyWillTakeLiquidity", "unfilled": "EC_NoImmediateQtyToFill", "no_book": "EC_NoImmediateQtyToFill",
+    "unfillable": "EC_NoEnoughQtyToFill",
 }  # fmt: skip
 
 
@@ -105,11 +106,11 @@ def position_row(member: Member, position: Position) -> dict:
     margins, setting, mark = desk.margins, desk.account.setting(symbol), desk.view.mark(symbol)
     held, stops = bool(position.quantity), {kind: member.stop_of(symbol, kind) for kind in (STOP_LOSS, TAKE_PROFIT)}
     levels = {kind: "0" if order is None else text(order.trigger.price) for kind, order in stops.items()}
-    liquidation = margins.liquidation_price(symbol)
+    liquidation, entry = margins.liquidation_price(symbol), text(position.entry_price.quantize(Decimal("1e-8")))
     return {
         "category": "linear", "positionIdx": 0, "riskId": 1, "riskLimitValue": "", "symbol": symbol,
         "side": SIDES.get(position.side, ""), "size": text(abs(position.quantity)),
-        "avgPrice": text(position.entry_price.quantize(Decimal("1e-8"))), "entryPrice": text(position.entry_price.quantize(Decimal("1e-8"))),
+        "avgPrice": entry, "entryPrice": entry,
         "positionValue": text(abs(position.cost)), "tradeMode": 0, "positionStatus": "Normal", "autoAddMargin": 0, "adlRankIndicator": 0,
         "leverage": str(setting.leverage), "markPrice": text(mark), "liqPrice": text(liquidation) if liquidation > 0 else "",
         "bustPrice": "", "positionIM": text(margins.position_margin(symbol)) if held else "0",

@@ -53,7 +53,7 @@ class Conditions:
         return any(self._until.get((name, each), now) > now for each in (None, symbol))
 
     def server_time(self) -> int:
-        """What the server's clock shows, milliseconds: where it is skewed, by `skew` more than a client's can be off for the tape's pace."""
+        """What the server's clock shows, milliseconds: if skewed, by `skew` more than the tape's pace puts a client's off."""
         if not self.holds("clock_skew") or not self.sizes.skew:
             return self.clock.now()
         behind, ahead = self.clock.drift()

@@ -16,9 +16,10 @@ from aiohttp import WSCloseCode, web
 
 from quantalpha import config
 from quantalpha.errors import UsageError
-from quantalpha.practice import binance, binance_socket, bybit_socket
+from quantalpha.practice import binance, binance_socket, bybit_private, bybit_private_socket, bybit_socket
 from quantalpha.practice.bybit import Bybit
 from quantalpha.practice.bybit_limit import AddressLimit
+from quantalpha.practice.bybit_private import Private, Sent
 from quantalpha.practice.clock import Clock
 from quantalpha.practice.conditions import Conditions
 from quantalpha.practice.exchange import Exchange
@@ -27,13 +28,14 @@ from quantalpha.practice.limits import Limits
 from quantalpha.practice.query import Query, Refusal, Signature
 from quantalpha.practice.socket import Connection
 from quantalpha.practice.tape import Tape, load
-from quantalpha.practice.trading_faults import reply
+from quantalpha.practice.trading_faults import Answer, reply
 
 PING_SECONDS = 180.0  # between ping frames; a client that does not answer within half of it is cut off
 PARENT_POLL = 1.0  # seconds between looks at whether the parent is alive
 PREFIXES = ("", "/market", "/public", "/private")  # where Binance serves websockets
 EXCHANGE = web.AppKey("exchange", Exchange)
 BYBIT = web.AppKey("bybit", Bybit)
+BYBIT_PRIVATE = web.AppKey("bybit_private", Private)
 SOCKETS = web.AppKey("sockets", WeakSet)
 SCHEDULE = web.AppKey("faults", Faults)
 
@@ -99,12 +101,14 @@ async def serve(
 def _application(exchange: Exchange, bybit: Bybit, faults: Faults) -> web.Application:
     app = web.Application(middlewares=[_worded])
     app[EXCHANGE], app[BYBIT], app[SCHEDULE], app[SOCKETS] = exchange, bybit, faults, WeakSet()
+    app[BYBIT_PRIVATE] = Private(exchange, bybit.limit)
     app.on_shutdown.append(_hang_up)
     for prefix in PREFIXES:
         app.router.add_get(prefix + "/ws", _websocket)
         app.router.add_get(prefix + "/ws/{names:.*}", _websocket)
         app.router.add_get(prefix + "/stream", _websocket)
     app.router.add_get("/v5/public/linear", _bybit_websocket)
+    app.router.add_get("/v5/private", _bybit_private_websocket)
     app.router.add_route("*", "/v5/{path:.*}", _bybit_rest)
     app.router.add_route("*", "/{path:.*}", _rest)
     return app
@@ -125,7 +129,16 @@ async def _rest(request: web.Request) -> web.Response:
 
 
 async def _bybit_rest(request: web.Request) -> web.Response:
+    if request.path in bybit_private.ENDPOINTS:
+        return await _private(request, _bybit_private_answer)
     return await _disturbed(request, _bybit_answer)
+
+
+async def _private(request: web.Request, answer: Answer) -> web.Response:
+    """The answer to a request on an account, or what the schedules of faults put in its place."""
+    faults = request.app[SCHEDULE]
+    schedule = faults.account if request.method == "GET" else faults.trading
+    return await schedule.perform(request, answer, request.app[EXCHANGE].conditions)
 
 
 async def _disturbed(request: web.Request, answer: Callable[[web.Request], web.Response]) -> web.Response:
@@ -166,6 +179,12 @@ def _bybit_answer(request: web.Request) -> web.Response:
     return web.Response(body=orjson.dumps(payload), status=status, headers=headers, content_type="application/json")
 
 
+async def _bybit_private_answer(request: web.Request) -> web.Response:
+    sent = Sent(request.method, request.path, request.headers, request.rel_url.raw_query_string, await request.read(), request.remote)
+    status, payload, headers = request.app[BYBIT_PRIVATE].answer(sent)
+    return web.Response(body=orjson.dumps(payload), status=status, headers=headers, content_type="application/json")
+
+
 async def _websocket(request: web.Request) -> web.StreamResponse:
     combined = request.path.endswith("/stream")
     names = request.query.get("streams", "") if combined else request.match_info.get("names", "")
@@ -173,7 +192,13 @@ async def _websocket(request: web.Request) -> web.StreamResponse:
 
 
 async def _bybit_websocket(request: web.Request) -> web.StreamResponse:
-    return await _converse(request, lambda socket: bybit_socket.Connection(request.app[BYBIT].topics, socket))
+    bybit = request.app[BYBIT]
+    return await _converse(request, lambda socket: bybit_socket.Connection(bybit.topics, bybit.exchange, socket))
+
+
+async def _bybit_private_websocket(request: web.Request) -> web.StreamResponse:
+    private, stream = request.app[BYBIT_PRIVATE], request.app[SCHEDULE].stream
+    return await _converse(request, lambda socket: bybit_private_socket.Connection(private, socket, stream))
 
 
 async def _converse(request: web.Request, connect: Callable[[web.WebSocketResponse], Connection]) -> web.StreamResponse:
