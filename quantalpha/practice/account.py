@@ -82,6 +82,20 @@ class Account:
     def setting(self, symbol: str) -> Setting:
         return self.settings.get(symbol, Setting())
 
+    def isolated(self, symbol: str) -> bool:
+        return self.setting(symbol).margin_mode == "isolated"
+
+    def isolated_margin(self, symbol: str) -> Decimal:
+        """What an isolated position can lose: its initial margin at its entry price, as far as the wallet has it. 0 for a cross one."""
+        if not self.isolated(symbol):
+            return ZERO
+        return min(money(abs(self.position(symbol).cost) / self.setting(symbol).leverage), max(self.wallet, ZERO))
+
+    @property
+    def cross_wallet(self) -> Decimal:
+        """The wallet without what isolated positions have set apart."""
+        return self.wallet - sum(self.isolated_margin(each.symbol) for each in self.held())
+
     def earn(self, time: int, kind: str, symbol: str, amount: Decimal, trade_id: int | None = None) -> None:
         """Change the wallet; nothing else does."""
         if amount:

@@ -1,7 +1,6 @@
 """What Bybit remembers of one account beside its desk: link ids, the stops of its positions, and its dead man's timer."""
 
 from collections import defaultdict
-from collections.abc import Callable
 from decimal import Decimal
 
 from quantalpha.practice.desk import ALL, Desk
@@ -22,21 +21,20 @@ class Member:
 
     def __init__(self, desk: Desk, withdraws: bool):
         self.desk, self.withdraws = desk, withdraws
-        self._links: dict[str, int] = {}  # link id -> the order's
         self.fees: dict[int, Decimal] = defaultdict(Decimal)  # paid, by order id
         self.window: int | None = None  # seconds; None: never set, so no timer
         self._watched: set[object] = set()  # connections that subscribed to `dcp`
-        desk.records.listeners.append(self._heard)
+        desk.records.watchers.append(self._heard)
 
     def place(self, order: Order) -> Order:
         """Rejected where its link id was ever used before."""
-        if order.client_id in self._links:
+        if order.client_id and self.linked(order.client_id) is not None:
             raise Rejected("duplicate")
         return self.desk.place(order)
 
     def linked(self, link: str) -> Order | None:
         """The order that was placed under that link id."""
-        return self.desk.records.orders.get(self._links.get(link, 0))
+        return next(iter(self.desk.records.matching(client_id=link)), None)
 
     def end_at_once(self, order: Order, reason: str) -> None:
         """Take an order on that is canceled before anything else happens."""
@@ -88,16 +86,7 @@ class Member:
             if not self._watched and self.window is not None:
                 self.desk.count_down(ALL, self.window * 1000)
 
-    def listen(self, listener: Callable[[Change], None]) -> None:
-        self.desk.records.listeners.append(listener)
-
-    def leave(self, listener: Callable[[Change], None]) -> None:
-        self.desk.records.listeners.remove(listener)
-
     def _heard(self, change: Change) -> None:
-        if change.kind != "order":
-            return
-        self._links[change.order.client_id] = change.order.id
         if change.reason == "fill":
             self.fees[change.order.id] += change.fill.fee
             self._clear_stops(change.order.symbol)

@@ -4,7 +4,6 @@ Every change of the account is told at once, in order, as one message a topic; t
 Source: bybit-exchange.github.io/docs/v5/websocket/private, /docs/v5/ws/connect.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from uuid import uuid4
 
@@ -26,7 +25,7 @@ class Connection(bybit_socket.Connection):
     def __init__(self, private: Private, socket: web.WebSocketResponse, faults: StreamFaults):
         super().__init__(None, private.exchange, socket)
         self.private, self.key, self.member = private, None, None
-        self._changes: deque[Change] = deque()
+        self._told = 0  # changes of the account
         self._courier = Courier(faults, private.exchange.clock.wall)
 
     async def run(self) -> None:
@@ -34,7 +33,6 @@ class Connection(bybit_socket.Connection):
             await super().run()
         finally:
             if self.member is not None:
-                self.member.leave(self._changes.append)
                 self.member.disconnect(self)
 
     def due(self) -> Iterator[str]:
@@ -43,8 +41,10 @@ class Connection(bybit_socket.Connection):
         return self._courier.carry(self._messages())
 
     def _messages(self) -> Iterator[str]:
-        while self._changes:
-            change = self._changes.popleft()
+        changes = [] if self.member is None else self.member.desk.records.changes
+        while self._told < len(changes):
+            change = changes[self._told]
+            self._told += 1
             for topic in self.streams:
                 rows = TOPICS[topic.split(".")[0]](self, change)
                 if rows:
@@ -65,7 +65,7 @@ class Connection(bybit_socket.Connection):
             raise RequestError("error:USVC1111")
         if self.key is None:
             self.key, self.member = key, self.private.member(key)
-            self.member.listen(self._changes.append)
+            self._told = len(self.member.desk.records.changes)
 
     def _subscribe(self, topics: list[str]) -> None:
         for topic in topics:

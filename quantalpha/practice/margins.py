@@ -19,13 +19,10 @@ class Margins:
         self.account, self.mark, self.time = account, mark, time
         self.orders = [order for order in orders if order.resting and not order.reduce_only]
 
-    def isolated(self, symbol: str) -> bool:
-        return self.account.setting(symbol).margin_mode == "isolated"
-
     def notional(self, symbol: str) -> Decimal:
         """Of the position, signed; at its entry price where its margin is isolated, for that is fixed."""
         position = self.account.position(symbol)
-        return position.cost if self.isolated(symbol) else position.quantity * self.mark(symbol)
+        return position.cost if self.account.isolated(symbol) else position.quantity * self.mark(symbol)
 
     def position_margin(self, symbol: str) -> Decimal:
         """Initial margin of the position."""
@@ -50,22 +47,13 @@ class Margins:
     def unrealised(self, symbol: str) -> Decimal:
         return self.account.position(symbol).unrealised(self.mark(symbol))
 
-    def isolated_margin(self, symbol: str) -> Decimal:
-        """What an isolated position can lose: its initial margin, as far as the wallet has it."""
-        return min(self.position_margin(symbol), max(self.account.wallet, ZERO))
-
     @property
     def cross(self) -> list[Position]:
-        return [position for position in self.account.held() if not self.isolated(position.symbol)]
-
-    @property
-    def cross_wallet(self) -> Decimal:
-        """The wallet without what isolated positions have set apart."""
-        return self.account.wallet - sum(self.isolated_margin(each.symbol) for each in self.account.held() if self.isolated(each.symbol))
+        return [position for position in self.account.held() if not self.account.isolated(position.symbol)]
 
     @property
     def cross_equity(self) -> Decimal:
-        return self.cross_wallet + sum(self.unrealised(each.symbol) for each in self.cross)
+        return self.account.cross_wallet + sum(self.unrealised(each.symbol) for each in self.cross)
 
     @property
     def equity(self) -> Decimal:
@@ -91,14 +79,14 @@ class Margins:
 
     def alone(self, symbol: str) -> bool:
         """Whether the position's end depends on its own mark only."""
-        return self.isolated(symbol) or len(self.cross) == 1
+        return self.account.isolated(symbol) or len(self.cross) == 1
 
     def backing(self, symbol: str) -> Decimal:
         """All that the position can lose: isolated its margin, cross the wallet and what other cross positions can spare."""
-        if self.isolated(symbol):
-            return self.isolated_margin(symbol)
+        if self.account.isolated(symbol):
+            return self.account.isolated_margin(symbol)
         others = [each.symbol for each in self.cross if each.symbol != symbol]
-        return self.cross_wallet + sum(self.unrealised(other) - self.maintenance(other) for other in others)
+        return self.account.cross_wallet + sum(self.unrealised(other) - self.maintenance(other) for other in others)
 
     def liquidation_price(self, symbol: str) -> Decimal:
         """0 where there is none."""
@@ -126,8 +114,17 @@ class Margins:
         lost = max(order.side * (price - mark), ZERO) * max(opens, ZERO)
         return more + money(lost + self.account.fees[1] * order.left * price)
 
+    def most_leverage(self, symbol: str) -> int:
+        """What the smallest position may have."""
+        return _leverage(accounts.table(symbol, self.time)[0].rate)
+
     def largest(self, symbol: str, leverage: int) -> Decimal:
         """Notional that a position of this leverage may have: initial margin covers maintenance twice over, as in the venue's tables."""
         brackets = accounts.table(symbol, self.time)
-        beyond = [bracket.floor for bracket in brackets if max(1, int(0.5 / bracket.rate)) < leverage]
+        beyond = [bracket.floor for bracket in brackets if _leverage(bracket.rate) < leverage]
         return Decimal(beyond[0]) if beyond else Decimal("Infinity")
+
+
+def _leverage(rate: float) -> int:
+    """That a bracket of this maintenance rate allows."""
+    return max(1, int(0.5 / rate))

@@ -158,7 +158,7 @@ class Matching:
             self.records.tell_account(self.account.setting(symbol).margin_mode, (symbol,), self.time, kind="margin_call")
 
     def _liquidate(self, symbol: str, price: Decimal) -> None:
-        position, isolated = self.account.position(symbol), self.margins.isolated(symbol)
+        position, isolated = self.account.position(symbol), self.account.isolated(symbol)
         for order in self.records.open_orders(symbol if isolated else None):
             self.records.end(order, "expired", self.time, "liquidation")
         order = Order(symbol, -position.side, abs(position.quantity), reduce_only=True, client_id=f"autoclose-{self.time}")

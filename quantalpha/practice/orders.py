@@ -125,7 +125,7 @@ class Fill:
 
 @dataclass(frozen=True)
 class Change:
-    """One thing that happened to an account, as its listeners are told: snapshots, so that later changes do not alter it.
+    """One thing that happened to an account, as streams tell it: snapshots, so that later changes do not alter it.
 
     kind         reason
     order        new, fill, amended, triggered, canceled, expired        order, and fill where it is one
@@ -134,7 +134,6 @@ class Change:
     margin_call  cross or isolated                                       symbols
     """
 
-    number: int
     time: int
     kind: str
     reason: str
@@ -142,6 +141,7 @@ class Change:
     order: Order | None = None
     fill: Fill | None = None
     wallet: Decimal = ZERO
+    cross_wallet: Decimal = ZERO
     amount: Decimal = ZERO  # by which the wallet changed
     positions: tuple = ()  # of account.Position
 

@@ -38,6 +38,10 @@ class Query:
     def has(self, name: str) -> bool:
         return name in self._values
 
+    def other(self, values: Mapping[str, str]) -> "Query":
+        """Other parameters that came with the same request: one order of a batch."""
+        return Query(values, self._exchange, self._signature)
+
     def text(self, name: str, legal: str) -> str:
         if name not in self._values:
             raise Refusal(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
@@ -97,7 +101,7 @@ class Query:
         return self.has(name) and self.word(name, ("true", "false"), lambda: _bad(-1130, name), lower=True) == "true"
 
     def word(self, name: str, known: tuple[str, ...], refusal: Callable[[], Refusal], *, lower: bool = False) -> str:
-        """One of `known`."""
+        """One of `known`; `lower`: in small or in capital letters."""
         value = self.text(name, "[a-zA-Z0-9_]{1,40}")
         value = value.lower() if lower else value
         if value not in known:

@@ -1,4 +1,4 @@
-"""What an account's dealings leave behind: orders, fills, and the changes its listeners are told of, each exactly once and in order."""
+"""What an account's dealings leave behind: orders, fills, and every change of them in order, for streams to tell."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -6,22 +6,26 @@ from decimal import Decimal
 from itertools import count
 
 from quantalpha.practice.account import Account
-from quantalpha.practice.orders import OPEN, ZERO, Change, Fill, Order, Rejected
+from quantalpha.practice.orders import OPEN, ZERO, Change, Fill, Order
 
-Listener = Callable[[Change], None]
 FIRST_ID = 1_000_001
 
 
 class Records:
-    """orders: every order ever, by id; fills in order of time; `listeners` are called with every Change as it happens."""
+    """orders: every order ever, by id; fills and changes in order of time. A stream remembers how many changes it has told.
+
+    watchers: called with every change as it happens; what they do then happens at that moment."""
 
     def __init__(self, account: Account):
         self.account = account
         self.orders: dict[int, Order] = {}
         self.working: dict[int, Order] = {}  # the open ones
         self.fills: list[Fill] = []
-        self.listeners: list[Listener] = []
-        self._ids, self._fill_ids, self._numbers = count(FIRST_ID), count(FIRST_ID), count(1)
+        self.changes: list[Change] = []
+        self.watchers: list[Callable[[Change], None]] = []
+        self._client_ids: dict[str, list[int]] = {}  # client id -> ids of the orders that had it
+        self._conditions: dict[int, str] = {}  # condition id -> client id
+        self._ids, self._fill_ids = count(FIRST_ID), count(FIRST_ID)
 
     def add(self, order: Order) -> None:
         """Give it its ids and keep it."""
@@ -30,18 +34,19 @@ class Records:
             order.condition_id = next(self._ids)
         order.client_id = order.client_id or f"practice-{order.id}"
         self.orders[order.id] = self.working[order.id] = order
+        self._client_ids.setdefault(order.client_id, []).append(order.id)
+        if order.condition_id:
+            self._conditions[order.condition_id] = order.client_id
 
-    def find(self, *, id: int | None = None, client_id: str | None = None, condition_id: int | None = None) -> Order:
-        """The order of that id, of that condition, or the latest with that client id (an open one first); Rejected where there is none."""
+    def matching(self, *, id: int | None = None, client_id: str | None = None, condition_id: int | None = None) -> list[Order]:
+        """The order of that id, of that condition, or all with that client id: open ones first, then the latest."""
         if id is not None:
-            found = [self.orders[id]] if id in self.orders else []
-        elif condition_id is not None:
-            found = [order for order in self.orders.values() if order.condition_id == condition_id]
-        else:
-            found = [order for order in self.orders.values() if order.client_id == client_id]
-        if not found:
-            raise Rejected("unknown")
-        return max(found, key=lambda order: (order.open, order.id))
+            return [self.orders[id]] if id in self.orders else []
+        if condition_id is not None:
+            client_id = self._conditions.get(condition_id)
+        found = [self.orders[each] for each in self._client_ids.get(client_id, ())]
+        wanted = (order for order in found if condition_id in (None, order.condition_id))
+        return sorted(wanted, key=lambda order: (not order.open, -order.id))
 
     def open_orders(self, symbol: str | None = None) -> list[Order]:
         """Resting and conditional ones, oldest first."""
@@ -66,19 +71,20 @@ class Records:
         self.tell_order(status, order)
 
     def tell_order(self, reason: str, order: Order, fill: Fill | None = None) -> None:
-        self._tell(Change(next(self._numbers), order.updated, "order", reason, (order.symbol,), replace(order), fill))
+        self._tell(Change(order.updated, "order", reason, (order.symbol,), replace(order), fill))
 
     def tell_account(self, reason: str, symbols: Iterable[str], time: int, amount: Decimal = ZERO, kind: str = "account") -> None:
         """`kind` account, setting or margin_call."""
         symbols = tuple(symbols)
         positions = tuple(self.account.position(symbol) for symbol in symbols)
-        told = {"wallet": self.account.wallet, "amount": amount, "positions": positions}
-        self._tell(Change(next(self._numbers), time, kind, reason, symbols, **told))
+        told = {"wallet": self.account.wallet, "cross_wallet": self.account.cross_wallet, "amount": amount, "positions": positions}
+        self._tell(Change(time, kind, reason, symbols, **told))
+
+    def _tell(self, change: Change) -> None:
+        self.changes.append(change)
+        for watcher in self.watchers:
+            watcher(change)
 
     def _settle(self, order: Order) -> None:
         if order.status not in OPEN:
             self.working.pop(order.id, None)
-
-    def _tell(self, change: Change) -> None:
-        for listener in list(self.listeners):
-            listener(change)

@@ -49,17 +49,18 @@ class Connection:
                 await pump
 
     def due(self) -> Iterable[str]:
-        """Everything there is to send now, in order of event time."""
+        """Everything there is to send now. Cut or Expired where the connection is to end."""
+        return [text for _, text in self.messages()]
+
+    def messages(self) -> list[tuple[str, str]]:
+        """(stream, message) of everything that has come to the streams, in order of event time."""
         now, wall = self.exchange.now(), self.exchange.clock.wall()
         found = []
         for name, stream in self.streams.items():
             if stream is not None:
                 found += [(message[self.time_field], name, message) for message in islice(stream.due(now, wall), BURST)]
         found.sort(key=lambda entry: entry[0])
-        return [orjson.dumps(self.envelope(name, message)).decode() for _, name, message in found]
-
-    def last_words(self) -> dict | None:
-        """What is said where the session of an account's stream expires."""
+        return [(name, orjson.dumps(self.envelope(name, message)).decode()) for _, name, message in found]
 
     async def _pump(self) -> None:
         try:
@@ -68,8 +69,7 @@ class Connection:
                     await self.socket.send_str(message)
                 await asyncio.sleep(PUMP_SECONDS)
         except Expired:
-            if (words := self.last_words()) is not None:
-                await self.socket.send_str(orjson.dumps(words).decode())
+            pass  # it ends with a close
         except Cut:
             self.socket.get_extra_info("socket").shutdown(SHUT_RDWR)
         finally:

@@ -60,6 +60,8 @@ class Courier:
         while self._waiting and self._waiting[0][0] <= now:
             leaving = self._waiting.popleft()[1]
             if not isinstance(leaving, str):
+                self._waiting.clear()
+                self._held = None
                 raise leaving
             yield leaving
 
