@@ -14,7 +14,7 @@ class View:
 
     def __init__(self, exchange: Exchange):
         self.exchange, self.time = exchange, exchange.now()
-        self.instruments: dict[str, Instrument] = exchange.tape.instruments
+        self.instruments: dict[str, Instrument] = exchange.instruments
         self._books = {symbol: Book(each) for symbol, each in self.instruments.items()}
         self._taken: dict[str, tuple[int, dict[int, Decimal]]] = {}
 
