@@ -6,6 +6,7 @@ A liquidation closes at the liquidation price, or at the mark where a bar opens 
 """
 
 from decimal import ROUND_DOWN, Decimal
+from itertools import takewhile
 
 from quantalpha.practice.account import Account
 from quantalpha.practice.book import seller_made
@@ -58,7 +59,8 @@ class Matching:
 
     def _met(self, order: Order) -> Decimal:
         """How much the book has for it."""
-        return sum(quantity for _, price, quantity in self.view.displayed(order.symbol, order.side) if order.reaches(price))
+        reached = takewhile(lambda level: order.reaches(level[1]), self.view.displayed(order.symbol, order.side))
+        return sum((quantity for _, _, quantity in reached), ZERO)
 
     def work(self, order: Order) -> None:
         """Trade what can be traded at once; the rest rests, or ends where it must not."""
@@ -151,11 +153,11 @@ class Matching:
     def _check_margin(self, symbol: str, trade: int) -> None:
         margins, side = self.margins, self.account.position(symbol).side
         level, mark = margins.liquidation_price(symbol), self.view.mark(symbol)
-        if _beyond(mark, level, side) if margins.alone(symbol) else margins.short:
-            self._liquidate(symbol, level if _beyond(mark, level, side) and trade % TRADES else mark)
-        elif symbol not in self._called and _beyond(mark, margins.call_price(symbol), side):
+        if symbol not in self._called and _beyond(mark, margins.call_price(symbol), side):
             self._called.add(symbol)
             self.records.tell_account(self.account.setting(symbol).margin_mode, (symbol,), self.time, kind="margin_call")
+        if _beyond(mark, level, side) if margins.alone(symbol) else margins.short:
+            self._liquidate(symbol, level if _beyond(mark, level, side) and trade % TRADES else mark)
 
     def _liquidate(self, symbol: str, price: Decimal) -> None:
         position, isolated = self.account.position(symbol), self.account.isolated(symbol)
