@@ -114,6 +114,7 @@ def test_ccxt_hears_of_fills_balances_and_positions(tape):
 def test_python_binance_trades_at_a_tape_minute_a_second(tape):
     async def scenario(server):
         async with second_client(server) as (binance, sockets), sockets.futures_user_socket() as stream:
+            stream.TIMEOUT = 0.2  # seconds its reader listens on after it was told to end
             terms = {"symbol": "BTCUSDT", "side": "BUY", "quantity": "0.1"}
             price = float((await binance.futures_mark_price(symbol="BTCUSDT"))["markPrice"]) - 3_000
             bought = await binance.futures_create_order(**terms, type="MARKET", newOrderRespType="RESULT")
