@@ -13,10 +13,10 @@ from typing import Protocol
 
 from quantalpha import config
 from quantalpha.errors import ExchangeError, QuantalphaError, UsageError
-from quantalpha.market.trading import AccountReport, Keys, NoAnswer, OrderReport, Refused, open_trading
+from quantalpha.market.trading import AccountReport, Keys, OrderReport, open_trading
 from quantalpha.runner.events import InstructionEvent
 
-TROUBLE = (NoAnswer, Refused, QuantalphaError, OSError, TimeoutError)  # what asking a venue may raise
+TROUBLE = (QuantalphaError, OSError, TimeoutError)  # what asking a venue may raise
 PAUSE = 0.1  # seconds between rounds
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PRACTICE = ("practice-key", "practice-secret")  # what the practice exchange gives everybody
@@ -112,7 +112,7 @@ async def _all(steps: Sequence[Awaitable], errors: list[str]) -> None:
 
 def held(account: AccountReport) -> dict[str, float]:
     """Signed quantity of every position that is not known to be zero."""
-    return {symbol: each["quantity"] for symbol, each in account.positions.items() if each["quantity"] != 0}
+    return {symbol: position.quantity for symbol, position in account.positions.items() if position.quantity != 0}
 
 
 def _closing(symbol: str, quantity: float) -> InstructionEvent:

@@ -47,7 +47,7 @@ class Seen:
 
     @property
     def view(self) -> AccountView:
-        return AccountView(self.account.equity, {symbol: Position(**each) for symbol, each in self.account.positions.items()})
+        return AccountView(self.account.equity, {symbol: Position(**vars(each)) for symbol, each in self.account.positions.items()})
 
 
 @dataclass(frozen=True)
