@@ -7,6 +7,8 @@
 import json
 from dataclasses import asdict, dataclass, field
 
+import orjson
+
 from quantalpha.errors import DataError
 
 
@@ -183,6 +185,16 @@ class SwitchEvent(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ApprovalEvent(Event):
+    """What a person said to an order that waited for it, or that nobody said anything in time."""
+
+    client_id: str
+    approved: bool
+    who: str  # user@host, or why nobody answered
+    price: float  # of the market when it was said; NaN where it is not known, which refuses
+
+
+@dataclass(frozen=True, kw_only=True)
 class QuoteEvent(Event):
     """Best bid and ask: what executions are steered by. Never journalled: an instruction keeps the price it was made at."""
 
@@ -200,18 +212,23 @@ class TickEvent(Event):
 MARKET = (SessionEvent, MarketOpenEvent, MarketCloseEvent)
 ORDERS = (SignalEvent, OrderEvent, ValidatedOrderEvent, RejectedOrderEvent, InstructionEvent)
 RESULTS = (OrderUpdateEvent, FillEvent, FundingEvent, EquityEvent)
-STATE = (AccountEvent, HealthEvent, SwitchEvent)
+STATE = (AccountEvent, HealthEvent, SwitchEvent, ApprovalEvent)
 PASSING = (QuoteEvent, TickEvent)  # change nothing that a restart must know
 KINDS = {kind.__name__.removesuffix("Event"): kind for kind in (*MARKET, *ORDERS, *RESULTS, *STATE)}
 
 
+NAMES = {kind: name for name, kind in KINDS.items()}
+
+
 def kind_of(event: Event) -> str:
     """The short name an event is stored under: 'Fill', 'MarketOpen'."""
-    return type(event).__name__.removesuffix("Event")
+    return NAMES[type(event)]
 
 
 def to_json(event: Event) -> str:
-    return json.dumps(event.__dict__)
+    """Every number as the shortest decimal that reads back to it; orjson is five times as fast, but has no word for NaN and infinity."""
+    text = orjson.dumps(event.__dict__)
+    return json.dumps(event.__dict__) if b"null" in text else text.decode()
 
 
 def from_json(kind: str, payload: str) -> Event:
