@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from quantalpha import config
 from quantalpha.errors import UsageError
+from quantalpha.market.connect import Retry
 from quantalpha.market.trading import AccountReport, Held, InDoubt, OrderReport, Refused
 from quantalpha.runner import emergency
 from quantalpha.runner.emergency import flatten
@@ -82,12 +83,12 @@ def test_everything_is_closed_and_cancelled():
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6), st.floats(0.1, 0.6))
 def test_a_venue_that_fails_is_asked_again(seed, trouble):
-    emergency.PAUSE, pause = 0.0, emergency.PAUSE
+    emergency.PACE, pace = Retry(base=0.0), emergency.PACE
     venue = Venue({BTC: 1.0, ETH: -2.0}, BOOK, trouble, seed)
     try:
         done = asyncio.run(flatten(venue, 30.0))
     finally:
-        emergency.PAUSE = pause
+        emergency.PACE = pace
     assert done.flat and not any(venue.positions.values()) and not venue.orders and not venue.bare
 
 
