@@ -28,6 +28,10 @@ COMMANDS = [
     "reconcile",
     "reproduce",
     "demo",
+    "kill",
+    "reset",
+    "accounts",
+    "watchdog",
 ]
 STEPS = ["run", "status", "schedule"]
 OPENINGS = ["open", "status"]
