@@ -28,6 +28,9 @@ COMMANDS = [
     "reconcile",
     "reproduce",
     "demo",
+    "approve",
+    "doctor",
+    "report",
 ]
 STEPS = ["run", "status", "schedule"]
 OPENINGS = ["open", "status"]

@@ -8,6 +8,7 @@ import json
 from dataclasses import asdict, dataclass, field
 
 from quantalpha.errors import DataError
+from quantalpha.secrets import masked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,6 +210,7 @@ MARKET = (SessionEvent, MarketOpenEvent, MarketCloseEvent)
 ORDERS = (SignalEvent, OrderEvent, ValidatedOrderEvent, RejectedOrderEvent, InstructionEvent)
 RESULTS = (OrderUpdateEvent, FillEvent, FundingEvent, EquityEvent)
 STATE = (AccountEvent, HealthEvent, SwitchEvent, ApprovalEvent)
+WORDED = (SessionEvent, OrderUpdateEvent, SwitchEvent, ApprovalEvent)  # hold words of others, in which a secret may stand
 PASSING = (QuoteEvent, TickEvent)  # change nothing that a restart must know
 KINDS = {kind.__name__.removesuffix("Event"): kind for kind in (*MARKET, *ORDERS, *RESULTS, *STATE)}
 
@@ -219,7 +221,8 @@ def kind_of(event: Event) -> str:
 
 
 def to_json(event: Event) -> str:
-    return json.dumps(event.__dict__)
+    """Its stored form, in which no secret stands."""
+    return json.dumps(masked(event.__dict__) if isinstance(event, WORDED) else event.__dict__)
 
 
 def from_json(kind: str, payload: str) -> Event:
