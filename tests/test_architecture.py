@@ -21,7 +21,7 @@ LAYERS = [
     {"backtest", "bundle"},
     {"promotion", "tracking"},
     {"pipeline", "runner", "practice"},
-    {"rehearsal"},
+    {"rehearsal", "review"},
     {"demo"},
     {"cli", "__main__"},
 ]
