@@ -32,6 +32,9 @@ COMMANDS = [
     "reset",
     "accounts",
     "watchdog",
+    "approve",
+    "doctor",
+    "report",
 ]
 STEPS = ["run", "status", "schedule"]
 OPENINGS = ["open", "status"]
