@@ -66,7 +66,7 @@ def tally(kind, limit: float, times: np.ndarray, values: np.ndarray, loss: np.nd
 def first_trip(switch, times: list[int], values: list[float]) -> int:
     for step, (time_ms, value) in enumerate(zip(times, values)):
         told = EquityEvent(event_time=time_ms, recv_time=time_ms, symbol="", bar=0, equity=value, cash=value, quantity=0.0, price=1.0)
-        if switch.see(AccountView(value), told) is not None:
+        if switch.see(AccountView(value, time=time_ms), told) is not None:
             return step
     return STEPS
 
