@@ -24,29 +24,38 @@ from quantalpha.runner.approval import SEND, Gate
 from quantalpha.runner.composition import Composition, compose
 from quantalpha.runner.console import warn_overridden
 from quantalpha.runner.engine import Engine, Gates
-from quantalpha.runner.events import Event, MarketCloseEvent, SessionEvent, SwitchEvent
+from quantalpha.runner.events import AccountEvent, Event, MarketCloseEvent, SessionEvent, SwitchEvent
 from quantalpha.runner.journal import FILE, Journal, Retold, read
 from quantalpha.runner.protocols import Broker
 from quantalpha.runner.status import Status, status
 
 REPLAY, PAPER = "replay", "paper"
 REPLAY_BATCH = 4096  # events held in memory: a tape can be read again
+VOLATILITY_HISTORY = 20  # bars that tell the usual volatility
 OnStatus = Callable[[Status], None]
 
 
 @dataclass(frozen=True)
 class Request:
     """How a session is to run. name: None makes one of time and bundle; resume: go on with the session of that name. capital: quote
-    currency the account begins with, None: what the bundle was judged with. sessions: folder of all, None: data/sessions. observers: told
-    of every event once it is durable."""
+    currency the account begins with, None: what the bundle was judged with. adopt: take over what nobody here made at the venue. sessions:
+    folder of all, None: data/sessions. observers: told of every event once it is durable."""
 
     mode: str = PAPER
     name: str | None = None
     resume: bool = False
     capital: float | None = None
+    adopt: bool = False
     sessions: Path | None = None
     on_status: OnStatus | None = None
     observers: tuple[Callable[[Event], None], ...] = ()
+
+    def named(self, composition: Composition) -> "Request":
+        """With a name: the one given, on a restart the last session's, else one of time and bundle."""
+        if self.resume:
+            return replace(self, name=folders.session_folder(self.name or "latest", self.sessions).name)
+        made = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{composition.bundles[0].id[:8]}"
+        return replace(self, name=made if self.name is None else self.name)
 
 
 @dataclass(frozen=True)
@@ -100,7 +109,8 @@ def run_replay(
 ) -> Summary:
     """The same engine over recorded `bars` (of several symbols: by symbol), with a decision at every close, as fast as it goes; its clock
     is the tape's."""
-    composition, request = compose(bundles, request.capital), replace(request, mode=REPLAY)
+    composition = compose(bundles, request.capital)
+    request = replace(request, mode=REPLAY).named(composition)
     tables = bars if isinstance(bars, dict) else {composition.symbols[0]: bars}
     if set(tables) != set(composition.symbols):
         raise UsageError(f"replay: expected bars of {', '.join(composition.symbols)}, found {', '.join(tables)}")
@@ -142,6 +152,7 @@ class Session:
         self.limit = None if self.mode == REPLAY else params.runner.bars
         self.step = timeframe.milliseconds(composition.timeframe)
         self.reason, self.in_sample = "interrupted", 0
+        self.began: int | None = None  # ms of the venue's first word on the account; None before it
         self.overridden = [line["name"] for each in composition.bundles for line in verdict.overridden(each.gate)]
         self.until = max(int(each.until.timestamp() * 1000) for each in composition.bundles)
         self.journal, self.started = journal, time.monotonic()
@@ -155,9 +166,8 @@ class Session:
         composition.strategies()  # refused before anything is made
         for each in composition.bundles:
             config.require_same_libraries(each.manifest["lock_sha256"], f"bundle {each.id[:12]}")
-        now, bundles = datetime.now(UTC), composition.bundles
-        folder = folders.create(f"{now:%Y%m%dT%H%M%S%f}-{bundles[0].id[:8]}" if request.name is None else request.name, request.sessions)
-        card = {"session": folder.name, "mode": request.mode, "started": now.isoformat(), "code_version": __version__}
+        bundles, folder = composition.bundles, folders.create(request.name, request.sessions)
+        card = {"session": folder.name, "mode": request.mode, "started": datetime.now(UTC).isoformat(), "code_version": __version__}
         card |= {"bundles": [{"id": each.id, "symbol": each.symbol, "folder": str(each.folder.absolute())} for each in bundles]}
         card |= {"timeframe": composition.timeframe, "capital": composition.account.initial_cash}
         card |= {"overridden": [line for each in bundles for line in verdict.overridden(each.gate)]}
@@ -170,7 +180,7 @@ class Session:
     def resume(cls, composition: Composition, params: config.Params, request: Request, broker: Broker) -> "Session":
         """The session of that name, brought to where its journal ends. UsageError: other bundles or another mode; ReconcileError: told
         again it is another story."""
-        folder = folders.session_folder(request.name or "latest", request.sessions)
+        folder = folders.session_folder(request.name, request.sessions)
         card = read_json(folder / folders.CARD, "bundles", "mode", "capital")
         ran, now = [each["id"] for each in card["bundles"]], [each.id for each in composition.bundles]
         if (ran, card["mode"]) != (now, request.mode):
@@ -184,6 +194,7 @@ class Session:
         session.engine.recover()
         for event in events:
             session._count(event)
+        session.began = next((event.event_time for event in events if type(event) is AccountEvent), None)
         return session
 
     @property
@@ -197,6 +208,12 @@ class Session:
         """What watchdog and `quantalpha kill` are told of it."""
         told = {"mode": self.mode, "session": self.folder.name, "symbols": list(self.composition.symbols)}
         return told | {"venue": self.params.venue.model_dump(mode="json"), "params": self.params.sections(["runner", "switches"])}
+
+    @property
+    def history_bars(self) -> int:
+        """Closed bars shown before the first live one; at a venue limits and switches look back too, and refuse where they cannot."""
+        looks_back = max(self.params.risk.history, VOLATILITY_HISTORY + self.params.switches.volatility_bars) + 1
+        return max(self.composition.lookback, looks_back) if self.mode in accounts.VENUES else self.composition.lookback
 
     @property
     def resumed(self) -> bool:
