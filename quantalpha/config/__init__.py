@@ -29,13 +29,13 @@ from quantalpha.config.sections import (
     Pipeline,
     Policy,
     Quality,
-    Runner,
     Splits,
     StopParams,
     Stream,
     Synthetic,
     Venue,
 )
+from quantalpha.config.trading import Alerts, Execution, Risk, Rung, Runner, Switches
 from quantalpha.config.training import Boosting, Models, Search
 from quantalpha.config.values import Section
 from quantalpha.errors import UsageError, did_you_mean
@@ -52,6 +52,7 @@ __all__ = [  # `environment` to `root`: everybody reads these from here
     "TRADING_FAULTS",
     "UNCERTAIN",
     "AccountParams",
+    "Alerts",
     "Boosting",
     "Clean",
     "Quality",
@@ -59,6 +60,7 @@ __all__ = [  # `environment` to `root`: everybody reads these from here
     "CostParams",
     "Data",
     "Exchange",
+    "Execution",
     "Faults",
     "Gate",
     "Holdout",
@@ -67,6 +69,8 @@ __all__ = [  # `environment` to `root`: everybody reads these from here
     "Params",
     "Pipeline",
     "Policy",
+    "Risk",
+    "Rung",
     "Runner",
     "Search",
     "Section",
@@ -74,6 +78,7 @@ __all__ = [  # `environment` to `root`: everybody reads these from here
     "Splits",
     "StopParams",
     "Stream",
+    "Switches",
     "Synthetic",
     "Venue",
     "environment",

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from quantalpha import timeframe
 from quantalpha.config.exchange import Exchange
+from quantalpha.config.trading import Alerts, Execution, Risk, Runner, Switches
 from quantalpha.config.training import KINDS, Models, Search, check_ends
 from quantalpha.config.values import (
     Address,
@@ -219,13 +220,6 @@ class Synthetic(Section):
     edge: dict[Symbol, Fraction]
 
 
-class Runner(Section):
-    bars: Count | None
-    stale_after: Positive
-    retries: Annotated[int, Field(ge=0)]
-    max_model_age: Timeframe | None
-
-
 class Stream(Section):
     kinds: Annotated[list[Literal["book", "depth", "trades", "mark", "bars"]], Field(min_length=1)]
     bar: Timeframe
@@ -258,6 +252,10 @@ class Params(Section):
     exchange: Exchange
     synthetic: Synthetic
     runner: Runner
+    risk: Risk
+    switches: Switches
+    execution: Execution
+    alerts: Alerts
     stream: Stream
 
     @model_validator(mode="after")
