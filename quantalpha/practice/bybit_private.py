@@ -35,12 +35,13 @@ class Sent(NamedTuple):
 
 
 class Private:
-    """What the private half of Bybit's face shares."""
+    """What the private half of Bybit's face shares. `streams` may be watched while it runs."""
 
     def __init__(self, exchange: Exchange, address_limit: AddressLimit):
         self.exchange, self.authority = exchange, Authority(exchange)
         self.address_limit, self.limit = address_limit, AccountLimit(exchange.clock.wall)
         self._desks = Desks(exchange, "bybit")
+        self.streams: list[object] = []  # the private websockets that are open
         self._members = {key: Member(self._desks[key], each.withdraws) for key, each in exchange.keys.items()}
 
     def member(self, key: str) -> Member:

@@ -29,9 +29,11 @@ class Connection(bybit_socket.Connection):
         self._courier = Courier(faults, private.exchange.clock.wall)
 
     async def run(self) -> None:
+        self.private.streams.append(self)
         try:
             await super().run()
         finally:
+            self.private.streams.remove(self)
             if self.member is not None:
                 self.member.disconnect(self)
 

@@ -115,7 +115,7 @@ def position_row(member: Member, position: Position) -> dict:
         "leverage": str(setting.leverage), "markPrice": text(mark), "liqPrice": text(liquidation) if liquidation > 0 else "",
         "bustPrice": "", "positionIM": text(margins.position_margin(symbol)) if held else "0",
         "positionMM": text(margins.maintenance(symbol)) if held else "0",
-        "positionBalance": text(margins.isolated_margin(symbol)) if held and margins.isolated(symbol) else "0",
+        "positionBalance": text(desk.account.isolated_margin(symbol)) if held and desk.account.isolated(symbol) else "0",
         "takeProfit": levels[TAKE_PROFIT], "stopLoss": levels[STOP_LOSS], "trailingStop": "0", "tpslMode": "Full", "sessionAvgPrice": "",
         "unrealisedPnl": text(position.unrealised(mark)), "curRealisedPnl": text(position.realised),
         "cumRealisedPnl": text(position.realised), "seq": position.updated, "isReduceOnly": False, "mmrSysUpdatedTime": "",
