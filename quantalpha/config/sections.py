@@ -7,7 +7,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from quantalpha import timeframe
 from quantalpha.config.exchange import Exchange
-from quantalpha.config.trading import Alerts, Execution, Risk, Runner, Switches
+from quantalpha.config.exchange import Exchange
+from quantalpha.config.trading import Alerts, Execution, Logs, Risk, Runner, Switches
 from quantalpha.config.training import KINDS, Models, Search, check_ends
 from quantalpha.config.values import (
     Address,
@@ -256,6 +257,7 @@ class Params(Section):
     switches: Switches
     execution: Execution
     alerts: Alerts
+    logs: Logs
     stream: Stream
 
     @model_validator(mode="after")

@@ -6,6 +6,7 @@ A liquidation closes at the liquidation price, or at the mark where a bar opens 
 """
 
 from decimal import ROUND_DOWN, Decimal
+from itertools import takewhile
 
 from quantalpha.practice.account import Account
 from quantalpha.practice.book import seller_made
@@ -58,7 +59,8 @@ class Matching:
 
     def _met(self, order: Order) -> Decimal:
         """How much the book has for it."""
-        return sum(quantity for _, price, quantity in self.view.displayed(order.symbol, order.side) if order.reaches(price))
+        reached = takewhile(lambda level: order.reaches(level[1]), self.view.displayed(order.symbol, order.side))
+        return sum((quantity for _, _, quantity in reached), ZERO)
 
     def work(self, order: Order) -> None:
         """Trade what can be traded at once; the rest rests, or ends where it must not."""

@@ -5,6 +5,7 @@ import pandas as pd
 
 from quantalpha.bundle import Bundle, not_live
 from quantalpha.errors import DataError
+from quantalpha.features import fingerprint
 from quantalpha.runner.events import MarketCloseEvent
 from quantalpha.schema import LIVE, from_epoch_ms
 from quantalpha.strategy.policy import edge
@@ -42,11 +43,11 @@ class Decider:
         return forecast, self.policy.step(forecast, previous)
 
     def _forecast(self) -> float:
-        self.novelty = float("nan")
+        self.novelty, self.fingerprint = float("nan"), ""
         if self._rows < self.features.lookback:
             return float("nan")
         rows = slice(self._rows - self.features.lookback, self._rows)
         window = pd.DataFrame(self._values[rows], index=from_epoch_ms(self._times[rows]), columns=list(LIVE))
         row = self.features.latest(window)
-        self.novelty = self._novelty_of(row)
+        self.novelty, self.fingerprint = self._novelty_of(row), fingerprint(row)
         return float(edge(self.model.predict(row[None]))[0])

@@ -57,7 +57,7 @@ class Protection:
 
     def __init__(self, orders: Orders, ticks: dict[str, float]):
         self._orders, self._ticks = orders, ticks
-        self._names: dict[tuple[str, str, int], list[str]] = {}  # (symbol, kind, opened) -> its orders so far
+        self._names: dict[tuple[str, str, int], list[str]] = {}  # (symbol, kind, opened) -> those found in `Orders`
         self._bare: dict[str, int] = {}  # symbol -> since when its position is not covered
         self.longest = 0
 
@@ -80,14 +80,12 @@ class Protection:
             kinds = [CLOSE]
         for kind in kinds:
             if not self._refused_at(kind, need, time):
-                placed = self._tell(self._placed(kind, need, book, time))
-                self._names.setdefault((need.symbol, kind, need.opened), []).append(placed.client_id)
-                yield placed
+                yield self._tell(self._placed(kind, need, book, time))
 
     def _needless(self, time: int, need: Need) -> Iterable[InstructionEvent]:
         """Cancellations: of everything where nothing is held, else of what a newer order that rests has replaced."""
         for order in self._resting(need.symbol):
-            replaced = order.client_id != self._newest(order.instruction.kind, need) and self._covered(order.instruction.kind, need)
+            replaced = order not in self._history(order.instruction.kind, need)[-1:] and self._covered(order.instruction.kind, need)
             asked = order.status == states.CANCELLING and time - order.told < AGAIN
             if order.acknowledged and not asked and (need.quantity == 0.0 or replaced) and order.instruction.kind != CLOSE:
                 yield self._tell(replace(order.instruction, action="cancel", event_time=time, recv_time=time))
@@ -97,11 +95,14 @@ class Protection:
         return [order for order in orders if order.instruction.symbol == symbol and order.instruction.purpose == "protection"]
 
     def _history(self, kind: str, need: Need) -> list[VenueOrder]:
-        return [self._orders[name] for name in self._names.get((need.symbol, kind, need.opened), ())]
+        """All orders of the kind that this position ever had, oldest first, those that were made before a restart too."""
+        names = self._names.setdefault((need.symbol, kind, need.opened), [])
+        while (name := self._name(kind, need, len(names))) in self._orders:
+            names.append(name)
+        return [self._orders[name] for name in names]
 
-    def _newest(self, kind: str, need: Need) -> str | None:
-        names = self._names.get((need.symbol, kind, need.opened))
-        return names[-1] if names else None
+    def _name(self, kind: str, need: Need, count: int) -> str:
+        return child_id(f"{need.symbol}|{need.opened}", kind, count)
 
     def _leaving(self, need: Need) -> bool:
         """The position is on its way out: orders that close all of it work, or one has filled and its trades are still to come."""
@@ -148,7 +149,7 @@ class Protection:
             recv_time=time,
             symbol=need.symbol,
             bar=need.opened,
-            client_id=child_id(f"{need.symbol}|{need.opened}", kind, len(self._history(kind, need))),
+            client_id=self._name(kind, need, len(self._history(kind, need))),
             parent="",
             action="place",
             kind=kind,

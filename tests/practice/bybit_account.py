@@ -53,6 +53,16 @@ class Raw:
         assert code == 0, result
         return result["list"]
 
+    async def every(self, path: str, **values) -> list[dict]:
+        """The rows of all pages."""
+        found, cursor = [], ""
+        while True:
+            code, page = await self.call("GET", path, **values, limit=50, cursor=cursor)
+            assert code == 0, page
+            found, cursor = found + page["list"], page["nextPageCursor"]
+            if not cursor:
+                return found
+
     async def found(self, link: str) -> dict | None:
         """The order of that link id, whatever its state."""
         return next(iter(await self.rows("/v5/order/realtime", symbol=SYMBOL, orderLinkId=link)), None)
@@ -63,8 +73,7 @@ class Raw:
     async def conserved(self) -> bool:
         """Wallet = deposit + the transaction log's changes, profit less fees as the executions tell them."""
         [account] = await self.rows("/v5/account/wallet-balance", accountType="UNIFIED")
-        log = await self.rows("/v5/account/transaction-log", limit=50)
-        trades = await self.rows("/v5/execution/list", limit=100)
+        log, trades = await self.every("/v5/account/transaction-log"), await self.every("/v5/execution/list")
         wallet, changes = Decimal(account["totalWalletBalance"]), sum(Decimal(row["change"]) for row in log)
         earned = sum(Decimal(row["execPnl"]) - Decimal(row["execFee"]) for row in trades)
         others = sum(Decimal(row["change"]) for row in log if row["type"] != "TRADE")

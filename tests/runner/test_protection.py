@@ -33,6 +33,9 @@ class Desk:
     trades: int = 0
 
     def __post_init__(self):
+        self.restart()
+
+    def restart(self) -> None:
         self.protection = Protection(self.orders, {"BTCUSDT": 0.1})
 
     def act(self, close: bool = False) -> list[tuple]:
@@ -133,6 +136,14 @@ def test_a_stop_taken_away_from_outside_is_placed_again():
     assert desk.act() == [("place", "stop", -2, 980.0)]
 
 
+def test_a_restart_knows_its_orders_by_their_names():
+    desk = Desk()
+    desk.hold(2, stop=980.0)
+    desk.answer(desk.told[0], states.OPEN)
+    desk.restart()
+    assert desk.act() == [] and desk.hold(3, stop=980.0) == [("place", "stop", -3, 980.0)]
+
+
 def test_seconds_without_a_stop_are_counted():
     desk = Desk()
     assert desk.protection.exposed(0) == 0.0
@@ -174,7 +185,7 @@ def protected(desk: Desk) -> bool:
 MOVES = st.one_of(
     st.tuples(st.just("trade"), st.integers(-3, 3)),
     st.tuples(st.just("price"), st.floats(900.0, 1100.0)),
-    st.tuples(st.just("time"), st.integers(0, 2_000)),
+    st.tuples(st.sampled_from(("time", "time", "restart")), st.integers(0, 2_000)),
     st.tuples(st.sampled_from(("open", "refuse", "execute", "part", "cancel")), st.integers(0, 5)),
 )
 
@@ -207,6 +218,8 @@ def happen(desk: Desk, move: str, amount: float) -> None:
         desk.price = round(amount, 1)
     elif move == "time":
         desk.time += amount
+    elif move == "restart":
+        desk.restart()
     elif order is not None:
         answer(desk, move, order)
 
