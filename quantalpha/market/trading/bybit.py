@@ -214,7 +214,8 @@ def trade(row: dict) -> Trade:
 
 
 def _code(answer: dict) -> str | None:
-    code = answer.get("retCode")
+    """An answer without one says nothing."""
+    code = answer.get("retCode", DOUBTFUL[0])
     return None if code == 0 else str(code)
 
 
