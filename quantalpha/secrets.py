@@ -46,6 +46,15 @@ def mask(text: str) -> str:
     return USER_INFO.sub("***@", text)
 
 
+def masked(value):
+    """The same JSON value with every text in it masked; numbers stay numbers."""
+    if isinstance(value, dict):
+        return {key: masked(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [masked(item) for item in value]
+    return mask(value) if isinstance(value, str) else value
+
+
 @lru_cache(maxsize=1)
 def _hidden(given: tuple[tuple[str, str], ...]) -> list[str]:
     """Every form of every secret among these variables, the longest first."""

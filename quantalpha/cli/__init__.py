@@ -9,25 +9,29 @@ import json
 import sys
 
 from quantalpha import config
-from quantalpha.cli import archive, data, download, export, imports, kill, pipeline, promotion, record, servers, session
+from quantalpha.cli import (
+    approve,
+    archive,
+    data,
+    doctor,
+    download,
+    export,
+    imports,
+    kill,
+    pipeline,
+    promotion,
+    record,
+    report,
+    servers,
+    session,
+)  # fmt: skip
 from quantalpha.cli.base import app
 from quantalpha.errors import QuantalphaError, UsageError
 
 __all__ = [
-    "app",
-    "archive",
-    "data",
-    "download",
-    "export",
-    "imports",
-    "kill",
-    "main",
-    "pipeline",
-    "promotion",
-    "record",
-    "servers",
-    "session",
-]
+    "app", "approve", "archive", "data", "doctor", "download", "export", "imports", "kill", "main", "pipeline", "promotion", "record",
+    "report", "servers", "session",
+]  # fmt: skip
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 

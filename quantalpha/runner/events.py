@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 import orjson
 
 from quantalpha.errors import DataError
+from quantalpha.secrets import masked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,6 +214,7 @@ MARKET = (SessionEvent, MarketOpenEvent, MarketCloseEvent)
 ORDERS = (SignalEvent, OrderEvent, ValidatedOrderEvent, RejectedOrderEvent, InstructionEvent)
 RESULTS = (OrderUpdateEvent, FillEvent, FundingEvent, EquityEvent)
 STATE = (AccountEvent, HealthEvent, SwitchEvent, ApprovalEvent)
+WORDED = (SessionEvent, OrderUpdateEvent, SwitchEvent, ApprovalEvent)  # hold words of others, in which a secret may stand
 PASSING = (QuoteEvent, TickEvent)  # change nothing that a restart must know
 KINDS = {kind.__name__.removesuffix("Event"): kind for kind in (*MARKET, *ORDERS, *RESULTS, *STATE)}
 
@@ -226,9 +228,11 @@ def kind_of(event: Event) -> str:
 
 
 def to_json(event: Event) -> str:
-    """Every number as the shortest decimal that reads back to it; orjson is five times as fast, but has no word for NaN and infinity."""
-    text = orjson.dumps(event.__dict__)
-    return json.dumps(event.__dict__) if b"null" in text else text.decode()
+    """Its stored form, in which no secret stands. Every number is the shortest decimal that reads back to it; orjson is five times as fast
+    as json, but has no word for NaN and infinity."""
+    values = masked(event.__dict__) if isinstance(event, WORDED) else event.__dict__
+    text = orjson.dumps(values)
+    return json.dumps(values) if b"null" in text else text.decode()
 
 
 def from_json(kind: str, payload: str) -> Event:
