@@ -57,6 +57,7 @@ def run(overrides: Sequence[str] = (), quiet: bool = False) -> dict:
 def text(summary: dict) -> str:
     """The summary for people."""
     champion, paper, agreed = summary["champion"], summary["paper"], summary["reconcile"]
+    (position,) = paper["positions"].values()
     metrics, best = champion["metrics"], champion["best_baseline"]
     lines = [
         "",
@@ -69,8 +70,7 @@ def text(summary: dict) -> str:
         f"best baseline {best['name']} {best['sharpe_ratio']:.2f}",
         f"bundle     {champion['bundle'][:12]} -> {champion['registered']}@paper",
         *(f"refused    {each['name']}: {each['reason']}" for each in summary["refused"]),
-        f"paper      {paper['decisions']} decisions, {paper['fills']} fills, equity {paper['equity']:,.2f}, "
-        f"position {paper['position']:+.3f}",
+        f"paper      {paper['decisions']} decisions, {paper['fills']} fills, equity {paper['equity']:,.2f}, position {position:+.3f}",
         f"reconcile  {agreed['decisions']} of {paper['decisions']} decisions, {agreed['fills']} of {paper['fills']} fills, "
         f"largest money difference {agreed['difference']:.1e}",
         f"total      {sum(summary['seconds'].values()):.0f} s; everything in {SUMMARY}",
@@ -121,7 +121,7 @@ def _trade(attempts: list, params: config.Params, overrides: list[str], quiet: b
         raise GateRefused("demo: no candidate passed: " + "; ".join(f"{each.run.name} {_reasons(each)}" for each in attempts))
     champion = bundle.load(passed[0].bundle.folder, passed[0].bundle.id)
     with _exchange(overrides, speed=PAPER_SPEED):
-        session = runner.run_session(champion, params, mode="paper", on_status=None if quiet else runner.print_status)
+        session = runner.run_session(champion, params, runner.Request(on_status=None if quiet else runner.print_status))
     if not quiet:
         print(file=sys.stderr)
     return champion, session

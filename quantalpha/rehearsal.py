@@ -27,7 +27,8 @@ class Runner:
 
     def replay(self, sealed: Bundle, bars: pd.DataFrame) -> Recorded:
         with tempfile.TemporaryDirectory() as scratch:
-            done = runner.run_replay(sealed, self.params, bars, session_id="rehearsal", sessions=Path(scratch))
+            request = runner.Request(name="rehearsal", sessions=Path(scratch))
+            done = runner.run_replay(sealed, self.params, bars, request)
             return Recorded(**runner.recorded(Path(done.folder)))
 
     def paper(self, sealed: Bundle) -> list[tuple[Bundle, Recorded]]:

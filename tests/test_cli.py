@@ -31,6 +31,10 @@ COMMANDS = [
     "approve",
     "doctor",
     "report",
+    "accounts",
+    "kill",
+    "reset",
+    "watchdog",
 ]
 STEPS = ["run", "status", "schedule"]
 OPENINGS = ["open", "status"]

@@ -252,8 +252,8 @@ def test_a_session_that_starts_while_the_alias_moves_runs_one_whole_bundle(place
         for _ in range(5):
             found = promotion.champion(NAME, PARAMS)
             ran = runner.run_replay(found, PARAMS, BARS.tail(40))
-            card = json.loads((Path(ran.folder) / "session.json").read_text())
-            started.append([found.id, ran.bundle, card["bundle"], sha256(Path(card["bundle_folder"]) / "manifest.json")])
+            card = json.loads((Path(ran.folder) / "session.json").read_text())["bundles"][0]
+            started.append([found.id, ran.bundle, card["id"], sha256(Path(card["folder"]) / "manifest.json")])
         return started
 
     mover = os.fork()

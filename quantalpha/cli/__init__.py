@@ -9,13 +9,28 @@ import json
 import sys
 
 from quantalpha import config
-from quantalpha.cli import approve, archive, data, doctor, download, export, imports, pipeline, promotion, record, report, servers, session
+from quantalpha.cli import (
+    approve,
+    archive,
+    data,
+    doctor,
+    download,
+    export,
+    imports,
+    kill,
+    pipeline,
+    promotion,
+    record,
+    report,
+    servers,
+    session,
+)
 from quantalpha.cli.base import app
 from quantalpha.errors import QuantalphaError, UsageError
 
 __all__ = [
-    "app", "approve", "archive", "data", "doctor", "download", "export", "imports", "main", "pipeline", "promotion", "record", "report",
-    "servers", "session",
+    "app", "approve", "archive", "data", "doctor", "download", "export", "imports", "kill", "main", "pipeline", "promotion", "record",
+    "report", "servers", "session",
 ]  # fmt: skip
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)

@@ -91,8 +91,9 @@ def open_session(mode: str, sealed, params: config.Params, *, recorded=None, nam
     from quantalpha import runner
 
     if mode == "replay":
-        return runner.run_replay(sealed, params, recorded, session_id=name)
-    summary = runner.run_session(sealed, params, mode=mode, session_id=name, on_status=None if quiet else runner.print_status)
+        return runner.run_replay(sealed, params, recorded, runner.Request(name=name))
+    request = runner.Request(mode, name, on_status=None if quiet else runner.print_status)
+    summary = runner.run_session(sealed, params, request)
     print("" if quiet else "\n", end="", file=sys.stderr)
     return summary
 

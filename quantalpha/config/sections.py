@@ -232,6 +232,7 @@ class Exchange(Section):
     weight_limit: Count
     weight_interval: Count
     ban: Positive
+    deposit: Positive
     address_limit: Count
     faults: Faults
 

@@ -1,6 +1,6 @@
 """Causal, scale-free features: one function each, the same in research and live."""
 
-from quantalpha.features.base import Feature, FeatureSet
+from quantalpha.features.base import Feature, FeatureSet, fingerprint
 from quantalpha.features.fracdiff import find_minimum_d, fractional_difference
 from quantalpha.features.registry import FAMILIES, build, by_family, resolve
 from quantalpha.features.volume_profile import volume_profile
@@ -15,6 +15,7 @@ __all__ = [
     "choose_wavelet",
     "denoise",
     "find_minimum_d",
+    "fingerprint",
     "fractional_difference",
     "resolve",
     "volume_profile",

@@ -1,5 +1,6 @@
 """What a feature is, and a list of features as one table: the same call in research (all bars) and live (the last few)."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -65,6 +66,11 @@ class Feature:
         rows = len(next(iter(arrays.values()), ()))
         each = f"a tuple of float64[{rows}], one for each of {', '.join(self.parts)}" if self.parts else f"float64[{rows}], a number a row"
         return UsageError(f"feature {self.name!r}: expected its compute to give {each}, found {_told(found)}; mend that function")
+
+
+def fingerprint(row: np.ndarray) -> str:
+    """A name for the exact bits of one row of features: 16 hex digits."""
+    return hashlib.sha256(np.ascontiguousarray(row, dtype=float).tobytes()).hexdigest()[:16]
 
 
 class FeatureSet:

@@ -77,6 +77,16 @@ class Portfolio:
         self._clock.decide_all(self._books, wanted, limits, self._row(close))
         return {symbol: self.state(symbol).order for symbol in self.symbols}
 
+    def foresee(self, symbol: str, target: float, close: float) -> float | None:
+        """The signed quantity that deciding `target` would order, None where nothing would be decided; changes nothing."""
+        check_target(target, self._leverage, f"portfolio: {symbol}")
+        check_prices("foresee", **{f"close of {symbol}": close})
+        after, before = self._books._replace(states=self._books.states.copy()), self.state(symbol)
+        wanted, none = self._row({symbol: target}), np.zeros(len(self.symbols))
+        self._clock.decide_all(after, wanted, none, self._row({symbol: close}))
+        decided = self._clock.stored(after, self.symbols.index(symbol))
+        return None if decided == before else decided.order
+
     def state(self, symbol: str) -> "State":
         """Position and order of one symbol, with the shared wallet."""
         return self._clock.stored(self._books, self.symbols.index(symbol))

@@ -182,6 +182,8 @@ def agg_trades(exchange: Exchange, query: Query) -> Answer:
 ENDPOINTS: dict[str, Callable[[Exchange, Query], Answer]] = {
     "/fapi/v1/ping": ping,
     "/fapi/v1/time": time,
+    "/api/v3/ping": ping,  # the spot market's: python-binance asks it for the time
+    "/api/v3/time": time,
     "/fapi/v1/exchangeInfo": exchange_info,
     "/fapi/v1/klines": klines,
     "/fapi/v1/markPriceKlines": mark_price_klines,

@@ -3,12 +3,15 @@
 Source: developers.binance.com, USD-M futures, live subscribing and unsubscribing to streams.
 """
 
+from collections.abc import Callable
+
 import orjson
 from aiohttp import web
 
 from quantalpha.practice import socket, streams
 from quantalpha.practice.exchange import Exchange
 
+UserStreams = Callable[[str], streams.Stream | None]  # the stream of a listen key, None where there is none
 METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
 
 
@@ -23,10 +26,10 @@ class RequestError(Exception):
 class Connection(socket.Connection):
     time_field = "E"
 
-    def __init__(self, exchange: Exchange, socket: web.WebSocketResponse, names: list[str], combined: bool):
+    def __init__(self, exchange: Exchange, socket: web.WebSocketResponse, names: list[str], combined: bool, user: UserStreams):
         super().__init__(exchange, socket)
-        self.combined = combined
-        self._subscribe([name for name in names if "@" in name])  # clients append tokens of their own, such as /ws/0
+        self.combined, self.user = combined, user
+        self._subscribe([name for name in names if "@" in name or user(name) is not None])  # clients append tokens of their own: /ws/0
 
     def answer(self, text: str | bytes) -> dict:
         """The reply to one request."""
@@ -44,7 +47,7 @@ class Connection(socket.Connection):
     def _subscribe(self, names: list[str]) -> None:
         for name in names:
             if name not in self.streams:
-                self.streams[name] = streams.subscribe(self.exchange, name)
+                self.streams[name] = streams.subscribe(self.exchange, name) if "@" in name else self.user(name)
 
     def _perform(self, request: dict):
         params = request.get("params", [])

@@ -1,7 +1,10 @@
 """What every connection shares: the tape, the clock that hides its future, and the books."""
 
+from collections.abc import Iterable
+
 from quantalpha.practice.book import Book
 from quantalpha.practice.clock import Clock
+from quantalpha.practice.keys import ApiKey
 from quantalpha.practice.limits import Limits
 from quantalpha.practice.tape import Instrument, Tape
 from quantalpha.timeframe import UNITS
@@ -12,8 +15,9 @@ SETTLING = UNITS["d"]  # how long a contract that trades no more is still listed
 class Exchange:
     """One running exchange; `now` is the only door to time."""
 
-    def __init__(self, tape: Tape, clock: Clock, limits: Limits | None = None):
+    def __init__(self, tape: Tape, clock: Clock, limits: Limits | None = None, keys: Iterable[ApiKey] = (ApiKey(),)):
         self.tape, self.clock = tape, clock
+        self.keys = {each.key: each for each in keys}
         self.limits = Limits(wall=clock.wall) if limits is None else limits
         self._books = {symbol: Book(instrument) for symbol, instrument in tape.instruments.items()}
 

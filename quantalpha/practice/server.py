@@ -6,7 +6,7 @@ import errno
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from weakref import WeakSet
 
@@ -16,14 +16,17 @@ from aiohttp import WSCloseCode, web
 
 from quantalpha import config
 from quantalpha.errors import UsageError
-from quantalpha.practice import binance, binance_socket, bybit_socket
+from quantalpha.practice import binance_rest, binance_socket, bybit_socket
+from quantalpha.practice.binance_rest import Request
+from quantalpha.practice.binance_venue import Binance
 from quantalpha.practice.bybit import Bybit
 from quantalpha.practice.bybit_limit import AddressLimit
 from quantalpha.practice.clock import Clock
 from quantalpha.practice.exchange import Exchange
 from quantalpha.practice.faults import Faults
+from quantalpha.practice.keys import ApiKey
 from quantalpha.practice.limits import Limits
-from quantalpha.practice.query import Query, Refusal, Signature
+from quantalpha.practice.query import Refusal
 from quantalpha.practice.socket import Connection
 from quantalpha.practice.tape import Tape, load
 
@@ -31,6 +34,7 @@ PING_SECONDS = 180.0  # between ping frames; a client that does not answer withi
 PARENT_POLL = 1.0  # seconds between looks at whether the parent is alive
 PREFIXES = ("", "/market", "/public", "/private")  # where Binance serves websockets
 EXCHANGE = web.AppKey("exchange", Exchange)
+BINANCE = web.AppKey("binance", Binance)
 BYBIT = web.AppKey("bybit", Bybit)
 SOCKETS = web.AppKey("sockets", WeakSet)
 SCHEDULE = web.AppKey("faults", Faults)
@@ -46,6 +50,7 @@ class Server:
     clock: Clock
     limits: Limits
     faults: Faults
+    binance: Binance
 
     @property
     def url(self) -> str:
@@ -73,10 +78,11 @@ async def serve(
     limits: Limits | None = None,
     address_limit: AddressLimit | None = None,
     faults: Faults | None = None,
+    keys: Iterable[ApiKey] = (ApiKey(),),
 ) -> Server:
     """Start the exchange and return; port 0 takes a free one. `now`: where on the tape its clock starts, milliseconds since 1970 UTC.
     `wait`: the clock stands still until the first websocket client connects. limits, address_limit None: Binance's, Bybit's own; faults
-    None: none.
+    None: none. keys: who may trade.
 
     UsageError if the port is taken, the host is not this machine's or `now` lies off the tape.
     """
@@ -85,16 +91,17 @@ async def serve(
         first, last, found = (pd.to_datetime(each, unit="ms") for each in (tape.start, tape.end, start))
         raise UsageError(f"exchange.now: expected a time on the tape, {first} to {last}, found {found}")
     clock = Clock(start, tape.end, speed, wall, waiting=wait)
-    exchange, faults = Exchange(tape, clock, limits), Faults() if faults is None else faults
+    exchange, faults = Exchange(tape, clock, limits, keys), Faults() if faults is None else faults
+    venue = Binance(exchange)
     bybit = Bybit(exchange, AddressLimit(wall=wall) if address_limit is None else address_limit)
-    runner = web.AppRunner(_application(exchange, bybit, faults), access_log=None, shutdown_timeout=1.0)
+    runner = web.AppRunner(_application(venue, bybit, faults), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
-    return Server(runner, host, await _bind(runner, host, port), clock, exchange.limits, faults)
+    return Server(runner, host, await _bind(runner, host, port), clock, exchange.limits, faults, venue)
 
 
-def _application(exchange: Exchange, bybit: Bybit, faults: Faults) -> web.Application:
+def _application(venue: Binance, bybit: Bybit, faults: Faults) -> web.Application:
     app = web.Application(middlewares=[_worded])
-    app[EXCHANGE], app[BYBIT], app[SCHEDULE], app[SOCKETS] = exchange, bybit, faults, WeakSet()
+    app[EXCHANGE], app[BINANCE], app[BYBIT], app[SCHEDULE], app[SOCKETS] = venue.exchange, venue, bybit, faults, WeakSet()
     app.on_shutdown.append(_hang_up)
     for prefix in PREFIXES:
         app.router.add_get(prefix + "/ws", _websocket)
@@ -124,38 +131,25 @@ async def _bybit_rest(request: web.Request) -> web.Response:
     return await _disturbed(request, _bybit_answer)
 
 
-async def _disturbed(request: web.Request, answer: Callable[[web.Request], web.Response]) -> web.Response:
+async def _disturbed(request: web.Request, answer: Callable[[web.Request], Awaitable[web.Response]]) -> web.Response:
     """The answer, spoilt or kept back where the schedule of faults says so."""
     faults = request.app[SCHEDULE]
     fault = faults.draw()
     instead = await faults.before(fault, request)
     if instead is not None:
         return instead
-    response = answer(request)
+    response = await answer(request)
     response.body = faults.after(fault, response.body)
     return response
 
 
-def _binance_answer(request: web.Request) -> web.Response:
-    limits = request.app[EXCHANGE].limits
-    limits.admit(request.remote)
-    try:
-        payload, weight = _binance_payload(request)
-    except Refusal:
-        limits.charge(request.remote, 1)
-        raise
-    limits.charge(request.remote, weight)
-    return web.Response(body=orjson.dumps(payload), content_type="application/json")
+async def _binance_answer(request: web.Request) -> web.Response:
+    sent = "" if request.method == "GET" else await request.text()
+    payload, headers = binance_rest.answer(request.app[BINANCE], Request.of(request, sent))
+    return web.Response(body=orjson.dumps(payload), headers=headers, content_type="application/json")
 
 
-def _binance_payload(request: web.Request) -> binance.Answer:
-    if request.method != "GET" or request.path not in binance.ENDPOINTS:
-        raise Refusal(-5000, f"Path {request.path}, Method {request.method} is invalid", status=404)
-    exchange, signature = request.app[EXCHANGE], Signature(request.headers.get("X-MBX-APIKEY"), request.rel_url.raw_query_string)
-    return binance.ENDPOINTS[request.path](exchange, Query(request.query, exchange, signature))
-
-
-def _bybit_answer(request: web.Request) -> web.Response:
+async def _bybit_answer(request: web.Request) -> web.Response:
     status, payload, headers = request.app[BYBIT].answer(request.method, request.path, request.query, request.remote)
     return web.Response(body=orjson.dumps(payload), status=status, headers=headers, content_type="application/json")
 
@@ -163,7 +157,8 @@ def _bybit_answer(request: web.Request) -> web.Response:
 async def _websocket(request: web.Request) -> web.WebSocketResponse:
     combined = request.path.endswith("/stream")
     names = request.query.get("streams", "") if combined else request.match_info.get("names", "")
-    return await _converse(request, lambda socket: binance_socket.Connection(request.app[EXCHANGE], socket, names.split("/"), combined))
+    asked, user = [*names.split("/"), request.query.get("listenKey", "")], request.app[BINANCE].listen_keys.stream
+    return await _converse(request, lambda socket: binance_socket.Connection(request.app[EXCHANGE], socket, asked, combined, user))
 
 
 async def _bybit_websocket(request: web.Request) -> web.WebSocketResponse:
@@ -211,6 +206,7 @@ async def _run(params: config.Params, parent: int | None) -> None:
     tape = load(params)
     now = None if settings.now is None else int(settings.now.timestamp() * 1000)
     rules = {"limits": Limits.of(settings), "address_limit": AddressLimit.of(settings), "faults": Faults.of(settings.faults)}
+    rules["keys"] = [ApiKey(deposit=settings.deposit)]
     server = await serve(tape, host=settings.host, port=settings.port, speed=settings.speed, now=now, wait=settings.wait, **rules)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

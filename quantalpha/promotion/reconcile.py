@@ -95,7 +95,7 @@ def reconcile(bundle: Bundle, recorded: Recorded, bars_now: pd.DataFrame | None 
     first = lines[0].first
     return Report(
         lines=lines,
-        correlation=_correlation(held["equity"], equity),
+        correlation=correlation(held["equity"], equity),
         refusals=len(recorded.refusals),
         unfinished=sum(map(len, (recorded.fills, recorded.funding, recorded.equity))) - sum(map(len, (fills, funding, held))),
         features={} if first is None else _plain(features.loc[pd.Timestamp(first["time"])]),
@@ -115,9 +115,14 @@ def _simulated(bundle: Bundle, bars: pd.DataFrame, decisions: pd.DataFrame) -> R
 
 def research_decisions(bundle: Bundle, features: pd.DataFrame) -> pd.DataFrame:
     """What research decides on these rows, from a flat start: edge, previous, target."""
-    edges = pd.Series(edge(bundle.model.predict(features.to_numpy())), index=features.index)
+    edges = research_edges(bundle, features)
     target = bundle.policy.targets(edges)
     return pd.DataFrame({"edge": edges, "previous": target.shift(fill_value=0.0), "target": target})
+
+
+def research_edges(bundle: Bundle, features: pd.DataFrame) -> pd.Series:
+    """P(up) - P(down) on these rows."""
+    return pd.Series(edge(bundle.model.predict(features.to_numpy())), index=features.index)
 
 
 def compare(name: str, recorded: pd.DataFrame, research: pd.DataFrame) -> Line:
@@ -154,7 +159,8 @@ def _final_cash(result: Result) -> pd.DataFrame:
     return pd.DataFrame({"cash": [result.final.cash]}, index=result.equity.index[-1:])
 
 
-def _correlation(recorded: pd.Series, research: pd.Series) -> float | None:
+def correlation(recorded: pd.Series, research: pd.Series) -> float | None:
+    """Of two equity curves where both have a bar; None where one of them is constant."""
     if recorded.nunique() < 2 or research.nunique() < 2:
         return None
     return float(recorded.corr(research))

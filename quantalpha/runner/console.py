@@ -4,7 +4,7 @@ import sys
 
 from quantalpha import config, verdict
 from quantalpha.bundle import Bundle
-from quantalpha.runner.engine import Status
+from quantalpha.runner.status import Status
 
 QUIET_EVERY = 24
 

@@ -5,6 +5,7 @@ import pandas as pd
 
 from quantalpha.bundle import Bundle, not_live
 from quantalpha.errors import DataError
+from quantalpha.features import fingerprint
 from quantalpha.runner.events import MarketCloseEvent
 from quantalpha.schema import LIVE, from_epoch_ms
 from quantalpha.strategy.policy import edge
@@ -21,6 +22,7 @@ class Decider:
             found = f"a live bar has {', '.join(LIVE)}"
             raise DataError(f"bundle {bundle.id[:12]}: needs column {missing[0]!r}, {found}; train without it to run it")
         self.features, self.model, self.policy = bundle.features, bundle.model, bundle.policy
+        self.fingerprint, self.novelty, self._novelty_of = "", float("nan"), bundle.novelty
         self._values = np.empty((ROOM * self.features.lookback, len(LIVE)))
         self._times = np.empty(len(self._values), dtype="int64")
         self._rows = 0
@@ -41,8 +43,11 @@ class Decider:
         return forecast, self.policy.step(forecast, previous)
 
     def _forecast(self) -> float:
+        self.novelty, self.fingerprint = float("nan"), ""
         if self._rows < self.features.lookback:
             return float("nan")
         rows = slice(self._rows - self.features.lookback, self._rows)
         window = pd.DataFrame(self._values[rows], index=from_epoch_ms(self._times[rows]), columns=list(LIVE))
-        return float(edge(self.model.predict(self.features.latest(window)[None]))[0])
+        row = self.features.latest(window)
+        self.novelty, self.fingerprint = self._novelty_of(row), fingerprint(row)
+        return float(edge(self.model.predict(row[None]))[0])

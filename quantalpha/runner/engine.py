@@ -1,95 +1,114 @@
 """The one event loop of replay, paper and live: market -> signal -> order -> risk -> broker -> fill, over a FIFO queue.
 
 Modes differ only in feed, broker and clock. Every event is journalled, then takes effect; what an effect brings about joins the end of the
-queue, so the chain of one market event is finished before the next begins. Synchronous: on return from `feed` all consequences are done.
+queue, so the chain of one event from outside is finished before the next begins. At its end the journal is forced to the disk, and only
+then is anything said to a venue. Synchronous: on return from `feed` all consequences are done.
+
+Symbols of one account move together: openings and closes of one moment are a slice, which is complete when every symbol has its bar or a
+later moment is heard of; then all strategies decide on the same equity.
 An error ends the engine: what was under way is dropped, and nothing but the session's last word is taken after it.
 """
 
 import hashlib
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
-from quantalpha.errors import DataError, Halted
+import numpy as np
+
+from quantalpha.errors import DataError, Halted, UsageError
 from quantalpha.runner.events import (
+    PASSING,
+    AccountEvent,
+    EquityEvent,
     Event,
+    FillEvent,
+    FundingEvent,
+    HealthEvent,
+    InstructionEvent,
     MarketCloseEvent,
     MarketOpenEvent,
     OrderEvent,
+    OrderUpdateEvent,
+    RejectedOrderEvent,
     SessionEvent,
     SignalEvent,
+    SwitchEvent,
+    TickEvent,
     ValidatedOrderEvent,
+    as_kind,
     kind_of,
 )  # fmt: skip
-from quantalpha.runner.risk import Risk
+from quantalpha.runner.journal import Cut
+from quantalpha.runner.protocols import Broker, Decider, Log, Switches
+from quantalpha.runner.risk import Risk, enters
 from quantalpha.runner.views import AccountView
 
-
-class Log(Protocol):
-    """Where events are kept: `runner.journal.Journal`."""
-
-    def append(self, event: Event) -> None: ...
-
-
-class Decider(Protocol):
-    """Forecast and policy on the trailing window: `runner.decide.Decider`."""
-
-    def observe(self, bar: MarketCloseEvent) -> None: ...
-
-    def decide(self, previous: float) -> tuple[float, float]:
-        """(edge, target) at the close of the last bar observed; `previous`: the target held."""
-
-
-class Broker(Protocol):
-    """Who executes: `runner.broker_paper.PaperBroker`. What happened comes back as events."""
-
-    def account(self) -> AccountView: ...
-
-    def opened(self, bar: MarketOpenEvent) -> Iterable[Event]: ...
-
-    def closed(self, bar: MarketCloseEvent) -> Iterable[Event]: ...
-
-    def order_quantity(self, target: float) -> float | None:
-        """Signed quantity that would bring the position to `target` x equity, at the last close; None: nothing is to be decided, since
-        the target stands or lies within the account's rebalance band. Changes nothing."""
-
-    def submit(self, order: ValidatedOrderEvent) -> None:
-        """Takes the order for the next open and holds its target; a quantity of 0 is a new target with nothing to trade."""
+HISTORY = 1024  # closed bars kept of each symbol for what looks back
+MINUTE = 60_000
+WATCHED = (EquityEvent, SignalEvent, FillEvent, FundingEvent, OrderUpdateEvent, AccountEvent, HealthEvent, TickEvent)  # switches see these
+REPORTS = (OrderUpdateEvent, FillEvent, FundingEvent, AccountEvent, HealthEvent)  # what a venue says, where one is traded on
 
 
 @dataclass(frozen=True)
 class Strategy:
-    """Whose decisions these are, and on what."""
+    """Whose decisions these are, on what, and for which share of the account's equity."""
 
     bundle_id: str
     symbol: str
     decider: Decider
+    share: float = 1.0
+
+    @property
+    def name(self) -> str:
+        return self.bundle_id
 
 
-def client_id(bundle_id: str, symbol: str, decision_time: int, leg: int) -> str:
+@dataclass(frozen=True)
+class Gates:
+    """What an order must pass, and what stops everything; switches None: a replay, which must equal its backtest."""
+
+    risk: Risk
+    switches: Switches | None = None
+
+
+def client_id(bundle_id: str, symbol: str, decision_time: int, leg: int | str) -> str:
     """The order's name, at most 36 characters of [a-z0-9-]: the same decision always gives the same name, so sending twice is harmless."""
     return "qa-" + hashlib.sha256(f"{bundle_id}|{symbol}|{decision_time}|{leg}".encode()).hexdigest()[:32]
 
 
 class Engine:
-    """Carries one strategy on one symbol; `last` and `counts` tell the last event of each kind and how many there were."""
+    """Carries the strategies of one account; `last` and `counts` tell the last event of each kind and how many there were."""
 
-    def __init__(self, strategy: Strategy, broker: Broker, risk: Risk, journal: Log, clock: Callable[[], int]):
-        self.strategy, self.broker, self.risk, self.journal, self.clock = strategy, broker, risk, journal, clock
-        self.target = 0.0
+    def __init__(self, strategies: Sequence[Strategy], broker: Broker, gates: Gates, journal: Log, clock: Callable[[], int]):
+        self.strategies, self.broker, self.gates, self.journal, self.clock = tuple(strategies), broker, gates, journal, clock
+        self.symbols = tuple(dict.fromkeys(each.symbol for each in self.strategies))
+        if len({each.name for each in self.strategies}) < len(self.strategies):
+            raise UsageError("engine: two strategies of one account are the same bundle; give each its own")
+        self.targets = dict.fromkeys((each.name for each in self.strategies), 0.0)
+        self.halted: SwitchEvent | None = None
+        self.observers: list[Callable[[Event], None]] = []
         self.last: dict[str, Event] = {}
         self.counts: Counter[str] = Counter()
-        self._opened = self._closed = -1  # open times of the last bar opened and closed
+        self._closes = {symbol: deque(maxlen=HISTORY + 1) for symbol in self.symbols}
+        self._slices = {MarketOpenEvent: {}, MarketCloseEvent: {}}  # symbol -> its bar of the moment that is not complete
+        self._opened, self._closed = dict.fromkeys(self.symbols, -1), dict.fromkeys(self.symbols, -1)  # open times of the last bars
+        self._wishes: dict[str, float] = {}  # of the slice that is being decided, in which so many are asked
+        self._asked = 0
+        self._time = 0
+        self._sent: deque[int] = deque(maxlen=HISTORY)  # times of the last instructions to place or amend
         self._queue: deque[Event] = deque()
-        self._dead = False
+        self._done: list[Event] = []  # of the chain under way
+        self._dead = self._recovering = False
         self._effects: dict[type[Event], Callable[[Event], Iterable[Event]]] = {
             MarketOpenEvent: self._open,
             MarketCloseEvent: self._close,
-            SignalEvent: self._order,
+            SignalEvent: self._signal,
             OrderEvent: self._judge,
             ValidatedOrderEvent: self._submit,
+            InstructionEvent: self._instruct,
+            SwitchEvent: self._switch,
         }
 
     def feed(self, event: Event) -> None:
@@ -99,106 +118,230 @@ class Engine:
             raise Halted(f"engine: stopped by an earlier error, takes no {kind_of(event)}; start a new session")
         try:
             self._take(event)
+            self._finish()
         except BaseException:
             self._dead = True
             self._queue.clear()
+            self._done.clear()
+            with suppress(Halted):  # the journal itself may be what failed
+                self.journal.commit()
             raise
 
+    def recover(self) -> None:
+        """Brings a fresh engine to where the record in front of its journal (`journal.Retold`) ends. Nothing is sent and nobody is told:
+        what was under way is in doubt until the venue has been asked. Raises ReconcileError where the record is not what happens again."""
+        self._recovering = True
+        while (event := self.journal.head) is not None:
+            try:
+                self.feed(event)
+            except Cut:  # an error ended the chain there, and the session
+                self._dead = False
+        self._recovering = False
+
+    def view(self, time: int = 0) -> AccountView:
+        """The account and its markets as of the last event, or of `time` (ms) if that is later."""
+        time = max(self._time, time)
+        returns = {symbol: _returns(np.array(closes)) for symbol, closes in self._closes.items()}
+        sent = tuple(moment for moment in self._sent if moment > time - MINUTE)
+        return replace(self.broker.account(), time=time, returns=returns, sent=sent)
+
+    def closed(self, symbol: str) -> int | None:
+        """Open time (ms) of the last closed bar seen of a symbol; None before the first."""
+        return None if self._closed[symbol] < 0 else self._closed[symbol]
+
+    def prices(self) -> dict[str, float]:
+        """The last close of each symbol that has one."""
+        return {symbol: closes[-1] for symbol, closes in self._closes.items() if closes}
+
     def _take(self, event: Event) -> None:
-        if isinstance(event, MarketCloseEvent) and not event.warm_up and self._opened <= self._closed < event.bar:
+        kind = type(event)
+        if kind is MarketCloseEvent and not event.warm_up and self._opened[event.symbol] <= self._closed[event.symbol] < event.bar:
             self._take(implied_open(event))
-        self._check_turn(event)
+        if kind in (MarketOpenEvent, MarketCloseEvent):
+            self._check_turn(event)
+            self._spread(self._earlier(event))
         self._queue.append(event)
         while self._queue:
             self._run(self._queue.popleft())
 
     def _run(self, event: Event) -> None:
-        self.journal.append(event)
-        kind = kind_of(event)
-        self.counts[kind] += 1
-        self.last[kind] = event
-        effect = self._effects.get(type(event))
+        kind, passing = type(event), isinstance(event, PASSING)
+        if not passing:
+            event = self.journal.append(event)
+            name = kind_of(event)
+            self.counts[name] += 1
+            self.last[name] = event
+            self._done.append(event)
+            self._time = max(self._time, 0 if kind is SessionEvent else event.event_time)  # whose time is ours, not the market's
+        effect = self._effects.get(kind)
         if effect is not None:
-            self._queue.extend(effect(event))
+            self._spread(effect(event))
+        elif passing or kind in REPORTS:
+            self._spread(self.broker.heard(event))
+        if self.gates.switches is not None and kind in WATCHED:
+            self._watch(event)
 
-    def _check_turn(self, event: Event) -> None:
-        if isinstance(event, MarketOpenEvent):
-            in_turn = event.bar > self._closed >= self._opened
-        elif isinstance(event, MarketCloseEvent):
-            in_turn = event.bar > self._closed and (event.warm_up or event.bar == self._opened)
-        else:
+    def _spread(self, events: Iterable[Event]) -> None:
+        """To the end of the queue; on recovery without instructions, which come as they were recorded."""
+        self._queue.extend(event for event in events if not (self._recovering and type(event) is InstructionEvent))
+
+    def _finish(self) -> None:
+        """The chain is over: make it durable, then let the world know."""
+        if not self._done:
             return
+        self.journal.commit()
+        done, self._done = self._done, []
+        for event in () if self._recovering else done:
+            if type(event) is InstructionEvent:
+                self.broker.send(event)
+            for observe in self.observers:
+                observe(event)
+
+    def _check_turn(self, event: MarketOpenEvent | MarketCloseEvent) -> None:
+        if event.symbol not in self.symbols:
+            raise DataError(f"{event.symbol}: not traded here, only {', '.join(self.symbols)}")
+        opened, closed = self._opened[event.symbol], self._closed[event.symbol]
+        if type(event) is MarketOpenEvent:
+            in_turn = event.bar > closed >= opened
+        else:
+            in_turn = event.bar > closed and (event.warm_up or event.bar == opened)
         if not in_turn:
-            known = f"last opened {self._opened}, last closed {self._closed}"
+            known = f"last opened {opened}, last closed {closed}"
             raise DataError(f"{event.symbol}: {kind_of(event)} of bar {event.bar} is out of turn ({known}); bars open, then close")
 
+    def _earlier(self, event: MarketOpenEvent | MarketCloseEvent) -> Iterable[Event]:
+        """What follows from slices that a later moment has overtaken: who has no bar there is not waited for."""
+        happened = []
+        for kind, finish in ((MarketOpenEvent, self._opened_all), (MarketCloseEvent, self._closed_all)):
+            if any(_before(each, event) for each in self._slices[kind].values()):
+                happened += finish()
+        return happened
+
     def _open(self, event: MarketOpenEvent) -> Iterable[Event]:
-        self._opened = event.bar
-        return self.broker.opened(event)
+        self._opened[event.symbol] = event.bar
+        self._slices[MarketOpenEvent][event.symbol] = event
+        return self._opened_all() if len(self._slices[MarketOpenEvent]) == len(self.symbols) else []
 
     def _close(self, event: MarketCloseEvent) -> Iterable[Event]:
-        self._closed = event.bar
-        self.strategy.decider.observe(event)
+        self._closed[event.symbol] = event.bar
+        self._closes[event.symbol].append(event.close)
+        for strategy in self.strategies:
+            if strategy.symbol == event.symbol:
+                strategy.decider.observe(event)
         if event.warm_up:
             return []
-        happened = list(self.broker.closed(event))
-        edge, target = self.strategy.decider.decide(self.target)
-        return [*happened, SignalEvent(**self._stamp(event), bar=event.bar, edge=edge, previous=self.target, target=target)]
+        self._slices[MarketCloseEvent][event.symbol] = event
+        return self._closed_all() if len(self._slices[MarketCloseEvent]) == len(self.symbols) else []
 
-    def _order(self, event: SignalEvent) -> Iterable[Event]:
-        quantity, price = self.broker.order_quantity(event.target), self.last["MarketClose"].close
-        if quantity is None:
-            self.target = event.target
+    def _opened_all(self) -> Iterable[Event]:
+        return self.broker.opened(self._taken(MarketOpenEvent))
+
+    def _closed_all(self) -> Iterable[Event]:
+        """All symbols of a moment have closed: the account is marked, then everybody decides."""
+        bars = self._taken(MarketCloseEvent)
+        happened = list(self.broker.closed(bars))
+        self._wishes.clear()
+        if self.halted is not None:
+            return happened
+        by_symbol = {bar.symbol: bar for bar in bars}
+        asked = [each for each in self.strategies if each.symbol in by_symbol]
+        self._asked = len(asked)
+        return happened + [self._decided(each, by_symbol[each.symbol]) for each in asked]
+
+    def _taken(self, kind: type[Event]) -> list:
+        held, self._slices[kind] = self._slices[kind], {}
+        return [held[symbol] for symbol in self.symbols if symbol in held]
+
+    def _decided(self, strategy: Strategy, bar: MarketCloseEvent) -> SignalEvent:
+        previous = self.targets[strategy.name]
+        recorded = self.journal.decided(strategy.name) if self._recovering else None
+        if recorded is not None:
+            return recorded
+        edge, target = strategy.decider.decide(previous)
+        shown = {"features": strategy.decider.fingerprint, "novelty": strategy.decider.novelty}
+        values = {"edge": edge, "previous": previous, "target": target, "strategy": strategy.name}
+        return SignalEvent(**self._stamp(bar), bar=bar.bar, **values, **shown)
+
+    def _signal(self, event: SignalEvent) -> Iterable[Event]:
+        """Once everybody has spoken, the targets of a symbol are one; what gets smaller comes first, to make room for what grows."""
+        self._wishes[event.strategy] = event.target
+        if len(self._wishes) < self._asked:
             return []
-        name = client_id(self.strategy.bundle_id, event.symbol, event.event_time, 0)
-        return [OrderEvent(**self._stamp(event), bar=event.bar, client_id=name, quantity=quantity, target=event.target, price=price)]
+        orders = [order for symbol in self.symbols for order in self._order(symbol, event)]
+        return sorted(orders, key=lambda order: enters(order.quantity, self.broker.account().quantity(order.symbol)))
+
+    def _order(self, symbol: str, event: SignalEvent) -> Iterable[Event]:
+        """What brings a symbol to the targets of its strategies; those that were not asked want what they held."""
+        sharing = [each for each in self.strategies if each.symbol == symbol]
+        if not any(each.name in self._wishes for each in sharing):
+            return []
+        target = sum(each.share * self._wishes.get(each.name, self.targets[each.name]) for each in sharing)
+        quantity = self.broker.order_quantity(symbol, target)
+        if quantity is None:
+            self._hold(symbol)
+            return []
+        name = client_id("|".join(each.bundle_id for each in sharing), symbol, event.event_time, 0)
+        values = {"client_id": name, "quantity": quantity, "target": target, "price": self._closes[symbol][-1]}
+        return [OrderEvent(**self._stamp(event) | {"symbol": symbol}, bar=event.bar, **values)]
+
+    def _hold(self, symbol: str) -> None:
+        """What the strategies of a symbol wished for is what they hold from now on."""
+        names = [each.name for each in self.strategies if each.symbol == symbol and each.name in self._wishes]
+        self.targets |= {name: self._wishes[name] for name in names}
 
     def _judge(self, event: OrderEvent) -> Iterable[Event]:
-        return [self.risk.judge(event, self.broker.account())]
+        view = self.view()
+        if self.halted is not None and enters(event.quantity, view.quantity(event.symbol)):
+            return [as_kind(event, RejectedOrderEvent, reason="halted", values={})]
+        return [self.gates.risk.judge(event, view)]
 
     def _submit(self, event: ValidatedOrderEvent) -> Iterable[Event]:
-        self.broker.submit(event)
-        self.target = event.target
-        return []
+        instructions = self.broker.submit(event)
+        self._hold(event.symbol)
+        return instructions
+
+    def _instruct(self, event: InstructionEvent) -> Iterable[Event]:
+        if event.action != "cancel":
+            self._sent.append(event.event_time)
+        return self.broker.heard(event)
+
+    def _watch(self, event: Event) -> None:
+        """Halts where a switch trips; once halted, asks for a flat account until it is one."""
+        if self.halted is None:
+            trip = self.gates.switches.see(self.view(event.event_time), event)
+            self._spread([] if trip is None else [trip])
+        elif self.halted.phase == "tripped" and type(event) in (TickEvent, AccountEvent, EquityEvent):
+            self._spread(self._flattened())
+
+    def _switch(self, event: SwitchEvent) -> Iterable[Event]:
+        """The first trip stands, until the account is flat and a person has reset it."""
+        if event.phase == "reset":
+            self.halted, self.targets = None, dict.fromkeys(self.targets, 0.0)
+            return []
+        self.halted = event if self.halted is None or event.phase == "flat" else self.halted
+        return self._flattened() if self.halted.phase == "tripped" else []
+
+    def _flattened(self) -> Iterable[Event]:
+        if not self.broker.flat():
+            return self.broker.flatten()
+        now = {"event_time": self._time, "recv_time": self.clock(), "symbol": ""}
+        return [SwitchEvent(**now, name=self.halted.name, phase="flat", reason="position and orders verified gone")]
 
     def _stamp(self, event: Event) -> dict:
         return {"event_time": event.event_time, "recv_time": self.clock(), "symbol": event.symbol}
+
+
+def _returns(closes: np.ndarray) -> np.ndarray:
+    return closes[1:] / closes[:-1] - 1.0
+
+
+def _before(earlier: Event, event: Event) -> bool:
+    """Closes of a moment come before its openings."""
+    turn = type(earlier) is MarketCloseEvent and type(event) is MarketOpenEvent
+    return earlier.event_time < event.event_time or turn
 
 
 def implied_open(bar: MarketCloseEvent) -> MarketOpenEvent:
     """The opening of a bar whose close is the first that was heard of it."""
     times = {"event_time": bar.bar, "recv_time": bar.recv_time, "bar": bar.bar}
     return MarketOpenEvent(**times, symbol=bar.symbol, open=bar.open, funding_rate=bar.funding_rate)
-
-
-@dataclass(frozen=True)
-class Status:
-    """Where a session stands; `edge` is None before the first decision."""
-
-    time: int
-    price: float | None
-    position: float
-    equity: float | None
-    edge: float | None
-    decisions: int
-    fills: int
-
-    def __str__(self) -> str:
-        edge = "-" if self.edge is None else f"{self.edge:+.3f}"
-        return (
-            f"{datetime.fromtimestamp(self.time / 1000, UTC):%Y-%m-%d %H:%M} UTC  price {self.price:,.2f}  position {self.position:+.3f}  "
-            f"equity {self.equity:,.2f}  edge {edge}  decisions {self.decisions}  fills {self.fills}"
-        )
-
-
-def status(engine: Engine) -> Status:
-    close, equity, signal = (engine.last.get(kind) for kind in ("MarketClose", "Equity", "Signal"))
-    return Status(
-        time=0 if close is None else close.event_time,
-        price=None if close is None else close.close,
-        position=engine.broker.account().quantity(engine.strategy.symbol),
-        equity=None if equity is None else equity.equity,
-        edge=None if signal is None else signal.edge,
-        decisions=engine.counts["Signal"],
-        fills=engine.counts["Fill"],
-    )

@@ -7,6 +7,8 @@
 import json
 from dataclasses import asdict, dataclass, field
 
+import orjson
+
 from quantalpha.errors import DataError
 from quantalpha.secrets import masked
 
@@ -58,7 +60,9 @@ class SignalEvent(Event):
     edge: float
     previous: float
     target: float
-    strategy: str = ""  # whose it is, where an account has several
+    strategy: str = ""  # the bundle's id
+    features: str = ""  # fingerprint of what the model was shown
+    novelty: float = float("nan")  # share of the features beyond what it was trained on; NaN: nobody knows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,14 +219,20 @@ PASSING = (QuoteEvent, TickEvent)  # change nothing that a restart must know
 KINDS = {kind.__name__.removesuffix("Event"): kind for kind in (*MARKET, *ORDERS, *RESULTS, *STATE)}
 
 
+NAMES = {kind: name for name, kind in KINDS.items()}
+
+
 def kind_of(event: Event) -> str:
     """The short name an event is stored under: 'Fill', 'MarketOpen'."""
-    return type(event).__name__.removesuffix("Event")
+    return NAMES[type(event)]
 
 
 def to_json(event: Event) -> str:
-    """Its stored form, in which no secret stands."""
-    return json.dumps(masked(event.__dict__) if isinstance(event, WORDED) else event.__dict__)
+    """Every number as the shortest decimal that reads back to it; no secret in it. orjson is five times as fast, but has no word for NaN
+    and infinity."""
+    values = masked(event.__dict__) if isinstance(event, WORDED) else event.__dict__
+    text = orjson.dumps(values)
+    return json.dumps(values) if b"null" in text else text.decode()
 
 
 def from_json(kind: str, payload: str) -> Event:

@@ -1,6 +1,8 @@
-"""Where market events come from: a recorded table, or the venue's stream."""
+"""Where market events come from: recorded tables, or the venue's streams; of several symbols in order of time."""
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from heapq import merge
 
 import pandas as pd
 
@@ -23,6 +25,48 @@ def replay(bars: pd.DataFrame, symbol: str, step: int, *, warm_up: bool = False)
             rate = bar["funding_rate"]
             yield MarketOpenEvent(event_time=time, recv_time=time, symbol=symbol, bar=time, open=bar["open"], funding_rate=rate)
         yield MarketCloseEvent(event_time=time + step, recv_time=time + step, symbol=symbol, bar=time, warm_up=warm_up, **bar)
+
+
+def replay_all(tables: Mapping[str, pd.DataFrame], step: int) -> Iterator[MarketEvent]:
+    """`replay` of several symbols; of one moment first all closes, then all openings."""
+    return merge(*(replay(bars, symbol, step) for symbol, bars in tables.items()), key=_turn)
+
+
+def _turn(event: MarketEvent) -> tuple[int, bool]:
+    return event.event_time, type(event) is MarketOpenEvent
+
+
+class Merge:
+    """Live bars of several symbols in the order in which `replay_all` gives recorded ones: an opening waits until every symbol has closed
+    the bar before, at most `longest_lag` seconds from when it was heard of."""
+
+    def __init__(self, symbols: Sequence[str], longest_lag: float):
+        self.longest_lag = longest_lag
+        self._closed = dict.fromkeys(symbols, -1)  # ms: the time of each symbol's last close
+        self._waiting: deque[tuple[float, MarketEvent]] = deque()
+
+    def take(self, event: MarketEvent, now: float) -> list[MarketEvent]:
+        """What may go on, this one included or not; now: seconds of any clock."""
+        if type(event) is MarketOpenEvent:
+            self._waiting.append((now, event))
+            return self.late(now)
+        self._closed[event.symbol] = event.event_time
+        overtaken = [each for _, each in self._waiting if each.symbol == event.symbol]  # its own opening is older
+        if not overtaken:
+            return [event, *self.late(now)]
+        return [*self._released(len(self._waiting)), event]
+
+    def late(self, now: float) -> list[MarketEvent]:
+        """Openings that have waited long enough, or need not wait."""
+        due = 0
+        for heard, event in self._waiting:
+            if now - heard < self.longest_lag and any(closed < event.event_time for closed in self._closed.values()):
+                break
+            due += 1
+        return self._released(due)
+
+    def _released(self, count: int) -> list[MarketEvent]:
+        return [self._waiting.popleft()[1] for _ in range(count)]
 
 
 def live(bar: BarOpen | BarClose, symbol: str, step: int, now: int) -> MarketEvent:

@@ -33,7 +33,8 @@ class AccountView:
     """The account an order is judged against, at the deciding close.
 
     time: ms since 1970 UTC; equity and cash (the wallet) in quote currency; returns: of each symbol the simple returns of its last closed
-    bars, oldest first; step: ms of one such bar; sent: times (ms) of the last instructions to place or amend, oldest first.
+    bars, oldest first; step: ms of one such bar; sent: times (ms) of the instructions to place or amend of the last minute;
+    pending: signed base units that passed risk and have not traded yet, by symbol: they count as if they had.
     """
 
     equity: float
@@ -43,6 +44,7 @@ class AccountView:
     returns: Mapping[str, np.ndarray] = field(default_factory=dict)
     step: int = 0
     sent: tuple[int, ...] = ()
+    pending: Mapping[str, float] = field(default_factory=dict)
 
     def position(self, symbol: str) -> Position:
         return self.positions.get(symbol, FLAT)

@@ -52,7 +52,7 @@ class World:
         bundle.load(self.folder)
 
     def run(self) -> None:
-        runner.run_session(self.sealed, self.params, mode="paper", sessions=self.folder.parent / "sessions")
+        runner.run_session(self.sealed, self.params, runner.Request(sessions=self.folder.parent / "sessions"))
 
     def promote(self) -> None:
         tracked.promote_run(self.attempt, rehearsal.terms(self.params))

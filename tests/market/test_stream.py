@@ -20,7 +20,7 @@ from quantalpha.market.store import Lake
 from quantalpha.market.stream import BarClose, BarOpen, _Settlements, backfill, stream_bars
 from quantalpha.practice.server import SOCKETS
 from quantalpha.promotion.reconcile import Recorded, reconcile
-from quantalpha.runner import recorded, run_session
+from quantalpha.runner import Request, recorded, run_session
 
 HOUR = 3_600_000
 FAST = 40 * 3600.0  # forty hourly bars a second
@@ -299,7 +299,7 @@ def test_a_session_at_a_venue_without_marks_reconciles(practice, tape, markless,
     async def run():
         async with practice(tape, now=ms("2021-02-01"), speed=FAST) as (venue, _, _):
             live = settings.model_copy(update={"venue": venue})
-            await asyncio.to_thread(run_session, trained, live, mode="paper", session_id="s", sessions=tmp_path)
+            await asyncio.to_thread(run_session, trained, live, Request(name="s", sessions=tmp_path))
 
     asyncio.run(run())
     frames = recorded(tmp_path / "s")

@@ -1,5 +1,7 @@
 """Recorded bars through the runner give the backtest's decisions, fills, funding and equity: the same bits, which is more than 1e-9."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,9 +13,9 @@ from quantalpha import schema
 from quantalpha.backtest import simulate
 from quantalpha.market.synthetic import synthetic_bars
 from quantalpha.perp import Account, Costs, Stops
-from quantalpha.runner import feed, recorded, run_replay
+from quantalpha.runner import Request, feed, recorded, run_replay
 from quantalpha.runner.broker_paper import PaperBroker
-from quantalpha.runner.engine import Engine, Strategy
+from quantalpha.runner.engine import Engine, Gates, Strategy
 from quantalpha.runner.events import EquityEvent, FillEvent, FundingEvent, OrderEvent
 from quantalpha.runner.risk import standard
 from quantalpha.strategy.policy import edge
@@ -21,6 +23,17 @@ from quantalpha.strategy.policy import edge
 HOUR = 3_600_000
 FILL = ["time", "quantity", "price", "fee", "realised", "reason"]
 FUNDING = ["time", "amount", "rate", "mark", "quantity"]
+
+
+class Kept(list):
+    """A journal in memory."""
+
+    def append(self, event):
+        super().append(event)
+        return event
+
+    def commit(self):
+        """Everything is kept at once."""
 
 
 def assert_same(found, expected):
@@ -33,13 +46,13 @@ def assert_identical(bundle, bars, params, folder):
     edges = pd.Series(edge(bundle.model.predict(features.to_numpy())), index=bars.index)
     target = bundle.policy.targets(edges)
     result = simulate(bars, target, account=bundle.account, costs=bundle.costs, stops=bundle.stops)
-    summary = run_replay(bundle, params, bars, sessions=folder)
+    summary = run_replay(bundle, params, bars, Request(sessions=folder))
     session = recorded(folder / summary.session)
     assert_same(session["decisions"][["edge", "target"]], pd.DataFrame({"edge": edges, "target": target}))
     assert_same(session["fills"][FILL], result.fills[FILL])
     assert_same(session["funding"][FUNDING], result.funding[FUNDING])
     assert_same(session["equity"][["equity"]], result.equity.to_frame("equity"))
-    assert summary.cash == result.final.cash and summary.position == result.final.quantity
+    assert summary.cash == result.final.cash and summary.positions == {bundle.symbol: result.final.quantity}
     assert_same(session["bars"], bars[list(session["bars"].columns)])
     return result
 
@@ -96,6 +109,8 @@ def test_a_real_month(shared_data, tmp_path):
 class Script:
     """The targets given, one a bar."""
 
+    fingerprint, novelty = "", math.nan
+
     def __init__(self, targets):
         self.targets = iter(targets)
 
@@ -123,10 +138,8 @@ def test_any_targets_on_any_tape(seed, wildness, stop, margin_mode, band, delay,
     account = Account(1000.0, 10.0, margin_mode, lot=0.001, rebalance_band=band)
     costs, stops = Costs(0.0002, 0.0005, 0.0001, 0.0125, delay=delay), Stops(stop, stop, stop, max_bars)
     result = simulate(bars, pd.Series(targets, index=bars.index), account=account, costs=costs, stops=stops)
-    events = []
-    engine = Engine(
-        Strategy("test", "BTCUSDT", Script(targets)), PaperBroker("BTCUSDT", account, costs, stops), standard(10.0), events, lambda: 0
-    )
+    events, strategy = Kept(), Strategy("test", "BTCUSDT", Script(targets))
+    engine = Engine([strategy], PaperBroker("BTCUSDT", account, costs, stops), Gates(standard(10.0)), events, lambda: 0)
     for event in feed.replay(bars, "BTCUSDT", HOUR):
         engine.feed(event)
     assert [event.equity for event in events if isinstance(event, EquityEvent)] == result.equity.tolist()

@@ -678,7 +678,7 @@ def test_live_asks_for_days_on_paper_that_agree(good, edge_bars, tmp_path, monke
     assert not days.passed and days.value == 0 and not agrees.passed and agrees.reason == "no paper session to compare"
     _, sealed = promote(good.folder, edge_bars, tmp_path / "data/bundles", TERMS)
     later = edge_bars.iloc[:800].set_axis(edge_bars.index[:800] + pd.Timedelta("9000h"))
-    runner.run_replay(sealed, PARAMS, pd.concat([edge_bars.iloc[-100:], later]), session_id="a-paper")
+    runner.run_replay(sealed, PARAMS, pd.concat([edge_bars.iloc[-100:], later]), runner.Request(name="a-paper"))
     card = tmp_path / "data/sessions/a-paper/session.json"
     assert gate_live.paper_days(before).value == 0, "a replay is no paper session"
     card.write_text(json.dumps(json.loads(card.read_text()) | {"mode": "paper"}))

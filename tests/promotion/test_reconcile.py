@@ -12,7 +12,7 @@ import small_bundle
 from quantalpha.errors import DataError
 from quantalpha.market.synthetic import synthetic_bars
 from quantalpha.promotion.reconcile import Recorded, compare, reconcile, revised_candles
-from quantalpha.runner import recorded, run_replay
+from quantalpha.runner import Request, recorded, run_replay
 from quantalpha.runner.journal import FILE
 
 
@@ -23,7 +23,7 @@ def session(tmp_path_factory):
     params = small_bundle.params("synthetic.bars=1500", "synthetic.edge={BTCUSDT: 0.05}", "policy.enter=0.04")
     bars = synthetic_bars("BTCUSDT", params.synthetic)
     bundle = small_bundle.build(folder / "bundles", bars, params)
-    run_replay(bundle, params, bars.iloc[:600], session_id="s", sessions=folder)
+    run_replay(bundle, params, bars.iloc[:600], Request(name="s", sessions=folder))
     return bundle, folder / "s"
 
 

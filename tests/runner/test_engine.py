@@ -1,20 +1,25 @@
 """The chain of events, with a real paper broker and a scripted decider."""
 
+import math
+
 import pytest
 
 from quantalpha.errors import DataError, Halted
 from quantalpha.perp import Account, Costs
 from quantalpha.runner.broker_paper import PaperBroker
-from quantalpha.runner.engine import Engine, Strategy, client_id, status
+from quantalpha.runner.engine import Engine, Gates, Strategy, client_id
 from quantalpha.runner.events import MarketCloseEvent, MarketOpenEvent, SessionEvent, kind_of
 from quantalpha.runner.journal import FILE, Journal, read
 from quantalpha.runner.risk import Refusal, Risk, standard
+from quantalpha.runner.status import status
 
 STEP = 60_000
 
 
 class Script:
     """Decides the targets it was given, one a bar."""
+
+    fingerprint, novelty = "", math.nan
 
     def __init__(self, targets):
         self.targets, self.seen, self.previous = iter(targets), [], []
@@ -37,6 +42,10 @@ class Memory(list):
     def append(self, event):
         super().append(event)
         self.looks.append(self.look())
+        return event
+
+    def commit(self):
+        """Everything is kept at once."""
 
     def kinds(self):
         return [kind_of(event) for event in self]
@@ -58,7 +67,12 @@ def closing(i, price=100.0, rate=0.0, warm_up=False):
 def build(targets, journal=None, risk=None):
     broker = PaperBroker("BTCUSDT", Account(1000.0, leverage=5.0), Costs(0.0, 0.001, 0.0, 0.0125))
     journal = Memory() if journal is None else journal
-    return Engine(Strategy("b" * 64, "BTCUSDT", Script(targets)), broker, risk or standard(5.0), journal, lambda: 7)
+    return Engine([Strategy("b" * 64, "BTCUSDT", Script(targets))], broker, Gates(risk or standard(5.0)), journal, lambda: 7)
+
+
+def held(engine):
+    """The target in force."""
+    return engine.targets["b" * 64]
 
 
 def test_the_chain_of_one_trade_in_order():
@@ -76,12 +90,12 @@ def test_the_chain_of_one_trade_in_order():
 
 def test_every_event_is_journalled_before_it_takes_effect():
     engine = build([1.0, 0.0])
-    engine.journal.look = lambda: (engine.broker.ledger.order, engine.target)
+    engine.journal.look = lambda: (engine.broker.ledger.order, held(engine))
     for event in (opening(0), closing(0)):
         engine.feed(event)
     written = dict(zip(engine.journal.kinds(), engine.journal.looks))
     assert written["ValidatedOrder"] == (0.0, 0.0)
-    assert (engine.broker.ledger.order, engine.target) == (10.0, 1.0)
+    assert (engine.broker.ledger.order, held(engine)) == (10.0, 1.0)
 
 
 def test_a_crash_in_the_broker_leaves_the_cause_in_a_readable_journal(tmp_path):
@@ -95,7 +109,7 @@ def test_a_crash_in_the_broker_leaves_the_cause_in_a_readable_journal(tmp_path):
     with pytest.raises(RuntimeError):
         engine.feed(closing(0))
     assert kind_of(read(tmp_path / FILE)[-1]) == "ValidatedOrder"
-    assert engine.target == 0.0
+    assert held(engine) == 0.0
 
 
 def test_a_journal_that_fails_stops_the_effect():
@@ -105,13 +119,13 @@ def test_a_journal_that_fails_stops_the_effect():
         def append(self, event):
             if kind_of(event) == "ValidatedOrder":
                 raise OSError("disk full")
-            super().append(event)
+            return super().append(event)
 
     engine.journal = Full()
     engine.feed(opening(0))
     with pytest.raises(OSError):
         engine.feed(closing(0))
-    assert engine.broker.ledger.order == 0.0 and engine.target == 0.0
+    assert engine.broker.ledger.order == 0.0 and held(engine) == 0.0
 
 
 class FullOnce(Memory):
@@ -125,7 +139,7 @@ class FullOnce(Memory):
         if kind_of(event) == self.kind:
             self.kind = None
             raise OSError("disk full")
-        super().append(event)
+        return super().append(event)
 
 
 def word(phase):
@@ -144,7 +158,7 @@ def test_after_an_error_only_the_stop_is_taken(kind):
             engine.feed(event)
     engine.feed(word("stop"))
     assert engine.journal.kinds() == [*written, "Session"] and kind not in written
-    assert engine.broker.ledger.state() == before and engine.broker.ledger.order == 0.0 and engine.target == 0.0
+    assert engine.broker.ledger.state() == before and engine.broker.ledger.order == 0.0 and held(engine) == 0.0
 
 
 class RefuseOnce:
@@ -163,10 +177,10 @@ def test_a_rejected_order_changes_nothing_and_the_wish_comes_again():
     engine.feed(closing(0))
     refused = engine.journal.named("RejectedOrder")[0]
     assert (refused.reason, refused.values) == ("test", {"equity": 1000.0})
-    assert engine.target == 0.0 and engine.broker.ledger.state() == before | {"mark": 100.0}
+    assert held(engine) == 0.0 and engine.broker.ledger.state() == before | {"mark": 100.0}
     for event in (opening(1), closing(1), opening(2), closing(2)):
         engine.feed(event)
-    assert engine.strategy.decider.previous == [0.0, 0.0, 1.0]
+    assert engine.strategies[0].decider.previous == [0.0, 0.0, 1.0]
     assert [fill.bar for fill in engine.journal.named("Fill")] == [2 * STEP]
 
 
@@ -183,7 +197,7 @@ def test_warm_up_is_seen_but_never_traded():
     engine.feed(closing(0, warm_up=True))
     assert engine.journal.kinds() == ["MarketClose"] and status(engine).decisions == 0
     engine.feed(closing(1))
-    assert engine.strategy.decider.seen == [0, STEP] and status(engine).decisions == 1
+    assert engine.strategies[0].decider.seen == [0, STEP] and status(engine).decisions == 1
 
 
 def test_a_bar_first_heard_of_at_its_close_opens_first():
@@ -230,7 +244,8 @@ def test_a_client_id_names_one_decision():
 
 def test_status_before_and_after_a_decision():
     engine = build([1.0])
-    assert status(engine).edge is None and status(engine).price is None
+    assert status(engine).edge is None and status(engine).prices == {}
     engine.feed(closing(0, price=50.0))
     now = status(engine)
-    assert (now.time, now.price, now.position, now.equity, now.edge, now.decisions, now.fills) == (STEP, 50.0, 0.0, 1000.0, 0.5, 1, 0)
+    assert (now.time, now.prices, now.positions, now.equity) == (STEP, {"BTCUSDT": 50.0}, {"BTCUSDT": 0.0}, 1000.0)
+    assert (now.edge, now.decisions, now.fills) == (0.5, 1, 0)

@@ -37,9 +37,11 @@ def test_reads_back_what_was_appended(path, batch):
     assert read(path) == events
 
 
-def test_every_event_is_readable_at_once_while_the_writer_lives(path):
+def test_what_is_committed_is_readable_at_once_while_the_writer_lives(path):
     journal = Journal(path, "s")
     journal.append(equity(0, 1.0))
+    assert read(path) == []
+    journal.commit()
     assert read(path) == [equity(0, 1.0)]
     journal.close()
 
@@ -52,6 +54,7 @@ from test_journal import Journal, equity
 journal = Journal(pathlib.Path({str(path)!r}), "s")
 for i in range(50):
     journal.append(equity(60_000 * i, float(i)))
+    journal.commit()
 os.kill(os.getpid(), 9)
 """
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
@@ -97,8 +100,9 @@ def test_a_journal_that_cannot_store_halts(path):
     journal = Journal(path, "s")
     with sqlite3.connect(path) as raw:
         raw.execute("DROP TABLE events")
+    journal.append(equity(0, 1.0))
     with pytest.raises(Halted, match="cannot be stored"):
-        journal.append(equity(0, 1.0))
+        journal.commit()
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -106,11 +110,13 @@ def test_what_could_not_be_stored_is_not_stored_later(path, batch):
     journal = Journal(path, "s", batch=batch)
     for i in range(batch):
         journal.append(equity(60_000 * i, float(i)))
+        journal.commit()
     with sqlite3.connect(path) as raw:
         raw.execute("CREATE TRIGGER full BEFORE INSERT ON events WHEN NEW.payload LIKE '%666%' BEGIN SELECT RAISE(ABORT, 'disk full'); END")
     with pytest.raises(Halted, match="disk full"):
         for _ in range(batch):
             journal.append(equity(60_000, 666.0))
+            journal.commit()
     journal.append(equity(120_000, 7.0))
     journal.close()
     assert [event.equity for event in read(path)] == [*map(float, range(batch)), 7.0]

@@ -19,9 +19,10 @@ from quantalpha.errors import DataError, ExchangeError, Halted, UsageError
 from quantalpha.market import stream
 from quantalpha.market.synthetic import synthetic_bars
 from quantalpha.promotion.reconcile import Recorded, reconcile
-from quantalpha.runner import feed, recorded, run_replay, run_session, session, session_bundle
+from quantalpha.runner import Request, composition, feed, recorded, run_replay, run_session, session_bundle
 from quantalpha.runner.events import SessionEvent, kind_of
 from quantalpha.runner.journal import FILE, read
+from quantalpha.runner.session import Session
 
 
 def with_runner(settings: Params, **values) -> Params:
@@ -31,7 +32,7 @@ def with_runner(settings: Params, **values) -> Params:
 def test_a_paper_session_equals_its_backtest(exchange, trained, sessions):
     seen = []
     settings = with_runner(exchange.settings, bars=30)
-    summary = run_session(trained, settings, mode="paper", session_id="s1", on_status=seen.append, sessions=sessions)
+    summary = run_session(trained, settings, Request(name="s1", on_status=seen.append, sessions=sessions))
     frames = recorded(sessions / "s1")
     assert summary.decisions == len(frames["decisions"]) == len(seen) == 30
     assert summary.reason == "30 decisions made" and summary.fills == len(frames["fills"]) > 0
@@ -42,7 +43,7 @@ def test_a_paper_session_equals_its_backtest(exchange, trained, sessions):
     assert seen[-1].equity == pytest.approx(summary.equity) and seen[-1].fills == summary.fills
     assert summary.in_sample == 30  # the bundle was trained on the whole tape; history before the session does not count
     card = json.loads((sessions / "s1" / "session.json").read_text())
-    assert (card["bundle"], card["mode"], card["params"]["runner"]["bars"]) == (trained.id, "paper", 30)
+    assert ([each["id"] for each in card["bundles"]], card["mode"], card["params"]["runner"]["bars"]) == ([trained.id], "paper", 30)
 
 
 def test_sigterm_ends_a_session_gracefully(exchange, trained, sessions, tmp_path):
@@ -50,11 +51,11 @@ def test_sigterm_ends_a_session_gracefully(exchange, trained, sessions, tmp_path
     code = f"""
 import pathlib
 from quantalpha import bundle, config
-from quantalpha.runner import run_session
+from quantalpha.runner import Request, composition, run_session
 settings = config.Params.model_validate_json(pathlib.Path({str(tmp_path / "settings.json")!r}).read_text())
 loaded = bundle.load(pathlib.Path({str(trained.folder)!r}))
-said = {{"session_id": "s", "on_status": lambda status: print(status.decisions, flush=True)}}
-summary = run_session(loaded, settings, mode="paper", sessions=pathlib.Path({str(sessions)!r}), **said)
+said = {{"on_status": lambda status: print(status.decisions, flush=True)}}
+summary = run_session(loaded, settings, Request(name="s", sessions=pathlib.Path({str(sessions)!r}), **said))
 print(summary.reason, flush=True)
 """
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
@@ -72,7 +73,7 @@ print(summary.reason, flush=True)
 def test_a_bundle_of_another_venue_is_refused_before_anything_starts(exchange, trained, sessions):
     elsewhere = exchange.settings.venue.model_copy(update={"source": "practice-other"})
     with pytest.raises(UsageError, match="made from data of practice, but params.venue is practice-other"):
-        run_session(trained, exchange.settings.model_copy(update={"venue": elsewhere}), mode="paper", sessions=sessions)
+        run_session(trained, exchange.settings.model_copy(update={"venue": elsewhere}), Request(sessions=sessions))
     assert not sessions.exists() or not list(sessions.iterdir())
 
 
@@ -84,7 +85,7 @@ def test_a_venue_that_goes_away_is_an_error_and_the_journal_is_whole(exchange, t
     settings = with_runner(exchange.settings, retries=1)
     settings = settings.model_copy(update={"venue": settings.venue.model_copy(update={"timeout": 2.0})})
     with pytest.raises(ExchangeError):
-        run_session(trained, settings, mode="paper", session_id="s", on_status=unplug, sessions=sessions)
+        run_session(trained, settings, Request(name="s", on_status=unplug, sessions=sessions))
     last = read(sessions / "s" / FILE)[-1]
     assert isinstance(last, SessionEvent) and last.reason.startswith("ExchangeError: ")
     report = reconcile(trained, Recorded(**recorded(sessions / "s")))
@@ -104,21 +105,21 @@ async def ending(*_, **__):
 def test_a_silent_venue_halts(exchange, trained, sessions, monkeypatch):
     monkeypatch.setattr(stream, "stream_bars", silence)
     with pytest.raises(Halted, match="stale_after"):
-        run_session(trained, with_runner(exchange.settings, stale_after=0.2 / 3600), mode="paper", session_id="s", sessions=sessions)
+        run_session(trained, with_runner(exchange.settings, stale_after=0.2 / 3600), Request(name="s", sessions=sessions))
     assert read(sessions / "s" / FILE)[-1].reason.startswith("Halted: ")
 
 
 def test_a_stream_that_ends_is_a_lost_venue(exchange, trained, sessions, monkeypatch):
     monkeypatch.setattr(stream, "stream_bars", ending)
     with pytest.raises(ExchangeError, match="stream ended"):
-        run_session(trained, exchange.settings, mode="paper", sessions=sessions)
+        run_session(trained, exchange.settings, Request(sessions=sessions))
 
 
 def test_a_bundle_that_needs_more_than_a_live_bar_tells_never_starts(exchange, trained, sessions):
     trades = features.Feature("trades_1", 1, ("trades",), lambda bars: bars["trades"])
     bundle = type(trained)(**{**vars(trained), "features": features.FeatureSet([trades])})
     with pytest.raises(DataError, match="needs column 'trades'"):
-        run_session(bundle, exchange.settings, mode="paper", sessions=sessions)
+        run_session(bundle, exchange.settings, Request(sessions=sessions))
     assert not sessions.exists()
 
 
@@ -130,14 +131,14 @@ def test_an_overridden_gate_is_told_at_every_start_and_in_every_record(trained, 
     overridden = replace(trained, gate={"passed": True, "lines": lines})
     bars = synthetic_bars("BTCUSDT", tape_settings.synthetic).head(60)
     for name in ("s1", "s2"):
-        summary = run_replay(overridden, tape_settings, bars, session_id=name, sessions=sessions)
+        summary = run_replay(overridden, tape_settings, bars, Request(name=name, sessions=sessions))
         said = (
             f"warning: bundle {trained.id[:12]}: gate line net_result failed and was OVERRIDDEN by me@desk at {WORD['time']}: a rehearsal\n"
         )
         assert capsys.readouterr().err == said and summary.overridden == ["net_result"]
     assert read(sessions / "s1" / FILE)[0].reason == f"replay {trained.id}; net_result overridden"
     assert json.loads((sessions / "s1" / "session.json").read_text())["overridden"] == [{"name": "net_result"} | WORD]
-    summary = run_replay(trained, tape_settings, bars, session_id="s3", sessions=sessions)
+    summary = run_replay(trained, tape_settings, bars, Request(name="s3", sessions=sessions))
     assert capsys.readouterr().err == "" and summary.overridden == []
 
 
@@ -147,32 +148,32 @@ def test_a_model_that_has_learnt_nothing_for_long_is_not_run(exchange, trained, 
     manifest = trained.manifest | {"until": (exchange.settings.synthetic.start - pd.Timedelta("31d")).isoformat()}
     old, settings = replace(trained, manifest=manifest), with_runner(exchange.settings, bars=1, max_model_age=age)
     if not stale:
-        assert run_session(old, settings, mode="paper", sessions=sessions).decisions == 1
+        assert run_session(old, settings, Request(sessions=sessions)).decisions == 1
         return
     with pytest.raises(
         DataError, match=r"stale: it learnt from bars up to 2020-12-01 00:00, \d+ days before .*runner.max_model_age is 50d"
     ):
-        run_session(old, settings, mode="paper", session_id="s", sessions=sessions)
+        run_session(old, settings, Request(name="s", sessions=sessions))
     assert recorded(sessions / "s")["decisions"].empty
 
 
 def test_an_unknown_mode_is_a_usage_error(trained, tape_settings, sessions):
     with pytest.raises(UsageError, match="expected paper"):
-        run_session(trained, tape_settings, mode="live", sessions=sessions)
+        run_session(trained, tape_settings, Request(mode="live", sessions=sessions))
 
 
 @pytest.mark.parametrize("name", ["", "../elsewhere", "a/b", "/tmp/x", ".hidden", "a" * 300, "ä" * 90, "a" + "é" * 90])
 def test_a_session_stays_in_its_folder(trained, tape_settings, sessions, name):
     with pytest.raises(UsageError, match="expected a name"):
-        run_session(trained, tape_settings, mode="paper", session_id=name, sessions=sessions)
+        run_session(trained, tape_settings, Request(name=name, sessions=sessions))
 
 
 def test_replay_takes_all_bars_and_a_name_once(trained, tape_settings, sessions):
     bars = synthetic_bars("BTCUSDT", tape_settings.synthetic).iloc[:300]
-    summary = run_replay(trained, with_runner(tape_settings, bars=60), bars, session_id="r", sessions=sessions)
+    summary = run_replay(trained, with_runner(tape_settings, bars=60), bars, Request(name="r", sessions=sessions))
     assert (summary.decisions, summary.mode, summary.reason) == (300, "replay", "end of data")
     with pytest.raises(UsageError, match="exists already"):
-        run_replay(trained, tape_settings, bars, session_id="r", sessions=sessions)
+        run_replay(trained, tape_settings, bars, Request(name="r", sessions=sessions))
 
 
 @pytest.mark.parametrize(("learnt", "expected"), [(1400, 200), (50, 50), (0, 0)])
@@ -180,17 +181,19 @@ def test_decisions_on_bars_the_model_may_have_learnt_from_are_counted(trained, t
     bars = synthetic_bars("BTCUSDT", tape_settings.synthetic)
     until = bars.index[0] - pd.Timedelta("1h") if learnt == 0 else bars.index[learnt - 1]
     bundle = replace(trained, manifest=trained.manifest | {"until": until.isoformat()})
-    assert run_replay(bundle, tape_settings, bars.iloc[:200], sessions=sessions).in_sample == expected
+    assert run_replay(bundle, tape_settings, bars.iloc[:200], Request(sessions=sessions)).in_sample == expected
 
 
 def test_a_parent_that_is_no_folder_is_a_usage_error(trained, tape_settings, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="no folder can be made"):
-        run_replay(trained, tape_settings, synthetic_bars("BTCUSDT", tape_settings.synthetic), sessions=tmp_path / "file")
+        run_replay(trained, tape_settings, synthetic_bars("BTCUSDT", tape_settings.synthetic), Request(sessions=tmp_path / "file"))
 
 
 class Eager:
     """Wants to be long at once."""
+
+    fingerprint, novelty = "", float("nan")
 
     def __init__(self, bundle):
         pass
@@ -204,31 +207,31 @@ class Eager:
 
 @pytest.mark.parametrize("kind", ["Equity", "ValidatedOrder"])
 def test_nothing_happens_after_the_journal_has_failed(trained, tape_settings, sessions, monkeypatch, kind):
-    """The journal fails once and has room again when the session says its last word."""
-    monkeypatch.setattr(session, "Decider", Eager)
+    """The journal fails once and has room again when the session says its last word: no half of a chain is on record."""
+    monkeypatch.setattr(composition, "Decider", Eager)
     bars = synthetic_bars("BTCUSDT", tape_settings.synthetic).iloc[:3]
-    opened, closed, *_ = feed.replay(bars, "BTCUSDT", 3_600_000)
-    with pytest.raises(Halted, match="disk full"), session.Session.start(trained, tape_settings, "paper", "s", sessions) as running:
-        running.feed(opened, None)
+    opened, closed, later, *_ = feed.replay(bars, "BTCUSDT", 3_600_000)
+    session = Session.start(composition.compose(trained), tape_settings, Request(name="s", sessions=sessions))
+    with pytest.raises(Halted, match="disk full"), session as running:
+        running.feed(opened)
         with sqlite3.connect(sessions / "s" / FILE) as raw:
             raw.execute(f"CREATE TRIGGER full BEFORE INSERT ON events WHEN NEW.kind = '{kind}' BEGIN SELECT RAISE(ABORT, 'disk full'); END")
-        try:
-            running.feed(closed, None)
-        finally:
-            with sqlite3.connect(sessions / "s" / FILE) as raw:
-                raw.execute("DROP TRIGGER full")
-    kinds = [kind_of(event) for event in read(sessions / "s" / FILE)]
-    before = ["Equity", "Signal", "Order"] if kind == "ValidatedOrder" else []
-    assert kinds == ["Session", "MarketOpen", "MarketClose", *before, "Session"]
-    assert running.engine.counts["ValidatedOrder"] == 0 and running.engine.counts["Order"] == kinds.count("Order")
-    assert running.engine.target == running.engine.broker.ledger.order == running.summary().position == 0.0
+        with pytest.raises(Halted, match="disk full"):
+            running.feed(closed)
+        with sqlite3.connect(sessions / "s" / FILE) as raw:
+            raw.execute("DROP TRIGGER full")
+        with pytest.raises(Halted, match="earlier error"):
+            running.feed(later)
+        raise Halted("disk full")
+    assert [kind_of(event) for event in read(sessions / "s" / FILE)] == ["Session", "MarketOpen", "Session"]
+    assert list(running.summary().positions.values()) == [0.0]
 
 
 def test_the_card_holds_no_secret_and_stays_json(trained, tape_settings, sessions, monkeypatch):
     monkeypatch.setattr("quantalpha.secrets.environment", lambda: {"API_KEY": 'sesa"me12', "OTHER_TOKEN": "100000"})
     venue = tape_settings.venue.model_copy(update={"rest_url": 'http://joe:hush@host/?key=sesa"me12'})
     bars = synthetic_bars("BTCUSDT", tape_settings.synthetic).iloc[:30]
-    run_replay(trained, tape_settings.model_copy(update={"venue": venue}), bars, session_id="s", sessions=sessions)
+    run_replay(trained, tape_settings.model_copy(update={"venue": venue}), bars, Request(name="s", sessions=sessions))
     text = (sessions / "s" / "session.json").read_text()
     assert "me12" not in text and "hush" not in text
     assert json.loads(text)["params"]["venue"]["rest_url"] == "http://***@host/?key=***"
@@ -239,7 +242,7 @@ def moved(trained, tape_settings, sessions, tmp_path, monkeypatch):
     """A session whose workspace was moved after it ran: (its folder, where the workspace keeps bundles now)."""
     bundle = replace(trained, folder=Path(shutil.copytree(trained.folder, tmp_path / "old" / trained.id)))
     bars = synthetic_bars("BTCUSDT", tape_settings.synthetic).iloc[:30]
-    run_replay(bundle, tape_settings, bars, session_id="s", sessions=sessions)
+    run_replay(bundle, tape_settings, bars, Request(name="s", sessions=sessions))
     monkeypatch.setattr(config, "path", lambda text: tmp_path / "new" / text)
     (tmp_path / "old").rename(tmp_path / "gone")
     return sessions / "s", tmp_path / "new" / "data" / "bundles"
@@ -262,13 +265,13 @@ def test_a_session_trusts_no_other_bundle_and_no_torn_card(trained, moved):
     with pytest.raises(DataError, match="manifest.json was altered"):
         session_bundle(folder)
     (folder / "session.json").write_text('{"session": "s"}')
-    with pytest.raises(DataError, match="session.json: 'bundle' is missing"):
+    with pytest.raises(DataError, match="session.json: 'bundles' is missing"):
         session_bundle(folder)
 
 
 def test_replaying_twice_gives_the_same_journal(trained, tape_settings, sessions):
     bars = synthetic_bars("BTCUSDT", tape_settings.synthetic).iloc[:300]
     for name in ("a", "b"):
-        run_replay(trained, tape_settings, bars, session_id=name, sessions=sessions)
+        run_replay(trained, tape_settings, bars, Request(name=name, sessions=sessions))
     first, second = (read(sessions / name / FILE)[1:-1] for name in ("a", "b"))
     assert [repr(event) for event in first] == [repr(event) for event in second] and len(first) > 900

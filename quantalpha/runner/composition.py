@@ -1,0 +1,75 @@
+"""Several bundles in one account: what they must agree on, and each one's share."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from quantalpha import perp
+from quantalpha.bundle import Bundle
+from quantalpha.errors import UsageError
+from quantalpha.runner.broker_paper import PaperBroker, PaperPortfolio
+from quantalpha.runner.decide import Decider
+from quantalpha.runner.engine import Strategy
+
+SHARED = ("initial_cash", "leverage", "margin_mode", "rebalance_band", "limit_bars")  # of the account: there is one
+
+
+@dataclass(frozen=True)
+class Composition:
+    """Bundles that trade one account, each with an equal share of its equity. Refuses those that were not made for one account."""
+
+    bundles: tuple[Bundle, ...]
+    capital: float | None = None  # quote currency; None: what the bundles were judged with
+
+    def __post_init__(self):
+        first = self.bundles[0]
+        looks: dict[str, Callable[[Bundle], object]] = {"timeframe": lambda b: b.timeframe, "venue": lambda b: b.venue}
+        looks |= {f"account.{name}": lambda b, name=name: getattr(b.account, name) for name in SHARED} | {"stops": lambda b: b.stops}
+        for what, look in looks.items():
+            other = next((each for each in self.bundles if look(each) != look(first)), None)
+            if other is not None:
+                found = f"{first.symbol} has {look(first)}, {other.symbol} has {look(other)}"
+                raise UsageError(f"run: bundles of one account must share {what}: {found}; run them as two sessions, or train them alike")
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(each.symbol for each in self.bundles))
+
+    @property
+    def timeframe(self) -> str:
+        return self.bundles[0].timeframe
+
+    @property
+    def stops(self) -> perp.Stops:
+        return self.bundles[0].stops
+
+    @property
+    def lookback(self) -> int:
+        """Closed bars that the first decision needs."""
+        return max(each.features.lookback for each in self.bundles)
+
+    @property
+    def account(self) -> perp.Account:
+        """The one account: what an instrument demands stands in it by symbol."""
+        first = self.bundles[0].account
+        cash = first.initial_cash if self.capital is None else self.capital
+        if len(self.symbols) == 1:
+            return replace(first, initial_cash=cash)
+        return replace(first, initial_cash=cash, instruments={each.symbol: each.account.instrument(each.symbol) for each in self.bundles})
+
+    def costs(self) -> dict[str, perp.Costs]:
+        return {each.symbol: each.costs for each in self.bundles}
+
+    def paper(self) -> PaperBroker | PaperPortfolio:
+        """The backtest's exchange for this account."""
+        if len(self.symbols) == 1:
+            return PaperBroker(self.symbols[0], self.account, self.bundles[0].costs, self.stops)
+        return PaperPortfolio(self.symbols, self.account, self.costs(), self.stops)
+
+    def strategies(self) -> list[Strategy]:
+        """DataError where a live bar tells a bundle too little."""
+        return [Strategy(each.id, each.symbol, Decider(each), 1.0 / len(self.bundles)) for each in self.bundles]
+
+
+def compose(bundles: Bundle | Sequence[Bundle], capital: float | None = None) -> Composition:
+    """One bundle or several."""
+    return Composition((bundles,) if isinstance(bundles, Bundle) else tuple(bundles), capital)
