@@ -28,13 +28,13 @@ COMMANDS = [
     "reconcile",
     "reproduce",
     "demo",
+    "kill",
+    "reset",
+    "accounts",
+    "watchdog",
     "approve",
     "doctor",
     "report",
-    "accounts",
-    "kill",
-    "reset",
-    "watchdog",
 ]
 STEPS = ["run", "status", "schedule"]
 OPENINGS = ["open", "status"]

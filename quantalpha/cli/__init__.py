@@ -24,7 +24,7 @@ from quantalpha.cli import (
     report,
     servers,
     session,
-)
+)  # fmt: skip
 from quantalpha.cli.base import app
 from quantalpha.errors import QuantalphaError, UsageError
 

@@ -13,17 +13,15 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from quantalpha.config.exchange import CONDITIONS, FAULTS, STREAM_FAULTS, TRADING_FAULTS, UNCERTAIN, Exchange, Faults
 from quantalpha.config.sections import (
     COLLECTED,
-    FAULTS,
     IMPORT,
     AccountParams,
     Clean,
     Context,
     CostParams,
     Data,
-    Exchange,
-    Faults,
     Gate,
     Holdout,
     Labels,
@@ -47,8 +45,12 @@ from quantalpha.workspace import lock_sha256, path, require_same_libraries, root
 
 __all__ = [  # `environment` to `root`: everybody reads these from here
     "COLLECTED",
+    "CONDITIONS",
     "FAULTS",
     "IMPORT",
+    "STREAM_FAULTS",
+    "TRADING_FAULTS",
+    "UNCERTAIN",
     "AccountParams",
     "Alerts",
     "Boosting",

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from quantalpha import timeframe
+from quantalpha.config.exchange import Exchange
 from quantalpha.config.trading import Alerts, Execution, Logs, Risk, Runner, Switches
 from quantalpha.config.training import KINDS, Models, Search, check_ends
 from quantalpha.config.values import (
@@ -29,10 +30,6 @@ from quantalpha.secrets import mask
 
 IMPORT = "import"  # the venue name of the user's own files
 COLLECTED = ("bars", "mark", "index", "funding", "open_interest", "rules", "brackets")  # what may be fetched of a symbol
-FAULTS = (  # what the practice exchange can be told to do wrong
-    "hang", "delay", "disconnect", "http_429", "http_418", "http_503", "malformed", "truncated", "empty", "duplicates", "disorder",
-    "changed",
-)  # fmt: skip
 
 
 Folder = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,60}$")]  # of data/raw
@@ -213,28 +210,6 @@ class Pipeline(Section):
         if self.executor == "dask" and self.dask_address is None:
             raise ValueError("dask_address must name the scheduler (tcp://host:8786) when executor is dask")
         return self
-
-
-class Faults(Section):
-    chance: dict[Literal[FAULTS], Fraction]
-    plan: dict[Annotated[int, Field(ge=0)], Literal[FAULTS]]
-    seed: Seed
-    seconds: Positive
-
-
-class Exchange(Section):
-    host: str
-    port: Annotated[int, Field(ge=0, le=65535)]
-    tape: str
-    speed: Annotated[float, Field(ge=0)]
-    now: Instant | None
-    wait: bool
-    weight_limit: Count
-    weight_interval: Count
-    ban: Positive
-    deposit: Positive
-    address_limit: Count
-    faults: Faults
 
 
 class Synthetic(Section):

@@ -48,7 +48,7 @@ class Desk(Matching):
         self._admit(order)
 
     def _admit(self, order: Order) -> None:
-        if not self.exchange.trades(self.view.instruments[order.symbol]):
+        if not self.exchange.takes_orders(self.view.instruments[order.symbol]):
             raise Rejected("not_traded")
         standing = self.records.open_orders()
         if order.client_id and any(each.client_id == order.client_id for each in standing):

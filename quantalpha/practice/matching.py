@@ -5,14 +5,15 @@ order fills as maker: behind what stood at its price when it came, by what trade
 A liquidation closes at the liquidation price, or at the mark where a bar opens beyond it.
 """
 
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
+from itertools import takewhile
 
 from quantalpha.practice.account import Account
 from quantalpha.practice.book import seller_made
 from quantalpha.practice.candles import TRADES
 from quantalpha.practice.exchange import Exchange
 from quantalpha.practice.margins import Margins
-from quantalpha.practice.orders import BUY, UNTRIGGERED, ZERO, Fill, Order, Rejected
+from quantalpha.practice.orders import BUY, UNTRIGGERED, ZERO, Fill, Order, Rejected, exact, lot_of
 from quantalpha.practice.path import price_at, quantity_at
 from quantalpha.practice.records import Records
 from quantalpha.practice.view import View
@@ -58,7 +59,8 @@ class Matching:
 
     def _met(self, order: Order) -> Decimal:
         """How much the book has for it."""
-        return sum(quantity for _, price, quantity in self.view.displayed(order.symbol, order.side) if order.reaches(price))
+        reached = takewhile(lambda level: order.reaches(level[1]), self.view.displayed(order.symbol, order.side))
+        return sum((quantity for _, _, quantity in reached), ZERO)
 
     def work(self, order: Order) -> None:
         """Trade what can be traded at once; the rest rests, or ends where it must not."""
@@ -71,10 +73,18 @@ class Matching:
             order.queue = self.view.standing(order.symbol, order.side, order.price)
 
     def _take(self, order: Order) -> None:
+        keeps = order.left - self._takeable(order)
         for ticks, price, quantity in self.view.displayed(order.symbol, order.side):
-            if not order.resting or not order.reaches(price):
+            if not order.resting or not order.reaches(price) or order.left <= keeps:
                 return
-            self.view.take(order.symbol, ticks, self._execute(order, price, min(order.left, quantity), maker=False))
+            self.view.take(order.symbol, ticks, self._execute(order, price, min(order.left - keeps, quantity), maker=False))
+
+    def _takeable(self, order: Order) -> Decimal:
+        """How much of it trades at once: all there is, or a part (whole lots) while fills are partial."""
+        share = self.exchange.conditions.taken()
+        if share == 1.0 or order.time_in_force == "FOK":
+            return order.left
+        return (order.left * exact(share)).quantize(lot_of(self.view.instruments[order.symbol]), ROUND_DOWN)
 
     def play(self, symbol: str, trade: int) -> None:
         """One trade of the tape: liquidation or a warning, triggers, fills."""

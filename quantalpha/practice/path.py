@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from quantalpha.practice.candles import CLOSE, HIGH, LOW, TRADES, VOLUME, Candles
+from quantalpha.practice.candles import CLOSE, TRADES, VOLUME, Candles
 from quantalpha.practice.orders import exact
 from quantalpha.practice.tape import Instrument
 
@@ -20,8 +20,7 @@ def first_beyond(candles: Candles, begin: int, end: int, level: float, direction
     if begin >= end:
         return None
     bar, last = begin // TRADES, (end - 1) // TRADES
-    extremes = candles.rows[bar : last + 1, HIGH if direction > 0 else LOW]
-    for each in (bar + np.flatnonzero(direction * (extremes - level) >= 0.0)).tolist():
+    for each in (bar + np.flatnonzero(direction * (candles.extremes(bar, last, direction) - level) >= 0.0)).tolist():
         low = max(begin - each * TRADES, 0)
         prices = candles.unfolded(each)[low : end - each * TRADES, CLOSE]
         reached = np.flatnonzero(direction * (prices - level) >= 0.0)
@@ -33,7 +32,7 @@ def first_beyond(candles: Candles, begin: int, end: int, level: float, direction
 def worst(candles: Candles, begin: int, end: int, side: int) -> float:
     """The worst price for a position of `side` in the bars that are open between the times begin and end."""
     first, last = (max(candles.trades_until(time) - 1, 0) // TRADES for time in (begin, end))
-    return float(candles.rows[first : last + 1, LOW].min() if side > 0 else candles.rows[first : last + 1, HIGH].max())
+    return -side * float((-side * candles.extremes(first, last, -side)).max())
 
 
 def price_at(candles: Candles, trade: int) -> Decimal:

@@ -127,10 +127,10 @@ class Query:
             raise Refusal(-1102, "Mandatory parameter 'timestamp' was not sent, was empty/null, or malformed.")
         if window > LONGEST_WINDOW:
             raise Refusal(-1131, "recvWindow must be less than 60000.")
-        behind, ahead = self._exchange.clock.drift()
-        if sent > self._exchange.now() + AHEAD + ahead:
+        now, (behind, ahead) = self._exchange.conditions.server_time(), self._exchange.clock.drift()
+        if sent > now + AHEAD + ahead:
             raise Refusal(-1021, "Timestamp for this request was 1000ms ahead of the server's time.")
-        if sent < self._exchange.now() - window - behind:
+        if sent < now - window - behind:
             raise Refusal(-1021, "Timestamp for this request is outside of the recvWindow.")
         told, _, given = self._signature.sent.rpartition("&signature=")
         made = hmac.new(key.secret.encode(), told.encode(), hashlib.sha256).hexdigest()

@@ -1,6 +1,6 @@
 """What an account's dealings leave behind: orders, fills, and every change of them in order, for streams to tell."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from decimal import Decimal
 from itertools import count
@@ -12,7 +12,9 @@ FIRST_ID = 1_000_001
 
 
 class Records:
-    """orders: every order ever, by id; fills and changes in order of time. A stream remembers how many changes it has told."""
+    """orders: every order ever, by id; fills and changes in order of time. A stream remembers how many changes it has told.
+
+    watchers: called with every change as it happens; what they do then happens at that moment."""
 
     def __init__(self, account: Account):
         self.account = account
@@ -20,6 +22,7 @@ class Records:
         self.working: dict[int, Order] = {}  # the open ones
         self.fills: list[Fill] = []
         self.changes: list[Change] = []
+        self.watchers: list[Callable[[Change], None]] = []
         self._client_ids: dict[str, list[int]] = {}  # client id -> ids of the orders that had it
         self._conditions: dict[int, str] = {}  # condition id -> client id
         self._ids, self._fill_ids = count(FIRST_ID), count(FIRST_ID)
@@ -68,14 +71,19 @@ class Records:
         self.tell_order(status, order)
 
     def tell_order(self, reason: str, order: Order, fill: Fill | None = None) -> None:
-        self.changes.append(Change(order.updated, "order", reason, (order.symbol,), replace(order), fill))
+        self._tell(Change(order.updated, "order", reason, (order.symbol,), replace(order), fill))
 
     def tell_account(self, reason: str, symbols: Iterable[str], time: int, amount: Decimal = ZERO, kind: str = "account") -> None:
         """`kind` account, setting or margin_call."""
         symbols = tuple(symbols)
         positions = tuple(self.account.position(symbol) for symbol in symbols)
         told = {"wallet": self.account.wallet, "cross_wallet": self.account.cross_wallet, "amount": amount, "positions": positions}
-        self.changes.append(Change(time, kind, reason, symbols, **told))
+        self._tell(Change(time, kind, reason, symbols, **told))
+
+    def _tell(self, change: Change) -> None:
+        self.changes.append(change)
+        for watcher in self.watchers:
+            watcher(change)
 
     def _settle(self, order: Order) -> None:
         if order.status not in OPEN:

@@ -1,5 +1,6 @@
 """The market as one account sees it at a moment of the tape: prices, and the book less what the account has taken from it."""
 
+from collections.abc import Iterator
 from decimal import Decimal
 
 from quantalpha.practice.book import Book
@@ -14,7 +15,7 @@ class View:
 
     def __init__(self, exchange: Exchange):
         self.exchange, self.time = exchange, exchange.now()
-        self.instruments: dict[str, Instrument] = exchange.tape.instruments
+        self.instruments: dict[str, Instrument] = exchange.instruments
         self._books = {symbol: Book(each) for symbol, each in self.instruments.items()}
         self._taken: dict[str, tuple[int, dict[int, Decimal]]] = {}
 
@@ -30,18 +31,19 @@ class View:
 
     def best(self, symbol: str, side: int) -> Decimal:
         """What an order of `side` would trade at first; Rejected where nobody stands there."""
-        levels = self.displayed(symbol, side)
-        if not levels:
-            raise Rejected("no_book")
-        return levels[0][1]
+        for _, price, _ in self.displayed(symbol, side):
+            return price
+        raise Rejected("no_book")
 
-    def displayed(self, symbol: str, side: int) -> list[tuple[int, Decimal, Decimal]]:
+    def displayed(self, symbol: str, side: int) -> Iterator[tuple[int, Decimal, Decimal]]:
         """(ticks, price, quantity) that an order of `side` meets, best first."""
         book, each = self._book(symbol), self.instruments[symbol]
         tick, taken = tick_of(each), self._gone(symbol)
         levels = book.asks if side == BUY else book.bids
-        found = ((ticks, ticks * tick, exact(shown, each.lot_digits) - taken.get(ticks, ZERO)) for ticks, shown in levels.items())
-        return [level for level in found if level[2] > 0]
+        for ticks, shown in levels.items():
+            left = exact(shown, each.lot_digits) - taken.get(ticks, ZERO)
+            if left > 0:
+                yield ticks, ticks * tick, left
 
     def standing(self, symbol: str, side: int, price: Decimal) -> Decimal:
         """What stands in the book on `side` at `price`."""

@@ -9,15 +9,17 @@ import contextlib
 import time
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Protocol
 
 from quantalpha import config
 from quantalpha.errors import ExchangeError, QuantalphaError, UsageError
-from quantalpha.market.trading import AccountReport, Keys, NoAnswer, OrderReport, Refused, open_trading
+from quantalpha.market.connect import Retry
+from quantalpha.market.trading import AccountReport, Keys, OrderReport, open_trading
 from quantalpha.runner.events import InstructionEvent
 
-TROUBLE = (NoAnswer, Refused, QuantalphaError, OSError, TimeoutError)  # what asking a venue may raise
-PAUSE = 0.1  # seconds between rounds
+TROUBLE = (QuantalphaError, OSError, TimeoutError)  # what asking a venue may raise
+PACE = Retry(base=0.1, cap=5.0)  # between rounds: all orders of an account are a heavy question, and who asks too often is shut out
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PRACTICE = ("practice-key", "practice-secret")  # what the practice exchange gives everybody
 
@@ -61,17 +63,17 @@ class Flattening:
 async def flatten(desk: Desk, patience: float) -> Flattening:
     """Closes every position and cancels every order of the account, again and again until the venue says that nothing is left, for at most
     `patience` seconds. Raises nothing that a venue can bring about."""
-    started, found = time.monotonic(), Flattening()
+    started, found, rounds = time.monotonic(), Flattening(), count()
     while not found.flat and found.seconds < patience:
         try:
-            async with asyncio.timeout(max(PAUSE, patience - found.seconds)):
+            async with asyncio.timeout(patience - found.seconds):
                 await _round(desk, found)
         except TROUBLE as error:
             found.left = None
             found.errors.append(_words(error))
         found.seconds = time.monotonic() - started
         if not found.flat:
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(PACE.pause(next(rounds)))
     return found
 
 
@@ -112,7 +114,7 @@ async def _all(steps: Sequence[Awaitable], errors: list[str]) -> None:
 
 def held(account: AccountReport) -> dict[str, float]:
     """Signed quantity of every position that is not known to be zero."""
-    return {symbol: each["quantity"] for symbol, each in account.positions.items() if each["quantity"] != 0}
+    return {symbol: position.quantity for symbol, position in account.positions.items() if position.quantity != 0}
 
 
 def _closing(symbol: str, quantity: float) -> InstructionEvent:

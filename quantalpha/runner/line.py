@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 
 from quantalpha.errors import ExchangeError
 from quantalpha.market.connect import Retry
+from quantalpha.market.stream import wall_ms
 from quantalpha.market.trading import RECV_WINDOW, InDoubt, News, OrderReport, Payment, Refused, Trade, Trading, user_stream
 from quantalpha.runner.broker_exchange import ExchangeBroker
 from quantalpha.runner.events import AccountEvent, Event, FillEvent, FundingEvent, HealthEvent, InstructionEvent, OrderUpdateEvent
@@ -39,15 +40,16 @@ class Pace:
 
 
 class Line:
-    """feed: takes every event, in the loop's thread; what it raises ends `run`. silence: seconds since the last word of the market.
-    step: ms of a bar. since: ms, when the session began: what was before is not its own."""
+    """feed: takes every event, in the loop's thread; what it raises ends `run`. clock: ours, ms; silence: seconds since the last
+    word of the market. step: ms of a bar. since: ms, when the session began: what was before is not its own."""
 
     def __init__(
         self, trading: Trading, broker: ExchangeBroker, feed: Callable[[Event], None], *, step: int, since: int,
-        silence: Callable[[], float] = lambda: 0.0, pace: Pace | None = None,
+        clock: Callable[[], int] = wall_ms, silence: Callable[[], float] = lambda: 0.0, pace: Pace | None = None,
     ):  # fmt: skip
         self.trading, self.broker, self.feed = trading, broker, feed
-        self.step, self.silence, self.pace = step, silence, Pace() if pace is None else pace
+        self.clock, self.silence = clock, silence
+        self.step, self.pace = step, Pace() if pace is None else pace
         self.symbols = tuple(broker.setup.markets)
         self.stream = user_stream(trading, self.news)
         self._last: dict[str, asyncio.Task] = {}  # of each order, what is sent last
@@ -231,14 +233,17 @@ class Line:
         self._paid_since = until
 
     async def look(self) -> None:
-        """The account as the venue has it, and what became of orders that rest only here."""
-        asked = self.trading.now()
-        report, resting = await self.trading.account(), await self.trading.open_orders(self.symbols)
-        await self._look_after(resting)
+        """The account as the venue has it, and what became of orders that rest only here. What something happened during is no look."""
+        while True:
+            asked, before = self.trading.now(), self.broker.changes
+            report, resting = await self.trading.account(), await self.trading.open_orders(self.symbols)
+            if self.broker.changes == before:
+                break
         positions = {symbol: asdict(held) for symbol, held in report.positions.items()}
         names = sorted(each.client_id for each in resting)
         told = {"cash": report.cash, "equity": report.equity, "positions": positions, "open_orders": names}
-        self.feed(AccountEvent(event_time=asked, recv_time=self.trading.now(), symbol="", **told))
+        self.feed(AccountEvent(**self._times(asked), symbol="", **told))
+        await self._look_after(resting)
 
     async def _look_after(self, resting: Iterable[OrderReport]) -> None:
         there = {each.client_id: each for each in resting}
@@ -273,4 +278,4 @@ class Line:
         self.feed(OrderUpdateEvent(**self._times(self.trading.now()), symbol=instruction.symbol, **told))
 
     def _times(self, event_time: int) -> dict[str, int]:
-        return {"event_time": event_time, "recv_time": self.trading.now()}
+        return {"event_time": event_time, "recv_time": self.clock()}

@@ -30,7 +30,8 @@ from quantalpha.runner.events import AccountEvent
 from quantalpha.runner.switches import DailyLoss, Drawdown, LiquidationNear, Trip
 from quantalpha.runner.views import AccountView, Position
 
-LOOK = 1.0  # seconds between two looks at the venue
+LOOK = 1.0  # seconds between two looks at the venue; where it asks about many symbols, longer
+MANY = 5
 ANSWER = 10.0  # seconds within which a look must be answered
 ATTEMPT = 30.0  # seconds of one attempt at flattening, before it is said that it goes on
 FRESH = 0.5  # of runner.dead_man: an older heartbeat no longer renews the venue's timer
@@ -47,7 +48,7 @@ class Seen:
 
     @property
     def view(self) -> AccountView:
-        return AccountView(self.account.equity, {symbol: Position(**each) for symbol, each in self.account.positions.items()})
+        return AccountView(self.account.equity, {symbol: Position(**vars(each)) for symbol, each in self.account.positions.items()})
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ class Watchdog:
                 return found
             if age is not None and age <= FRESH * self.dead_man and now - self._renewed >= self.dead_man / 4:
                 await self._timer(desk, self.dead_man)
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(LOOK * max(1.0, len(self.card["symbols"]) / MANY))
 
     def _ended(self) -> bool:
         """A session was seen to beat, and has taken its heartbeat away."""
@@ -187,7 +188,7 @@ class Watchdog:
     async def _look(self, desk) -> Seen | None:
         try:
             async with asyncio.timeout(ANSWER):
-                account, orders = await asyncio.gather(desk.account(), desk.open_orders())
+                account, orders = await asyncio.gather(desk.account(), desk.open_orders(self.card["symbols"]))
             return Seen(desk.now(), account, orders)
         except TROUBLE as error:
             self._trouble(error)

@@ -37,7 +37,7 @@ def trades(instrument, begin, end):
 
 def test_a_market_order_walks_the_levels_displayed_and_takes_them_away(tape):
     session, desk = desk_at(tape, deposit=5_000_000)
-    shown = desk.view.displayed(BTC, BUY)
+    shown = list(desk.view.displayed(BTC, BUY))
     wanted = shown[0][2] + shown[1][2] + Decimal("0.001")
     order = desk.place(Order(BTC, BUY, wanted))
     assert [(fill.price, fill.quantity) for fill in desk.records.fills] == [shown[0][1:], shown[1][1:], (shown[2][1], Decimal("0.001"))]
@@ -45,13 +45,13 @@ def test_a_market_order_walks_the_levels_displayed_and_takes_them_away(tape):
     assert desk.view.best(BTC, BUY) == shown[2][1]
     assert not any(fill.maker for fill in desk.records.fills)
     later = session.wait(0.02)
-    assert later.view.displayed(BTC, BUY)[0][2] > 0  # the book has moved and is whole again
-    assert len(later.view.displayed(BTC, BUY)) == 1000
+    assert list(later.view.displayed(BTC, BUY))[0][2] > 0  # the book has moved and is whole again
+    assert len(list(later.view.displayed(BTC, BUY))) == 1000
 
 
 def test_a_crossing_limit_takes_what_it_reaches_and_rests_with_the_rest(tape):
     _, desk = desk_at(tape, deposit=5_000_000)
-    (_, price, quantity), *_ = desk.view.displayed(BTC, SELL)
+    (_, price, quantity), *_ = list(desk.view.displayed(BTC, SELL))
     order = desk.place(Order(BTC, SELL, quantity + 1, price))
     assert order.status == "partially_filled" and order.filled == quantity and order.left == 1
     assert [each.id for each in desk.records.open_orders(BTC)] == [order.id]
@@ -59,7 +59,7 @@ def test_a_crossing_limit_takes_what_it_reaches_and_rests_with_the_rest(tape):
 
 def test_times_in_force(tape):
     _, desk = desk_at(tape, deposit=5_000_000)
-    (_, price, quantity), *_ = desk.view.displayed(BTC, BUY)
+    (_, price, quantity), *_ = list(desk.view.displayed(BTC, BUY))
     assert refused(lambda: desk.place(Order(BTC, BUY, Decimal(1), price, "GTX"))) == "would_take"
     assert refused(lambda: desk.place(Order(BTC, BUY, quantity + 1, price, "FOK"))) == "unfillable"
     assert not desk.records.orders
@@ -88,7 +88,7 @@ def test_a_resting_order_fills_as_maker_when_trades_pass_through_its_price(tape)
 def test_at_its_own_price_an_order_waits_behind_what_stood_there(tape):
     """Whatever trades at the price goes to the queue first; only a trade beyond it, or more than the queue, reaches the order."""
     session, desk = desk_at(tape, deposit=5_000_000)
-    ticks, price, shown = desk.view.displayed(BTC, SELL)[0]
+    ticks, price, shown = list(desk.view.displayed(BTC, SELL))[0]
     order = desk.place(Order(BTC, BUY, Decimal("0.001"), price))
     assert order.queue == shown
     begin = tape.instruments[BTC].last.trades_until(desk.time)
@@ -189,7 +189,7 @@ def test_the_dead_mans_timer_counts_wall_seconds_and_is_rewound(tape):
 
 def test_an_amended_order_keeps_its_place_only_where_it_shrinks(tape):
     _, desk = desk_at(tape)
-    price = desk.view.displayed(BTC, SELL)[3][1]
+    price = list(desk.view.displayed(BTC, SELL))[3][1]
     order = desk.place(Order(BTC, BUY, D("0.2"), price))
     order.queue -= D("0.5")
     kept = order.queue

@@ -1,5 +1,6 @@
 """A desk on a small tape whose clock the test turns, and the clients that trade with it."""
 
+import asyncio
 import hashlib
 import hmac
 import time
@@ -83,3 +84,9 @@ async def second_client(server, key=KEY, secret=SECRET):
         yield binance, sockets
     finally:
         await binance.close_connection()
+
+
+async def listening(exchange) -> None:
+    """Wait until ccxt's user data stream stands."""
+    while not any("listenKey" in url and connection.isConnected for url, connection in exchange.clients.items()):
+        await asyncio.sleep(0.01)

@@ -94,7 +94,7 @@ class Execution:
     @property
     def remaining(self) -> float:
         """Signed base units not traded yet, or never, once `done`."""
-        return _exact(self.order.quantity - self.filled, self.terms.lot)
+        return exact(self.order.quantity - self.filled, self.terms.lot)
 
     def stop(self) -> None:
         """A newer decision, a stop that filled or a switch has overtaken the order: its child is cancelled, nothing more is sent.
@@ -117,11 +117,11 @@ class Execution:
 
     @property
     def _refused(self) -> bool:
-        return sum(child.instruction.kind == "market" and _refusal(child) for child in self.children) >= REFUSALS
+        return sum(child.instruction.kind == "market" and refusal(child) for child in self.children) >= REFUSALS
 
     def _paused(self, view: View) -> bool:
         last = self.children[-1:]
-        return bool(last) and _refusal(last[0]) and view.time - last[0].told < PAUSE
+        return bool(last) and refusal(last[0]) and view.time - last[0].told < PAUSE
 
     def _spent(self, view: View) -> bool:
         return self.over(view) or self._rest(1.0, view) == 0.0
@@ -199,12 +199,12 @@ class Execution:
         """Signed base units to send so that `share` of the order is out: in lots, of what closes first, never less than the venue takes."""
         whole, out = self.order.quantity, self._committed
         limit = self.closing if self._reduces else whole
-        left = _exact(limit - out, self.terms.lot)
-        part = left if share >= 1.0 else _exact(whole * share - out, self.terms.lot)
+        left = exact(limit - out, self.terms.lot)
+        part = left if share >= 1.0 else exact(whole * share - out, self.terms.lot)
         part = math.copysign(min(abs(part), abs(left)), whole) if part * whole > 0 else 0.0
         if self._reduces:
             return part
-        if not self._enough(_exact(left - part, self.terms.lot), view.book):
+        if not self._enough(exact(left - part, self.terms.lot), view.book):
             part = left  # what would be left over is too small to be sent by itself
         return part if self._enough(part, view.book) else 0.0
 
@@ -220,10 +220,11 @@ class Execution:
         return cut if self._enough(cut, book) else 0.0
 
 
-def _refusal(child: VenueOrder) -> bool:
+def refusal(child: VenueOrder) -> bool:
+    """The venue took nothing of it."""
     return child.status in (states.REJECTED, states.EXPIRED) and child.reported == 0.0
 
 
-def _exact(quantity: float, lot: float) -> float:
+def exact(quantity: float, lot: float) -> float:
     """A difference of multiples of `lot` as the multiple it stands for."""
     return round_quantity(quantity + math.copysign(lot * 0.01, quantity), lot) if lot else quantity

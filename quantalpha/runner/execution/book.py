@@ -54,7 +54,6 @@ def walk(levels: tuple[Level, ...], quantity: float) -> tuple[float, float]:
     taken = money = 0.0
     for price, waiting in levels:
         part = min(waiting, quantity - taken)
-        if not part > 0.0:
-            break
-        taken, money = taken + part, money + part * price
+        if part > 0.0:
+            taken, money = taken + part, money + part * price
     return taken, money
