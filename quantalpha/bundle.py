@@ -4,7 +4,7 @@
          params.json     symbol, timeframe, venue, feature list with lookbacks, labels, policy, account, costs, stops
          model.json ...  the model, in a format that cannot run code
          gate.json       the report of the gate it passed
-         check.json      a window of bars with the features and predictions it must give
+         check.json      a window of bars with the features and predictions it must give, and the range the features had in research
          signature.json  who sealed it, where that is asked for (`signing`); of the id, so the manifest does not list it
 
 Nothing is parsed before its hash is checked, nothing stored is executed; an extra, missing or altered file or a link is refused by name.
@@ -39,6 +39,7 @@ TREES = {"trees.txt", "trees.json"}
 SECTIONS = ("features", "labels", "policy", "account", "costs", "stops")
 MANIFEST_KEYS = ("format", "files", "lock_sha256", "code_version", "data", "until")
 CHECK_ROWS = 16
+TAIL = 0.001  # of the research values of a feature lie below its range, and as many above
 STALE = 3600  # seconds after which an unfinished folder is a killed writer's
 
 
@@ -83,11 +84,19 @@ class Bundle:
     stops: Stops
     gate: dict
     manifest: dict
+    seen: tuple[list[float], list[float]] | None = None  # range of each feature in research; None: sealed before ranges were
 
     @property
     def until(self) -> pd.Timestamp:
         """Open time of the last bar the model may have learnt from; what it does before is no evidence."""
         return pd.Timestamp(self.manifest["until"])
+
+    def novelty(self, row: np.ndarray) -> float:
+        """Share of the features of `row` (float64[names]) beyond their range in research; NaN where nobody knows."""
+        if self.seen is None or not np.isfinite(row).all():
+            return float("nan")
+        low, high = self.seen
+        return float(np.mean((row < low) | (row > high)))
 
 
 def write(folder: Path, content: BundleContent) -> Bundle:
@@ -150,7 +159,8 @@ def _open(folder: Path, manifest: dict, judged: bool = True) -> Bundle:
     reproduce(check, parts["features"], parts["model"], f"{title(folder)}: check.json")
     named = {name: params[name] for name in ("symbol", "timeframe", "venue")}
     parts |= decision_parts(params["sections"], params["brackets"])
-    return Bundle(sha256(folder / MANIFEST), folder, **named, **parts, gate=gate, manifest=manifest)
+    seen = (check["low"], check["high"]) if "low" in check else None
+    return Bundle(sha256(folder / MANIFEST), folder, **named, **parts, gate=gate, manifest=manifest, seen=seen)
 
 
 def decision_parts(sections: dict, brackets: list) -> dict:
@@ -197,8 +207,9 @@ def feature_set(spec: dict, timeframe: str, listed: list[dict], where: str) -> F
 
 
 def golden(features: FeatureSet, model: models.Model, bars: pd.DataFrame, rows: int = CHECK_ROWS) -> dict:
-    """A window of bars with its last `rows` feature rows and their predictions, as JSON."""
-    complete = np.flatnonzero(features.compute(bars).notna().all(axis=1).to_numpy())
+    """A window of bars with its last `rows` feature rows and their predictions, and the features' range over all `bars`, as JSON."""
+    table = features.compute(bars)
+    complete = np.flatnonzero(table.notna().all(axis=1).to_numpy())
     end = int(complete[-1]) + 1 if complete.size else 0
     if end < features.lookback + rows - 1:
         raise DataError(f"check rows: expected {features.lookback + rows - 1} bars that end in complete features, found {end}")
@@ -207,7 +218,8 @@ def golden(features: FeatureSet, model: models.Model, bars: pd.DataFrame, rows: 
     x = features.compute(window).to_numpy(float)[-rows:]
     values = {name: _listed(window[name].to_numpy(float)) for name in window}
     check = {"timestamp": schema.epoch_ms(window.index).tolist(), "bars": values}
-    return check | {"features": _listed(x), "predictions": _listed(model.predict(x))}
+    low, high = np.quantile(table.to_numpy(float)[complete], [TAIL, 1 - TAIL], axis=0)
+    return check | {"features": _listed(x), "predictions": _listed(model.predict(x)), "low": _listed(low), "high": _listed(high)}
 
 
 def reproduce(check: dict, features: FeatureSet, model: models.Model, where: str) -> None:

@@ -45,6 +45,23 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+@contextmanager
+def sole(path: Path) -> Iterator[bool]:
+    """Whether the block holds the file `path` alone among all processes of this machine that ask; nobody waits. The lock goes with the
+    process, however that ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(handle)
+
+
 def sync(path: Path) -> None:
     """Force a file, or a folder's list of names, onto the disk."""
     handle = os.open(path, os.O_RDONLY)

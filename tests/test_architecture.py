@@ -21,7 +21,7 @@ LAYERS = [
     {"backtest", "bundle"},
     {"promotion", "tracking"},
     {"pipeline", "runner", "practice"},
-    {"rehearsal", "review"},
+    {"rehearsal", "review", "ops"},
     {"demo"},
     {"cli", "__main__"},
 ]
@@ -48,6 +48,7 @@ DOORS = {
     "plotly": {"backtest/figures.py"},
     "vectorbt": {"backtest/vector.py"},
     "quantstats": {"backtest/vector.py"},
+    "apprise": {"ops/alerts.py"},
     "skfolio": {"strategy/portfolio.py"},
     "optuna": {"backtest/study.py"},
     "sklearn": {"validation/discrimination.py"},
@@ -144,7 +145,7 @@ def test_runner_process_holds_nothing_that_looks_ahead():
 
 def test_command_line_starts_light():
     heavy = ["pandas", "numba", "mlflow", "ccxt", "papermill", "torch", "lightgbm", "xgboost", "matplotlib", "vectorbt", "sqlalchemy"]
-    heavy += ["plotly", "skfolio", "optuna", "sklearn", "cryptography", "duckdb", "pandera", "redis", "psycopg"]
+    heavy += ["plotly", "skfolio", "optuna", "sklearn", "cryptography", "duckdb", "pandera", "redis", "psycopg", "apprise"]
     code = f"import sys, quantalpha.cli; print([m for m in {heavy} if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert loaded.strip() == "[]"

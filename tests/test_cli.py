@@ -28,6 +28,13 @@ COMMANDS = [
     "reconcile",
     "reproduce",
     "demo",
+    "kill",
+    "reset",
+    "accounts",
+    "watchdog",
+    "approve",
+    "doctor",
+    "report",
 ]
 STEPS = ["run", "status", "schedule"]
 OPENINGS = ["open", "status"]

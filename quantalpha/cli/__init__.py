@@ -9,11 +9,29 @@ import json
 import sys
 
 from quantalpha import config
-from quantalpha.cli import archive, data, download, export, imports, pipeline, promotion, record, servers, session
+from quantalpha.cli import (
+    approve,
+    archive,
+    data,
+    doctor,
+    download,
+    export,
+    imports,
+    kill,
+    pipeline,
+    promotion,
+    record,
+    report,
+    servers,
+    session,
+)  # fmt: skip
 from quantalpha.cli.base import app
 from quantalpha.errors import QuantalphaError, UsageError
 
-__all__ = ["app", "archive", "data", "download", "export", "imports", "main", "pipeline", "promotion", "record", "servers", "session"]
+__all__ = [
+    "app", "approve", "archive", "data", "doctor", "download", "export", "imports", "kill", "main", "pipeline", "promotion", "record",
+    "report", "servers", "session",
+]  # fmt: skip
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 

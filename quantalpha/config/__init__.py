@@ -13,17 +13,15 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from quantalpha.config.exchange import CONDITIONS, FAULTS, STREAM_FAULTS, TRADING_FAULTS, UNCERTAIN, Exchange, Faults
 from quantalpha.config.sections import (
     COLLECTED,
-    FAULTS,
     IMPORT,
     AccountParams,
     Clean,
     Context,
     CostParams,
     Data,
-    Exchange,
-    Faults,
     Gate,
     Holdout,
     Labels,
@@ -37,7 +35,7 @@ from quantalpha.config.sections import (
     Synthetic,
     Venue,
 )
-from quantalpha.config.trading import Alerts, Execution, Risk, Rung, Runner, Switches
+from quantalpha.config.trading import Alerts, Execution, Logs, Risk, Rung, Runner, Switches
 from quantalpha.config.training import Boosting, Models, Search
 from quantalpha.config.values import Section
 from quantalpha.errors import UsageError, did_you_mean
@@ -47,8 +45,12 @@ from quantalpha.workspace import lock_sha256, path, require_same_libraries, root
 
 __all__ = [  # `environment` to `root`: everybody reads these from here
     "COLLECTED",
+    "CONDITIONS",
     "FAULTS",
     "IMPORT",
+    "STREAM_FAULTS",
+    "TRADING_FAULTS",
+    "UNCERTAIN",
     "AccountParams",
     "Alerts",
     "Boosting",
@@ -63,6 +65,7 @@ __all__ = [  # `environment` to `root`: everybody reads these from here
     "Gate",
     "Holdout",
     "Labels",
+    "Logs",
     "Models",
     "Params",
     "Pipeline",

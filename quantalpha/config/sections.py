@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from quantalpha import timeframe
-from quantalpha.config.trading import Alerts, Execution, Risk, Runner, Switches
+from quantalpha.config.exchange import Exchange
+from quantalpha.config.trading import Alerts, Execution, Logs, Risk, Runner, Switches
 from quantalpha.config.training import KINDS, Models, Search, check_ends
 from quantalpha.config.values import (
     Address,
@@ -29,10 +30,6 @@ from quantalpha.secrets import mask
 
 IMPORT = "import"  # the venue name of the user's own files
 COLLECTED = ("bars", "mark", "index", "funding", "open_interest", "rules", "brackets")  # what may be fetched of a symbol
-FAULTS = (  # what the practice exchange can be told to do wrong
-    "hang", "delay", "disconnect", "http_429", "http_418", "http_503", "malformed", "truncated", "empty", "duplicates", "disorder",
-    "changed",
-)  # fmt: skip
 
 
 Folder = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,60}$")]  # of data/raw
@@ -215,27 +212,6 @@ class Pipeline(Section):
         return self
 
 
-class Faults(Section):
-    chance: dict[Literal[FAULTS], Fraction]
-    plan: dict[Annotated[int, Field(ge=0)], Literal[FAULTS]]
-    seed: Seed
-    seconds: Positive
-
-
-class Exchange(Section):
-    host: str
-    port: Annotated[int, Field(ge=0, le=65535)]
-    tape: str
-    speed: Annotated[float, Field(ge=0)]
-    now: Instant | None
-    wait: bool
-    weight_limit: Count
-    weight_interval: Count
-    ban: Positive
-    address_limit: Count
-    faults: Faults
-
-
 class Synthetic(Section):
     seed: Seed
     start: Instant
@@ -280,6 +256,7 @@ class Params(Section):
     switches: Switches
     execution: Execution
     alerts: Alerts
+    logs: Logs
     stream: Stream
 
     @model_validator(mode="after")

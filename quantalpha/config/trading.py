@@ -60,6 +60,12 @@ class Alerts(Section):
     reports: list[Literal["daily", "weekly", "monthly"]]
 
 
+class Logs(Section):
+    level: Literal["debug", "info", "warning", "error"]
+    rotate_mb: Positive
+    keep: Count
+
+
 class Runner(Section):
     bars: Count | None
     stale_after: Positive

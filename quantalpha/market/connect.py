@@ -21,6 +21,7 @@ from quantalpha.errors import UsageError, did_you_mean
 from quantalpha.market.budget import LARGEST, LONGEST_STOP, Budget, Limit, Stopped, default_folder
 
 LONGEST_WAIT = 120.0  # seconds; a venue that asks for more has banned us
+PATIENCE = 2.0  # seconds an order waits where the venue asks to be left alone; then it is not sent
 MARGIN = 5.0  # seconds after its timeout in which a request of a killed process may still reach the venue
 PARSING = (TypeError, KeyError, IndexError, ValueError, AttributeError)  # what reading a nonsensical answer raises
 PERIODS = {"SECOND": 1, "MINUTE": 60, "HOUR": 3600, "DAY": 86_400}
@@ -68,7 +69,7 @@ class _Paid:
     """What is put before a ccxt exchange: requests wait for the shared budget, and what their answers say about limits is passed on."""
 
     budget: Budget
-    inspected = False  # whether an answer that is no JSON, or has a bad status, is refused with NoAnswer
+    inspect: Callable[[int, str, float | None], None] | None = None  # raises unless a reply (status, text, wait asked for) is sound
 
     async def throttle(self, cost=None):
         """ccxt's own pace, which knows nothing of other processes."""
@@ -82,8 +83,8 @@ class _Paid:
     def on_rest_response(self, status, reason, url, method, headers, text, *sent):
         """ccxt's hook on every HTTP reply."""
         wait = self._heed(status, headers, text)
-        if self.inspected:
-            _inspect(status, text, _retry_after(headers) if wait is None else wait)
+        if self.inspect is not None:
+            self.inspect(status, text, _retry_after(headers) if wait is None else wait)
         if status == 200 and '"rateLimits"' in text:
             self.budget.learn(_limits_told(text))
         return text
@@ -112,18 +113,26 @@ def check_name(venue: config.Venue) -> None:
         raise UsageError(f"venue.name: ccxt knows no venue {venue.name!r}; {did_you_mean(venue.name, ccxt.exchanges)}")
 
 
-def build(venue: config.Venue, library, budget: Budget | None = None):
+def is_local(venue: config.Venue) -> bool:
+    """Whether it is a practice exchange on this machine."""
+    return venue.rest_url is not None and urlsplit(venue.rest_url).hostname in ("127.0.0.1", "localhost", "::1")
+
+
+def build(venue: config.Venue, library, budget: Budget | None = None, *, demo: bool = False):
     """A ccxt exchange (`library`: ccxt.async_support or ccxt.pro) whose every URL points at the venue's parameters.
 
     budget: what its requests are paid from; None: the one that all processes of this machine share for that address.
+    demo: the venue's demo trading, with money that is none.
     """
     check_name(venue)
-    local = venue.rest_url is not None and urlsplit(venue.rest_url).hostname in ("127.0.0.1", "localhost", "::1")
+    local = is_local(venue)
     options = {"timeout": math.ceil(venue.timeout * 1000), "enableRateLimit": not local, "aiohttp_trust_env": not local}
     known = getattr(library, venue.name)
     exchange = type(known.__name__, (_Paid, known), {})(options)
     if local:
         exchange.timeout_on_exit = 0
+    if demo:
+        exchange.enable_demo_trading(True)
     exchange.urls["api"] = _point(exchange.urls["api"], venue)
     exchange.budget = _shared_budget(venue, exchange) if budget is None else budget
     return exchange
@@ -134,8 +143,22 @@ def rest_client(venue: config.Venue, budget: Budget | None = None):
     import ccxt.async_support
 
     exchange = build(venue, ccxt.async_support, budget)
-    exchange.inspected = True
+    exchange.inspect = _inspect
     return exchange, (NoAnswer, Stopped, ccxt.BaseError, *PARSING), (ccxt.RateLimitExceeded, ccxt.DDoSProtection)
+
+
+def trading_client(venue: config.Venue, keys: tuple[str, str], judge: Callable[[int, str, float | None], None], demo: bool = False):
+    """(ccxt exchange that signs with (key, secret) and whose replies `judge` reads, what else asking it may raise).
+
+    It may use the whole of the venue's limit, of which downloads leave 1 - venue.budget, and does not wait out a stop.
+    """
+    import ccxt.async_support
+
+    exchange = build(venue, ccxt.async_support, demo=demo)
+    exchange.apiKey, exchange.secret = keys
+    exchange.budget.share, exchange.budget.patience = 1.0, PATIENCE
+    exchange.inspect = judge
+    return exchange, (NoAnswer, ccxt.BaseError, *PARSING)
 
 
 def rate_limits(exchange) -> dict[str, Limit]:

@@ -310,6 +310,14 @@ def fill_open(state, terms, tiers, open_, spread, impact):
 
 
 @njit(cache=True)
+def open_one(state, terms, tiers, mark, rate, open_, spread, impact):
+    """Steps 1 and 2 in one call, for who steps bar by bar: state, funding received, fill."""
+    state, amount = pay_funding(state, terms, tiers, mark, rate)
+    state, fill = fill_open(state, terms, tiers, open_, spread, impact)
+    return state, amount, fill
+
+
+@njit(cache=True)
 def trade_open(state, terms, tiers, open_, spread, impact):
     reason, trade, price = NONE, state.order, 0.0
     if state.order != 0.0 and state.wait > 0.0:

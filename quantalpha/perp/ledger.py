@@ -74,12 +74,11 @@ class Ledger:
             raise DataError(f"ledger at {time_ms}: funding_rate must be a fraction below 1 (0 where none is due), found {funding_rate}")
         check_prices(time_ms, open=open, mark_open=mark)
         slip = self._valid_at(time_ms, slippage)
-        held = self._state.quantity
-        self._state, amount = self._clock.pay_funding(self._state, self._terms, self._tiers, mark, float(funding_rate))
+        held, prices = self._state.quantity, (mark, float(funding_rate), float(open))
+        self._state, amount, fill = self._clock.open_one(self._state, self._terms, self._tiers, *prices, *slip)
         events: list[Event] = []
         if held != 0.0 and funding_rate != 0.0:
             events.append(FundingPayment(int(time_ms), amount, float(funding_rate), mark, held))
-        self._state, fill = self._clock.fill_open(self._state, self._terms, self._tiers, float(open), *slip)
         return events + self._fills(time_ms, fill)
 
     def inside_bar(self, time_ms: int, open: float, high: float, low: float, slippage: tuple[float, float] | None = None) -> list[Event]:
@@ -108,6 +107,8 @@ class Ledger:
 
     def foresee(self, target: float, close: float, mark: float | None, limit: float | None = None) -> float | None:
         """What `decide` would return; changes nothing."""
+        if target == self._state.target and self._terms.drift_band == math.inf:
+            return None  # the commonest answer, without a compiled call
         state = self._decided(target, close, mark, limit)
         return None if state == self._state else state.order
 

@@ -29,7 +29,7 @@ def ping(exchange: Exchange, query: Query) -> Answer:
 
 
 def time(exchange: Exchange, query: Query) -> Answer:
-    return {"serverTime": exchange.now()}, 1
+    return {"serverTime": exchange.conditions.server_time()}, 1
 
 
 def exchange_info(exchange: Exchange, query: Query) -> Answer:
@@ -44,15 +44,17 @@ def exchange_info(exchange: Exchange, query: Query) -> Answer:
         "rateLimits": [exchange.limits.rule, *limits],
         "exchangeFilters": [],
         "assets": [{"asset": asset, "marginAvailable": True, "autoAssetExchange": "-10000"} for asset in quotes],
-        "symbols": [_contract(each, exchange.trades(each)) for each in instruments],
+        "symbols": [_contract(exchange, each) for each in instruments],
     }, 1
 
 
-def _contract(instrument: Instrument, trades: bool) -> dict:
+def _contract(exchange: Exchange, instrument: Instrument) -> dict:
+    trades = exchange.trades(instrument)
+    status = "SETTLING" if not trades else "TRADING" if exchange.takes_orders(instrument) else "PENDING_TRADING"
     return {
         "symbol": instrument.symbol, "pair": instrument.symbol, "contractType": "PERPETUAL",
         "deliveryDate": PERPETUAL if trades else instrument.end,
-        "onboardDate": int(instrument.times[0]), "status": "TRADING" if trades else "SETTLING",
+        "onboardDate": int(instrument.times[0]), "status": status,
         "maintMarginPercent": "2.5000", "requiredMarginPercent": "5.0000",
         "baseAsset": instrument.base, "quoteAsset": instrument.quote, "marginAsset": instrument.quote,
         "pricePrecision": instrument.digits, "quantityPrecision": instrument.lot_digits, "baseAssetPrecision": 8, "quotePrecision": 8,
@@ -182,6 +184,8 @@ def agg_trades(exchange: Exchange, query: Query) -> Answer:
 ENDPOINTS: dict[str, Callable[[Exchange, Query], Answer]] = {
     "/fapi/v1/ping": ping,
     "/fapi/v1/time": time,
+    "/api/v3/ping": ping,  # the spot market's: python-binance asks it for the time
+    "/api/v3/time": time,
     "/fapi/v1/exchangeInfo": exchange_info,
     "/fapi/v1/klines": klines,
     "/fapi/v1/markPriceKlines": mark_price_klines,

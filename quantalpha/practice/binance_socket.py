@@ -3,11 +3,14 @@
 Source: developers.binance.com, USD-M futures, live subscribing and unsubscribing to streams.
 """
 
+from collections.abc import Iterator
+
 import orjson
 from aiohttp import web
 
 from quantalpha.practice import socket, streams
-from quantalpha.practice.exchange import Exchange
+from quantalpha.practice.binance_user import ListenKeys
+from quantalpha.practice.stream_faults import Courier, Expired, StreamFaults
 
 METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
 
@@ -23,10 +26,12 @@ class RequestError(Exception):
 class Connection(socket.Connection):
     time_field = "E"
 
-    def __init__(self, exchange: Exchange, socket: web.WebSocketResponse, names: list[str], combined: bool):
-        super().__init__(exchange, socket)
-        self.combined = combined
-        self._subscribe([name for name in names if "@" in name])  # clients append tokens of their own, such as /ws/0
+    def __init__(self, keys: ListenKeys, faults: StreamFaults, socket: web.WebSocketResponse, names: list[str], combined: bool):
+        super().__init__(keys.exchange, socket)
+        self.combined, self.keys = combined, keys
+        self._courier = Courier(faults, keys.exchange.clock.wall)
+        known = [name for name in names if "@" in name or keys.stream(name) is not None]  # clients append tokens of their own: /ws/0
+        self._subscribe(known)
 
     def answer(self, text: str | bytes) -> dict:
         """The reply to one request."""
@@ -38,13 +43,23 @@ class Connection(socket.Connection):
             known = {"id": request["id"]} if request is not None else {}
             return {"error": {"code": error.code, "msg": error.message}} | known
 
+    def due(self) -> Iterator[str]:
+        """Faults are played on what an account is told. Where its session expires so does its listen key, and the connection stays."""
+        messages = self.messages()
+        yield from (text for name, text in messages if "@" in name)
+        try:
+            yield from self._courier.carry(text for name, text in messages if "@" not in name)
+        except Expired:
+            for name in self.streams:
+                self.keys.expire(name)
+
     def envelope(self, name: str, message: dict) -> dict:
         return {"stream": name, "data": message} if self.combined else message
 
     def _subscribe(self, names: list[str]) -> None:
         for name in names:
             if name not in self.streams:
-                self.streams[name] = streams.subscribe(self.exchange, name)
+                self.streams[name] = streams.subscribe(self.exchange, name) if "@" in name else self.keys.stream(name)
 
     def _perform(self, request: dict):
         params = request.get("params", [])

@@ -18,13 +18,13 @@ Source: bybit-exchange.github.io/docs/v5/market, /docs/v5/rate-limit. Not docume
 wide gives its last rows, and the first kline is the one that contains `start`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from quantalpha.practice import bybit_payloads as payloads
 from quantalpha.practice.bybit_limit import AddressLimit
-from quantalpha.practice.bybit_query import NO_ROUTE, TOO_MANY, Query, Refusal
+from quantalpha.practice.bybit_query import NO_ROUTE, TOO_MANY, Query, Refusal, part
 from quantalpha.practice.bybit_streams import Topics
 from quantalpha.practice.candles import Candles, Chart
 from quantalpha.practice.exchange import Exchange
@@ -62,16 +62,16 @@ class Bybit:
 
 
 def time(venue: Bybit, query: Query) -> dict:
-    now = venue.exchange.now()
+    now = venue.exchange.conditions.server_time()
     return {"timeSecond": str(now // 1000), "timeNano": str(now * 1_000_000)}
 
 
 def instruments_info(venue: Bybit, query: Query) -> dict:
     """`status` None: what is traded."""
-    category, status, trades = query.category(), query.text("status") or "Trading", venue.exchange.trades
-    contracts = [payloads.contract(each, trades(each)) for each in query.instruments()]
+    category, status, exchange = query.category(), query.text("status") or "Trading", venue.exchange
+    contracts = [payloads.contract(each, exchange.trades(each), exchange.takes_orders(each)) for each in query.instruments()]
     found = [each for each in contracts if each["status"] == status]
-    page, cursor = _part([each["symbol"] for each in found], query.limit(500, 1000), query)
+    page, cursor = part([each["symbol"] for each in found], query.limit(500, 1000), query)
     return {"category": category, "list": [found[i] for i in page], "nextPageCursor": cursor}
 
 
@@ -118,7 +118,7 @@ def open_interest(venue: Bybit, query: Query) -> dict:
     step, first = INTEREST[query.text("intervalTime")], int(each.times[0])
     times = np.arange(first + -first % step, min(venue.exchange.now(), each.end) + 1, step)
     span = page_of(times, start, end, times.size, newest=True)[::-1]
-    page, cursor = _part([str(times[i]) for i in span], query.limit(50, 200), query)
+    page, cursor = part([str(times[i]) for i in span], query.limit(50, 200), query)
     rows = [payloads.interest(each, int(times[span[i]])) for i in page]
     return {"symbol": each.symbol, "category": category, "list": rows, "nextPageCursor": cursor}
 
@@ -146,19 +146,9 @@ def recent_trade(venue: Bybit, query: Query) -> dict:
 
 def risk_limit(venue: Bybit, query: Query) -> dict:
     category, listed, now = query.category(), query.instruments(), venue.exchange.now()
-    page, cursor = _part([each.symbol for each in listed], RISK_SYMBOLS, query)
+    page, cursor = part([each.symbol for each in listed], RISK_SYMBOLS, query)
     rows = [entry for i in page for entry in payloads.risk_limits(listed[i], now)]
     return {"category": category, "list": rows, "nextPageCursor": cursor}
-
-
-def _part(keys: Sequence[str], limit: int, query: Query) -> tuple[range, str]:
-    """Positions of one page of `keys` and the cursor to the next: the last key of the page, empty on the last page."""
-    cursor = query.text("cursor")
-    if cursor is not None and cursor not in keys:
-        raise Refusal("params error: cursor invalid")
-    begin = 0 if cursor is None else keys.index(cursor) + 1
-    page = range(begin, min(begin + limit, len(keys)))
-    return page, keys[page[-1]] if page and page.stop < len(keys) else ""
 
 
 ENDPOINTS: dict[str, Callable[[Bybit, Query], dict]] = {

@@ -18,6 +18,8 @@ from quantalpha.timeframe import UNITS
 
 NAMES = {bar: name for name, bar in INTERVALS.items()}
 MOST_LEVERAGE = 100.0
+MOST_LIMIT, MOST_MARKET = 1190, 500  # base currency, of one order
+LEAST_NOTIONAL = 5
 
 
 def kline(open_time: int, row: np.ndarray, digits: tuple[int, int]) -> list[str]:
@@ -112,19 +114,19 @@ def interest(instrument: Instrument, time: int) -> dict:
     return {"openInterest": decimal(instrument.open_interest(time), 8), "timestamp": str(time)}
 
 
-def contract(instrument: Instrument, trades: bool) -> dict:
-    """One entry of /instruments-info; `trades`: whether it is still traded."""
+def contract(instrument: Instrument, trades: bool, takes_orders: bool) -> dict:
+    """One entry of /instruments-info; `trades`: whether it is still traded, `takes_orders`: and not halted."""
     tick, lot = (decimal(10.0**-digits, digits) for digits in (instrument.digits, instrument.lot_digits))
     return {
-        "symbol": instrument.symbol, "contractType": "LinearPerpetual", "status": "Trading" if trades else "Closed",
+        "symbol": instrument.symbol, "contractType": "LinearPerpetual", "status": "Trading" if takes_orders else "Closed",
         "baseCoin": instrument.base, "quoteCoin": instrument.quote, "settleCoin": instrument.quote, "symbolType": "",
         "launchTime": str(int(instrument.times[0])), "deliveryTime": "0" if trades else str(instrument.end),
         "deliveryFeeRate": "", "priceScale": str(instrument.digits),
         "leverageFilter": {"minLeverage": "1", "maxLeverage": f"{MOST_LEVERAGE:.2f}", "leverageStep": "0.01"},
         "priceFilter": {"minPrice": tick, "maxPrice": "1999999.80", "tickSize": tick},
         "lotSizeFilter": {
-            "maxOrderQty": "1190.000", "minOrderQty": lot, "qtyStep": lot, "postOnlyMaxOrderQty": "1190.000",
-            "maxMktOrderQty": "500.000", "minNotionalValue": "5",
+            "maxOrderQty": f"{MOST_LIMIT}.000", "minOrderQty": lot, "qtyStep": lot, "postOnlyMaxOrderQty": f"{MOST_LIMIT}.000",
+            "maxMktOrderQty": f"{MOST_MARKET}.000", "minNotionalValue": f"{LEAST_NOTIONAL}",
         },
         "unifiedMarginTrade": True, "fundingInterval": FUNDING_MS // UNITS["m"], "copyTrading": "none", "upperFundingRate": "0.00375",
         "lowerFundingRate": "-0.00375", "isPreListing": False, "preListingInfo": None,

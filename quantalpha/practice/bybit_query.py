@@ -4,7 +4,7 @@ Bybit documents the code 10001 for every wrong parameter and leaves the words op
 Source: bybit-exchange.github.io/docs/v5/error.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from quantalpha.practice.exchange import Exchange
 from quantalpha.practice.tape import Instrument
@@ -84,3 +84,13 @@ class Query:
         if start is not None and end is not None and start > end:
             raise Refusal(f"params error: {first} must not be later than {last}")
         return start, end
+
+
+def part(keys: Sequence[str], limit: int, query: Query) -> tuple[range, str]:
+    """Positions of one page of `keys` and the cursor to the next: the last key of the page, empty on the last page."""
+    cursor = query.text("cursor")
+    if cursor is not None and cursor not in keys:
+        raise Refusal("params error: cursor invalid")
+    begin = 0 if cursor is None else keys.index(cursor) + 1
+    page = range(begin, min(begin + limit, len(keys)))
+    return page, keys[page[-1]] if page and page.stop < len(keys) else ""

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from quantalpha.practice import socket
 from quantalpha.practice.bybit_streams import Topics
+from quantalpha.practice.exchange import Exchange
 
 
 class RequestError(Exception):
@@ -19,8 +20,8 @@ class RequestError(Exception):
 class Connection(socket.Connection):
     time_field = "ts"
 
-    def __init__(self, topics: Topics, socket: web.WebSocketResponse):
-        super().__init__(topics.exchange, socket)
+    def __init__(self, topics: Topics | None, exchange: Exchange, socket: web.WebSocketResponse):
+        super().__init__(exchange, socket)
         self.topics, self.id = topics, str(uuid4())
 
     def answer(self, text: str | bytes) -> dict:
@@ -30,6 +31,10 @@ class Connection(socket.Connection):
             message, success = self._perform(request["op"], request.get("args")), True
         except RequestError as error:
             message, success = str(error), False
+        return self.told(request, message, success)
+
+    def told(self, request: dict, message: str, success: bool) -> dict:
+        """The reply to `request`."""
         told = {"success": success, "ret_msg": message, "conn_id": self.id}
         return told | {"req_id": request.get("req_id", ""), "op": request.get("op", "")}
 

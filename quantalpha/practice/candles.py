@@ -65,6 +65,10 @@ class Candles:
         bar, inside = divmod(self.trades_until(time) - 1, TRADES)
         return float(self.unfolded(bar)[inside, CLOSE])
 
+    def extremes(self, first: int, last: int, direction: int) -> np.ndarray:
+        """The highest (direction +1) or lowest (-1) trade of each base bar from position `first` to `last`, both included."""
+        return self.rows[first : last + 1, HIGH if direction > 0 else LOW]
+
     def row(self, bar: int, time: int) -> np.ndarray:
         """Base bar `bar` as it stood at `time`, a moment at or after its open."""
         if time >= self.times[bar] + self.step:

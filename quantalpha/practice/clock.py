@@ -16,17 +16,42 @@ class Clock:
         self.wall = wall
         self._waiting = waiting
         self._from, self._since = start, wall()
+        self._offsets = [start - self._since * 1000]  # this clock less the wall's, wherever its speed has changed
 
     def now(self) -> int:
+        return self.at(self.wall())
+
+    def at(self, wall: float) -> int:
+        """The time when the wall clock said `wall`, a moment since the last change of speed."""
         if self._waiting:
             return self._from
-        return min(self.end, self._from + int((self.wall() - self._since) * 1000 * self.speed))
+        return min(self.end, self._from + int(max(wall - self._since, 0.0) * 1000 * self.speed))
 
     def start(self) -> None:
         """End the waiting; later calls do nothing."""
         if self._waiting:
             self._waiting, self._since = False, self.wall()
+            self._offsets.append(self._offset(self._since))
 
     def change_speed(self, speed: float) -> None:
         """Go on from the present moment at another speed."""
         self._from, self._since, self.speed = self.now(), self.wall(), speed
+        self._offsets.append(self._offset(self._since))
+
+    def drift(self) -> tuple[float, float]:
+        """By how many milliseconds somebody may be (behind, ahead) who learnt the time once since the start and went on at the wall's pace.
+
+        Both 0 at speed 1. It is the most that a client's timestamps can be off without any fault of its own.
+        """
+        now = self._offset(self.wall())
+        known = [*self._offsets, now, *self._at_the_end()]
+        return now - min(known), max(known) - now
+
+    def _offset(self, wall: float) -> float:
+        return self.at(wall) - wall * 1000
+
+    def _at_the_end(self) -> list[float]:
+        """The offset at the moment when the tape ran out, if it has."""
+        if self._waiting or self.speed == 0.0 or self.now() < self.end:
+            return []
+        return [self._offset(self._since + (self.end - self._from) / 1000 / self.speed)]

@@ -1,34 +1,35 @@
-"""What a venue does wrong, on a schedule: a seeded chance for every request, or a plan that names requests by their number.
+"""What a venue does wrong with requests for market data, on a schedule; what it does wrong with an account stands beside it.
 
-    Faults({"hang": 0.01, "http_503": 0.02}, seed=7)        Faults(plan={3: "truncated", 4: "empty"})
-
-Requests of the market data endpoints are counted from 0 in the order of their arrival; the fault of a number depends on the seed alone.
+Faults({"hang": 0.01, "http_503": 0.02}, seed=7)        Faults(plan={3: "truncated", 4: "empty"})
+Faults(trading=TradingFaults(plan={0: "timeout_after_accept"}))
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Mapping
 
-import numpy as np
 import orjson
 from aiohttp import web
 
 from quantalpha import config
 from quantalpha.config import FAULTS
-from quantalpha.errors import UsageError, did_you_mean
+from quantalpha.practice.conditions import Sizes
+from quantalpha.practice.schedule import Schedule
+from quantalpha.practice.stream_faults import StreamFaults
+from quantalpha.practice.trading_faults import PAGE, TradingFaults, cut, hang
 
-POLL = 0.02  # seconds between looks at whether a client that is left hanging has gone
 REPLIES = {
     "http_429": (429, {"code": -1003, "msg": "Too many requests."}),
     "http_418": (418, {"code": -1003, "msg": "Way too many requests."}),
     "http_503": (503, {"code": -1008, "msg": "Request throttled by system-level protection. Please try again."}),
 }
-PAGE = b"<html><body>502 Bad Gateway</body></html>"
 
 
-class Faults:
-    """chance: fault -> probability; seed: which requests it meets; plan: request number -> fault, before chance is asked;
-    seconds: how long a `delay` lasts, and what `Retry-After` says; told: whether it is said. `met` counts the faults played."""
+class Faults(Schedule):
+    """seconds: how long a `delay` lasts, and what `Retry-After` says; told: whether it is said.
+
+    trading, account, stream: what goes wrong with requests that change an account, that read it, and with its messages; they count on
+    their own. sizes: how large conditions are.
+    """
 
     def __init__(
         self,
@@ -38,38 +39,38 @@ class Faults:
         plan: Mapping[int, str] | None = None,
         seconds: float = 1.0,
         told: bool = True,
+        trading: TradingFaults | None = None,
+        account: TradingFaults | None = None,
+        stream: StreamFaults | None = None,
+        sizes: Sizes | None = None,
     ):
-        self.chance, self.plan, self.seed, self.seconds = dict(chance or {}), dict(plan or {}), seed, seconds
-        self.told = told
-        self.number, self.met = 0, Counter()
-        for name in {*self.chance, *self.plan.values()} - set(FAULTS):
-            raise UsageError(f"exchange.faults: no fault {name!r}; {did_you_mean(name, FAULTS)}")
-        if sum(self.chance.values()) > 1:
-            raise UsageError(f"exchange.faults.chance: expected probabilities that add up to 1 at most, found {self.chance}")
+        super().__init__(FAULTS, chance, plan=plan, seed=seed)
+        self.seconds, self.told, self.sizes = seconds, told, Sizes() if sizes is None else sizes
+        self.trading = TradingFaults() if trading is None else trading
+        self.account = TradingFaults(where="account") if account is None else account
+        self.stream = StreamFaults() if stream is None else stream
 
     @classmethod
     def of(cls, settings: config.Faults) -> "Faults":
-        return cls(settings.chance, seed=settings.seed, plan=settings.plan, seconds=settings.seconds)
+        def timed(part):
+            return {"chance": part.chance, "plan": part.plan, "seed": settings.seed, "seconds": settings.seconds}
 
-    def draw(self) -> str | None:
-        """The fault of the next request, None where it is answered as it should be."""
-        number, self.number = self.number, self.number + 1
-        fault = self.plan.get(number)
-        if fault is None and self.chance:
-            throw = np.random.default_rng([self.seed, number]).random()
-            edges = np.cumsum(list(self.chance.values()))
-            fault = [*self.chance, None][int(np.searchsorted(edges, throw, side="right"))]
-        self.met[fault] += fault is not None
-        return fault
+        return cls(
+            **timed(settings),
+            trading=TradingFaults(**timed(settings.trading)),
+            account=TradingFaults(**timed(settings.account), where="account"),
+            stream=StreamFaults(**timed(settings.stream)),
+            sizes=Sizes(settings.skew, settings.gap, settings.share),
+        )
 
     async def before(self, fault: str | None, request: web.Request) -> web.Response | None:
         """Plays what goes wrong before an answer is made; returns the answer where that is one."""
         if fault == "delay":
             await asyncio.sleep(self.seconds)
-        while fault == "hang" and request.transport is not None and not request.transport.is_closing():
-            await asyncio.sleep(POLL)
-        if fault == "disconnect" and request.transport is not None:
-            request.transport.abort()
+        if fault == "hang":
+            await hang(request)
+        if fault == "disconnect":
+            cut(request)
         if fault not in REPLIES:
             return None
         status, body = REPLIES[fault]

@@ -3,23 +3,25 @@
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
 from quantalpha.practice.exchange import Exchange
+from quantalpha.practice.keys import KEY, SECRET, ApiKey
 from quantalpha.practice.refusal import Refusal
 from quantalpha.practice.tape import Instrument
 
 LARGEST_LONG = 2**63 - 1
-KEY, SECRET = "practice-key", "practice-secret"  # the one account; anybody may know them, for there is nothing to steal
 RECEIVE_WINDOW, LONGEST_WINDOW, AHEAD = 5_000, 60_000, 1_000  # milliseconds a signed request may be old, and from the future
+DECIMAL = r"([0-9]{1,20})(\.[0-9]{1,20})?"
 
 __all__ = ["KEY", "SECRET", "Query", "Refusal", "Signature"]
 
 
 @dataclass(frozen=True)
 class Signature:
-    """What a signed request is checked by: its header X-MBX-APIKEY and its query string as it was sent."""
+    """What a signed request is checked by: its header X-MBX-APIKEY, and its query string and body as sent, one after the other."""
 
     key: str | None
     sent: str
@@ -35,6 +37,10 @@ class Query:
 
     def has(self, name: str) -> bool:
         return name in self._values
+
+    def other(self, values: Mapping[str, str]) -> "Query":
+        """Other parameters that came with the same request: one order of a batch."""
+        return Query(values, self._exchange, self._signature)
 
     def text(self, name: str, legal: str) -> str:
         if name not in self._values:
@@ -86,24 +92,52 @@ class Query:
             raise Refusal(-1023, "Start time is greater than end time.")
         return start, end
 
-    def check_signed(self) -> None:
-        """Refusal unless the account's key signed this query, and lately (on the tape's clock: at speed n within n times the window)."""
+    def decimal(self, name: str) -> Decimal | None:
+        """None if it was not sent."""
+        return Decimal(self.text(name, DECIMAL)) if self.has(name) else None
+
+    def boolean(self, name: str) -> bool:
+        """False if it was not sent."""
+        return self.has(name) and self.word(name, ("true", "false"), lambda: _bad(-1130, name), lower=True) == "true"
+
+    def word(self, name: str, known: tuple[str, ...], refusal: Callable[[], Refusal], *, lower: bool = False) -> str:
+        """One of `known`; `lower`: in small or in capital letters."""
+        value = self.text(name, "[a-zA-Z0-9_]{1,40}")
+        value = value.lower() if lower else value
+        if value not in known:
+            raise refusal()
+        return value
+
+    def check_key(self) -> ApiKey:
+        """The API key that the request names; Refusal where there is none, or nobody has it."""
         if self._signature.key is None:
             raise Refusal(-2014, "API-key format invalid.", 401)
-        if self._signature.key != KEY:
+        if self._signature.key not in self._exchange.keys:
             raise Refusal(-2015, "Invalid API-key, IP, or permissions for action.", 401)
-        sent, window = self.integer("timestamp"), self.integer("recvWindow")
+        return self._exchange.keys[self._signature.key]
+
+    def check_signed(self) -> ApiKey:
+        """The API key that has signed this query, and lately; Refusal otherwise.
+
+        Lately is what the venue calls so, and beyond that as far as a client's time can be off because the tape runs at another pace.
+        """
+        key, (sent, window) = self.check_key(), (self.integer("timestamp"), self.integer("recvWindow"))
         window = RECEIVE_WINDOW if window is None else window
         if sent is None:
             raise Refusal(-1102, "Mandatory parameter 'timestamp' was not sent, was empty/null, or malformed.")
         if window > LONGEST_WINDOW:
             raise Refusal(-1131, "recvWindow must be less than 60000.")
-        fast = max(1.0, self._exchange.clock.speed)
-        if sent > self._exchange.now() + AHEAD * fast:
+        now, (behind, ahead) = self._exchange.conditions.server_time(), self._exchange.clock.drift()
+        if sent > now + AHEAD + ahead:
             raise Refusal(-1021, "Timestamp for this request was 1000ms ahead of the server's time.")
-        if sent < self._exchange.now() - window * fast:
+        if sent < now - window - behind:
             raise Refusal(-1021, "Timestamp for this request is outside of the recvWindow.")
         told, _, given = self._signature.sent.rpartition("&signature=")
-        made = hmac.new(SECRET.encode(), told.encode(), hashlib.sha256).hexdigest()
-        if not hmac.compare_digest(made, given):
+        made = hmac.new(key.secret.encode(), told.encode(), hashlib.sha256).hexdigest()
+        if not hmac.compare_digest(made.encode(), given.encode()):
             raise Refusal(-1022, "Signature for this request is not valid.")
+        return key
+
+
+def _bad(code: int, name: str) -> Refusal:
+    return Refusal(code, f"Data sent for parameter '{name}' is not valid.")

@@ -95,6 +95,7 @@ class PaperPortfolio(_Fictitious):
     def __init__(self, symbols: Sequence[str], account: perp.Account, costs: perp.Costs, stops: perp.Stops | None = None):
         super().__init__(symbols)
         self.portfolio = Portfolio(self.symbols, account, costs, stops)
+        self._moment = -1  # open time of the last bars that closed
 
     def account(self) -> AccountView:
         states = {symbol: self.portfolio.state(symbol) for symbol in self.symbols}
@@ -103,7 +104,8 @@ class PaperPortfolio(_Fictitious):
         return AccountView(self.portfolio.equity, positions, states[self.symbols[0]].cash, pending=pending)
 
     def opened(self, bars: Sequence[MarketOpenEvent]) -> Iterable[Event]:
-        marks = {bar.symbol: self._last[bar.symbol].mark for bar in bars if bar.symbol in self._last}
+        last = [self._last[bar.symbol] for bar in bars if bar.symbol in self._last]
+        marks = {bar.symbol: bar.mark for bar in last if bar.bar == self._moment}  # an older one tells nothing
         opens, rates = {bar.symbol: bar.open for bar in bars}, {bar.symbol: bar.funding_rate for bar in bars}
         return self._told(bars, self.portfolio.open_bar(bars[0].bar, opens, _known(marks), rates))
 
@@ -113,6 +115,7 @@ class PaperPortfolio(_Fictitious):
         closes, marks = {bar.symbol: bar.close for bar in bars}, _known({bar.symbol: bar.mark for bar in bars})
         happened += self._told(bars, self.portfolio.close_bar(time, closes, marks))
         self._last |= {bar.symbol: bar for bar in bars}
+        self._moment = time
         return happened + [self._equity(bar) for bar in bars]
 
     def order_quantity(self, symbol: str, target: float) -> float | None:

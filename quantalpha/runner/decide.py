@@ -22,7 +22,7 @@ class Decider:
             found = f"a live bar has {', '.join(LIVE)}"
             raise DataError(f"bundle {bundle.id[:12]}: needs column {missing[0]!r}, {found}; train without it to run it")
         self.features, self.model, self.policy = bundle.features, bundle.model, bundle.policy
-        self.fingerprint, self.novelty = "", float("nan")
+        self.fingerprint, self.novelty, self._novelty_of = "", float("nan"), bundle.novelty
         self._values = np.empty((ROOM * self.features.lookback, len(LIVE)))
         self._times = np.empty(len(self._values), dtype="int64")
         self._rows = 0
@@ -43,10 +43,11 @@ class Decider:
         return forecast, self.policy.step(forecast, previous)
 
     def _forecast(self) -> float:
+        self.novelty, self.fingerprint = float("nan"), ""
         if self._rows < self.features.lookback:
             return float("nan")
         rows = slice(self._rows - self.features.lookback, self._rows)
         window = pd.DataFrame(self._values[rows], index=from_epoch_ms(self._times[rows]), columns=list(LIVE))
         row = self.features.latest(window)
-        self.fingerprint = fingerprint(row)
+        self.novelty, self.fingerprint = self._novelty_of(row), fingerprint(row)
         return float(edge(self.model.predict(row[None]))[0])

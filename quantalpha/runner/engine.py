@@ -18,9 +18,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from quantalpha.errors import DataError, Halted, UsageError
+from quantalpha.runner.approval import Decision, Gate
 from quantalpha.runner.events import (
     PASSING,
     AccountEvent,
+    ApprovalEvent,
     EquityEvent,
     Event,
     FillEvent,
@@ -31,6 +33,7 @@ from quantalpha.runner.events import (
     MarketOpenEvent,
     OrderEvent,
     OrderUpdateEvent,
+    QuoteEvent,
     RejectedOrderEvent,
     SessionEvent,
     SignalEvent,
@@ -47,7 +50,6 @@ from quantalpha.runner.views import AccountView
 
 HISTORY = 1024  # closed bars kept of each symbol for what looks back
 MINUTE = 60_000
-WATCHED = (EquityEvent, SignalEvent, FillEvent, FundingEvent, OrderUpdateEvent, AccountEvent, HealthEvent, TickEvent)  # switches see these
 REPORTS = (OrderUpdateEvent, FillEvent, FundingEvent, AccountEvent, HealthEvent)  # what a venue says, where one is traded on
 
 
@@ -71,6 +73,7 @@ class Gates:
 
     risk: Risk
     switches: Switches | None = None
+    approval: Gate | None = None  # None: nobody is asked
 
 
 def client_id(bundle_id: str, symbol: str, decision_time: int, leg: int | str) -> str:
@@ -92,6 +95,7 @@ class Engine:
         self.last: dict[str, Event] = {}
         self.counts: Counter[str] = Counter()
         self._closes = {symbol: deque(maxlen=HISTORY + 1) for symbol in self.symbols}
+        self._returns: dict[str, np.ndarray | None] = dict.fromkeys(self.symbols)  # of these closes; None: to be worked out
         self._slices = {MarketOpenEvent: {}, MarketCloseEvent: {}}  # symbol -> its bar of the moment that is not complete
         self._opened, self._closed = dict.fromkeys(self.symbols, -1), dict.fromkeys(self.symbols, -1)  # open times of the last bars
         self._wishes: dict[str, float] = {}  # of the slice that is being decided, in which so many are asked
@@ -109,6 +113,7 @@ class Engine:
             ValidatedOrderEvent: self._submit,
             InstructionEvent: self._instruct,
             SwitchEvent: self._switch,
+            ApprovalEvent: self._answered,
         }
 
     def feed(self, event: Event) -> None:
@@ -141,9 +146,10 @@ class Engine:
     def view(self, time: int = 0) -> AccountView:
         """The account and its markets as of the last event, or of `time` (ms) if that is later."""
         time = max(self._time, time)
-        returns = {symbol: _returns(np.array(closes)) for symbol, closes in self._closes.items()}
+        for symbol, closes in self._closes.items():
+            self._returns[symbol] = _returns(np.array(closes)) if self._returns[symbol] is None else self._returns[symbol]
         sent = tuple(moment for moment in self._sent if moment > time - MINUTE)
-        return replace(self.broker.account(), time=time, returns=returns, sent=sent)
+        return replace(self.broker.account(), time=time, returns=dict(self._returns), sent=sent)
 
     def closed(self, symbol: str) -> int | None:
         """Open time (ms) of the last closed bar seen of a symbol; None before the first."""
@@ -178,7 +184,7 @@ class Engine:
             self._spread(effect(event))
         elif passing or kind in REPORTS:
             self._spread(self.broker.heard(event))
-        if self.gates.switches is not None and kind in WATCHED:
+        if self.gates.switches is not None and kind is not QuoteEvent:
             self._watch(event)
 
     def _spread(self, events: Iterable[Event]) -> None:
@@ -225,6 +231,7 @@ class Engine:
     def _close(self, event: MarketCloseEvent) -> Iterable[Event]:
         self._closed[event.symbol] = event.bar
         self._closes[event.symbol].append(event.close)
+        self._returns[event.symbol] = None
         for strategy in self.strategies:
             if strategy.symbol == event.symbol:
                 strategy.decider.observe(event)
@@ -296,8 +303,18 @@ class Engine:
         return [self.gates.risk.judge(event, view)]
 
     def _submit(self, event: ValidatedOrderEvent) -> Iterable[Event]:
-        instructions = self.broker.submit(event)
-        self._hold(event.symbol)
+        return self._place(event) if self.gates.approval is None else self._passed(self.gates.approval.decide(event))
+
+    def _answered(self, event: ApprovalEvent) -> Iterable[Event]:
+        return [] if self.gates.approval is None else self._passed(self.gates.approval.answer(event))
+
+    def _passed(self, decision: Decision) -> Iterable[Event]:
+        """What a person's word, or the lack of one, makes of an order."""
+        return [*decision.refused, *(self._place(decision.order) if decision.order is not None else [])]
+
+    def _place(self, order: ValidatedOrderEvent) -> Iterable[Event]:
+        instructions = self.broker.submit(order)
+        self._hold(order.symbol)
         return instructions
 
     def _instruct(self, event: InstructionEvent) -> Iterable[Event]:
@@ -307,10 +324,10 @@ class Engine:
 
     def _watch(self, event: Event) -> None:
         """Halts where a switch trips; once halted, asks for a flat account until it is one."""
-        if self.halted is None:
-            trip = self.gates.switches.see(self.view(event.event_time), event)
-            self._spread([] if trip is None else [trip])
-        elif self.halted.phase == "tripped" and type(event) in (TickEvent, AccountEvent, EquityEvent):
+        trip = self.gates.switches.see(self.view(event.event_time), event)
+        if trip is not None and self.halted is None:
+            self._spread([trip])
+        elif self.halted is not None and self.halted.phase == "tripped" and type(event) in (TickEvent, AccountEvent, EquityEvent):
             self._spread(self._flattened())
 
     def _switch(self, event: SwitchEvent) -> Iterable[Event]:
@@ -319,7 +336,10 @@ class Engine:
             self.halted, self.targets = None, dict.fromkeys(self.targets, 0.0)
             return []
         self.halted = event if self.halted is None or event.phase == "flat" else self.halted
-        return self._flattened() if self.halted.phase == "tripped" else []
+        if self.halted.phase != "tripped":
+            return []
+        waiting = [] if self.gates.approval is None else self.gates.approval.withdraw(event, "halted")
+        return [*waiting, *self._flattened()]
 
     def _flattened(self) -> Iterable[Event]:
         if not self.broker.flat():

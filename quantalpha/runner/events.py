@@ -7,7 +7,10 @@
 import json
 from dataclasses import asdict, dataclass, field
 
+import orjson
+
 from quantalpha.errors import DataError
+from quantalpha.secrets import masked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,6 +186,16 @@ class SwitchEvent(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ApprovalEvent(Event):
+    """What a person said to an order that waited for it, or that nobody said anything in time."""
+
+    client_id: str
+    approved: bool
+    who: str  # user@host, or why nobody answered
+    price: float  # of the market when it was said; NaN where it is not known, which refuses
+
+
+@dataclass(frozen=True, kw_only=True)
 class QuoteEvent(Event):
     """Best bid and ask: what executions are steered by. Never journalled: an instruction keeps the price it was made at."""
 
@@ -200,18 +213,26 @@ class TickEvent(Event):
 MARKET = (SessionEvent, MarketOpenEvent, MarketCloseEvent)
 ORDERS = (SignalEvent, OrderEvent, ValidatedOrderEvent, RejectedOrderEvent, InstructionEvent)
 RESULTS = (OrderUpdateEvent, FillEvent, FundingEvent, EquityEvent)
-STATE = (AccountEvent, HealthEvent, SwitchEvent)
+STATE = (AccountEvent, HealthEvent, SwitchEvent, ApprovalEvent)
+WORDED = (SessionEvent, OrderUpdateEvent, SwitchEvent, ApprovalEvent)  # hold words of others, in which a secret may stand
 PASSING = (QuoteEvent, TickEvent)  # change nothing that a restart must know
 KINDS = {kind.__name__.removesuffix("Event"): kind for kind in (*MARKET, *ORDERS, *RESULTS, *STATE)}
 
 
+NAMES = {kind: name for name, kind in KINDS.items()}
+
+
 def kind_of(event: Event) -> str:
     """The short name an event is stored under: 'Fill', 'MarketOpen'."""
-    return type(event).__name__.removesuffix("Event")
+    return NAMES[type(event)]
 
 
 def to_json(event: Event) -> str:
-    return json.dumps(event.__dict__)
+    """Its stored form, in which no secret stands. Every number is the shortest decimal that reads back to it; orjson is five times as fast
+    as json, but has no word for NaN and infinity."""
+    values = masked(event.__dict__) if isinstance(event, WORDED) else event.__dict__
+    text = orjson.dumps(values)
+    return json.dumps(values) if b"null" in text else text.decode()
 
 
 def from_json(kind: str, payload: str) -> Event:

@@ -42,7 +42,7 @@ class Merge:
 
     def __init__(self, symbols: Sequence[str], longest_lag: float):
         self.longest_lag = longest_lag
-        self._closed = dict.fromkeys(symbols, 0)  # ms: the time of each symbol's last close
+        self._closed = dict.fromkeys(symbols, -1)  # ms: the time of each symbol's last close
         self._waiting: deque[tuple[float, MarketEvent]] = deque()
 
     def take(self, event: MarketEvent, now: float) -> list[MarketEvent]:

@@ -42,6 +42,7 @@ EVENTS = sa.Table(
     sa.Column("payload", sa.Text, nullable=False),
     sqlite_with_rowid=False,  # (session, seq) is the only name of an event
 )  # fmt: skip
+INSERT = f"INSERT INTO events VALUES ({', '.join('?' * len(EVENTS.columns))})"  # as the driver has it: ten times as fast as compiled
 TAKEN = "WHEN EXISTS (SELECT 1 FROM events WHERE session = NEW.session AND seq = NEW.seq)"  # a REPLACE fires no delete trigger
 for verb, when in (("UPDATE", ""), ("DELETE", ""), ("INSERT", TAKEN)):
     refuse = f"CREATE TRIGGER no_{verb.lower()} BEFORE {verb} ON events {when} BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END"
@@ -65,7 +66,7 @@ class Journal:
 
     def _open(self, path: Path, session: str, seq: int, batch: int) -> None:
         self.session, self.seq, self.batch = session, seq, batch
-        self._pending: list[dict] = []
+        self._pending: list[tuple] = []
         self._engine = sa.create_engine(f"sqlite:///{path}")
         try:
             self._connection = self._engine.connect()
@@ -79,10 +80,7 @@ class Journal:
     def append(self, event: Event) -> Event:
         """Takes the event; durable after the next `commit`."""
         self.seq += 1
-        self._pending.append(
-            {"session": self.session, "seq": self.seq, "event_time": event.event_time, "recv_time": event.recv_time,
-             "kind": kind_of(event), "payload": to_json(event)}
-        )  # fmt: skip
+        self._pending.append((self.session, self.seq, event.event_time, event.recv_time, kind_of(event), to_json(event)))
         return event
 
     def commit(self) -> None:
@@ -97,10 +95,10 @@ class Journal:
         events, self._pending = self._pending, []
         try:
             with self._connection.begin():
-                self._connection.execute(sa.insert(EVENTS), events)
+                self._connection.exec_driver_sql(INSERT, events)
         except sa.exc.DBAPIError as error:
-            self.seq = events[0]["seq"] - 1
-            where = f"{self._engine.url.database}, event {events[0]['seq']}"
+            self.seq = events[0][1] - 1
+            where = f"{self._engine.url.database}, event {events[0][1]}"
             raise Halted(f"journal: {where}: cannot be stored: {error.orig}; make room or unlock it, then run again") from None
 
     def close(self) -> None:

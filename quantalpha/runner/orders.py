@@ -1,14 +1,15 @@
 """The life of every order at a venue, by client id: what was said, what the venue answered, what is still in doubt.
 
-    intended -> sent -> open -> partly_filled -> filled
-                  |       \\-> cancelling -> cancelled        (a fill may still overtake the cancellation)
-                  |-> rejected | expired
+    intended -> sent -> open -> partly_filled -> cancelling -> filled | cancelled | rejected | expired
                   \\-> in_doubt: no answer came; only the venue can say, it is never sent again blindly
 
-A state knows which may follow. News older than what is known (a websocket's message that comes late or twice) changes nothing; news that
-contradicts it (a filled order that is open again, fills that shrink) raises ReconcileError: then nobody knows the account.
+Each word stands further along than the one before, and knowledge only moves forward: news older than what is known (a websocket's message
+that comes late or twice) changes nothing, so any order of telling ends in the venue's state. News that contradicts what is known (a filled
+order that was cancelled, fills that shrink or exceed the order) raises ReconcileError: then nobody knows the account.
+A cancellation is asked for again where no answer comes, which is harmless; until its order is final, it may still fill.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -20,27 +21,31 @@ FILLED, CANCELLED, REJECTED, EXPIRED = "filled", "cancelled", "rejected", "expir
 FINAL = (FILLED, CANCELLED, REJECTED, EXPIRED)
 WORKING = (OPEN, PARTLY_FILLED, CANCELLING)
 STATUSES = (INTENDED, SENT, IN_DOUBT, *WORKING, *FINAL)
-FOLLOWS = {
-    INTENDED: {SENT, IN_DOUBT, *WORKING, *FINAL},
-    SENT: {IN_DOUBT, *WORKING, *FINAL},
-    IN_DOUBT: {*WORKING, *FINAL},
-    OPEN: {PARTLY_FILLED, CANCELLING, FILLED, CANCELLED, EXPIRED, REJECTED},
-    PARTLY_FILLED: {CANCELLING, FILLED, CANCELLED, EXPIRED},
-    CANCELLING: {OPEN, PARTLY_FILLED, *FINAL},
-}
-DUST = 1e-9  # base units, relative to the order: sums of fills as floats
+RANK = {status: min(place, len(STATUSES) - len(FINAL)) for place, status in enumerate(STATUSES)}  # all final ones stand equally far
+DUST = 1e-9  # relative to the order: sums of fills as floats
+
+
+def child_id(parent: str, purpose: str, count: int) -> str:
+    """The name of the `count`-th order that serves `parent`: 35 characters of [a-z0-9-], the same after every restart."""
+    return "qa-" + hashlib.sha256(f"{parent}|{purpose}-{count}".encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True)
 class VenueOrder:
-    """One order as far as it is known. filled: signed base units that our fills add up to; reported: what the venue's updates say."""
+    """One order as far as it is known. filled: signed base units that our fills add up to; reported: the most that fills or updates say.
+
+    quantity: signed, the most it may ever trade: of an amendment that makes it smaller nobody knows whether it was in time; 0.0: whatever
+    the position holds.
+    """
 
     instruction: InstructionEvent
+    quantity: float
     status: str = INTENDED
     venue_id: str | None = None
     filled: float = 0.0
     reported: float = 0.0
     reason: str = ""
+    told: int = 0  # ms since 1970 UTC: when the venue was last to be told something of it
 
     @property
     def client_id(self) -> str:
@@ -53,19 +58,31 @@ class VenueOrder:
     @property
     def remaining(self) -> float:
         """Signed base units that may still trade; 0.0 once it is final."""
-        return 0.0 if self.final else self.instruction.quantity - self.filled
+        return 0.0 if self.final else self.quantity - self.reported
+
+    @property
+    def committed(self) -> float:
+        """Signed base units that have traded or still may."""
+        return self.reported + self.remaining
 
     @property
     def fills_missing(self) -> bool:
         """The venue says more was filled than the fills we were told."""
-        return abs(self.reported) - abs(self.filled) > DUST * max(1.0, abs(self.reported))
+        return _more(self.reported, self.filled)
+
+    @property
+    def acknowledged(self) -> bool:
+        """The venue has shown that it knows the order."""
+        return self.venue_id is not None or self.reported != 0.0 or self.status in (OPEN, PARTLY_FILLED, *FINAL)
 
 
 class Orders:
-    """All orders of an account; `take` folds events into them, in any order in which a venue may tell them."""
+    """All orders of an account; `instruct`, `update` and `fill` fold events into them, in any order in which a venue may tell them."""
 
     def __init__(self):
         self._orders: dict[str, VenueOrder] = {}
+        self._unfinished: dict[str, None] = {}  # names, oldest first
+        self._children: dict[str, list[str]] = {}
         self._trades: set[tuple[str, str]] = set()
 
     def __getitem__(self, client_id: str) -> VenueOrder:
@@ -77,12 +94,16 @@ class Orders:
     def __iter__(self) -> Iterator[VenueOrder]:
         return iter(self._orders.values())
 
+    def of(self, parent: str) -> list[VenueOrder]:
+        """The orders that serve a decided one, oldest first."""
+        return [self._orders[name] for name in self._children.get(parent, ())]
+
     def unfinished(self) -> list[VenueOrder]:
-        return [order for order in self if not order.final]
+        return [self._orders[name] for name in self._unfinished]
 
     def in_doubt(self) -> list[VenueOrder]:
         """Said or about to be said, and nobody here knows what became of it: only the venue can tell."""
-        return [order for order in self if order.status in (INTENDED, SENT, IN_DOUBT)]
+        return [order for order in self.unfinished() if not order.acknowledged]
 
     def instruct(self, instruction: InstructionEvent) -> None:
         """Before it is sent. ReconcileError where the same order would be placed twice, or an unknown one be changed."""
@@ -90,34 +111,72 @@ class Orders:
         if (instruction.action == "place") == known:
             raise ReconcileError(f"order {name}: {instruction.action} of an order that is {'known' if known else 'not known'}; stopped")
         if instruction.action == "place":
-            self._orders[name] = VenueOrder(instruction)
-        elif instruction.action == "cancel":
-            order = self._orders[name]
-            self._orders[name] = order if order.final else replace(order, status=CANCELLING)
-        else:
-            placed = replace(self._orders[name].instruction, quantity=instruction.quantity, price=instruction.price)
-            self._orders[name] = replace(self._orders[name], instruction=placed)
+            self._children.setdefault(instruction.parent, []).append(name)
+            self._keep(VenueOrder(instruction, instruction.quantity, told=instruction.recv_time))
+        elif not (order := self._orders[name]).final:
+            changed = replace(order, status=CANCELLING) if instruction.action == "cancel" else _amended(order, instruction)
+            self._keep(replace(changed, told=instruction.recv_time))
 
     def update(self, event: OrderUpdateEvent) -> None:
         order = self._orders.get(event.client_id)
         if order is None:
             raise ReconcileError(f"order {event.client_id}: the venue tells of an order that was never made here")
-        if abs(event.filled) < abs(order.reported) or (order.final and event.status != order.status):
-            if event.status in FINAL and order.final:
-                raise ReconcileError(f"order {event.client_id}: was {order.status}, the venue now says {event.status}")
-            return  # older news
-        news = {"reported": event.filled, "venue_id": event.venue_id or order.venue_id, "reason": event.reason or order.reason}
-        status = event.status if event.status in FOLLOWS.get(order.status, ()) else order.status
-        self._orders[event.client_id] = replace(order, status=status, **news)
+        problem = _contradiction(order, event) or _impossible(order, event.filled)
+        if problem:
+            raise ReconcileError(f"order {event.client_id}: was {order.status} with {order.reported} filled, {problem}; ask the venue")
+        further = RANK[event.status] > RANK[order.status]
+        known = replace(order, reported=max(order.reported, event.filled, key=abs), venue_id=order.venue_id or event.venue_id)
+        self._keep(replace(known, status=event.status, reason=event.reason or order.reason) if further else known)
 
     def fill(self, event: FillEvent) -> bool:
         """Counts a trade; False where it was counted before. A trade of no order of ours is counted for nobody."""
         key = event.symbol, str(event.trade)
         if event.trade is not None and key in self._trades:
             return False
-        self._trades.add(key)
         order = self._orders.get(event.client_id or "")
         if order is not None:
-            filled = order.filled + event.quantity
-            self._orders[order.client_id] = replace(order, filled=filled, reported=max(order.reported, filled, key=abs))
+            self._keep(_filled(order, order.filled + event.quantity))
+        self._trades.add(key)
         return True
+
+    def _keep(self, order: VenueOrder) -> None:
+        self._orders[order.client_id] = order
+        if order.final:
+            self._unfinished.pop(order.client_id, None)
+        else:
+            self._unfinished[order.client_id] = None
+
+
+def _amended(order: VenueOrder, instruction: InstructionEvent) -> VenueOrder:
+    asked = replace(instruction, action="place")
+    return replace(order, instruction=asked, quantity=max(order.quantity, instruction.quantity, key=abs))
+
+
+def _filled(order: VenueOrder, filled: float) -> VenueOrder:
+    """A trade proves that the venue has the order."""
+    problem = _impossible(order, filled) or (order.final and _more(filled, order.reported) and "and fills go on")
+    if problem:
+        raise ReconcileError(f"order {order.client_id}: was {order.status} with {order.reported} filled, {problem}; ask the venue")
+    status = max(order.status, PARTLY_FILLED, key=RANK.__getitem__)
+    return replace(order, status=status, filled=filled, reported=max(order.reported, filled, key=abs))
+
+
+def _contradiction(order: VenueOrder, event: OrderUpdateEvent) -> str | None:
+    """What both cannot be true, in words."""
+    if event.status not in STATUSES:
+        return f"the venue now says {event.status!r}, which is no status"
+    if event.status in FINAL and (order.final and event.status != order.status or _more(order.reported, event.filled)):
+        return f"the venue now says {event.status} with {event.filled} filled"
+    if order.final and (_more(event.filled, order.reported) or order.status == REJECTED and event.status in WORKING):
+        return f"the venue now says {event.status} with {event.filled} filled"
+    return "rejected with fills" if event.status == REJECTED and event.filled else None
+
+
+def _impossible(order: VenueOrder, filled: float) -> str | None:
+    """So much cannot have been filled of this order; NaN neither."""
+    within = order.quantity == 0.0 or not _more(filled, order.quantity) and filled * order.quantity >= 0.0
+    return None if within and abs(filled) < float("inf") else f"now {filled} of {order.quantity} ordered"
+
+
+def _more(one: float, other: float) -> bool:
+    return abs(one) - abs(other) > DUST * max(abs(one), abs(other))

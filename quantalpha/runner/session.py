@@ -18,12 +18,15 @@ from quantalpha.bundle import Bundle
 from quantalpha.errors import DataError, Halted, QuantalphaError, UsageError
 from quantalpha.files import read_json
 from quantalpha.market import stream
-from quantalpha.runner import feed, folders, risk
+from quantalpha.runner import accounts, feed, folders, risk, switches
+from quantalpha.runner.accounts import AccountFolder
+from quantalpha.runner.approval import SEND, Gate
 from quantalpha.runner.composition import Composition, compose
 from quantalpha.runner.console import warn_overridden
 from quantalpha.runner.engine import Engine, Gates
-from quantalpha.runner.events import Event, MarketCloseEvent, SessionEvent
+from quantalpha.runner.events import Event, MarketCloseEvent, SessionEvent, SwitchEvent
 from quantalpha.runner.journal import FILE, Journal, Retold, read
+from quantalpha.runner.protocols import Broker
 from quantalpha.runner.status import Status, status
 
 REPLAY, PAPER = "replay", "paper"
@@ -81,18 +84,15 @@ def run_session(bundles: Bundle | Sequence[Bundle], params: config.Params, reque
     from quantalpha.runner import live
 
     composition = compose(bundles, request.capital)
-    if request.mode != PAPER:
-        raise UsageError(f"mode: expected paper (or replay, over recorded bars), found {request.mode!r}")
+    if request.mode not in (PAPER, *accounts.VENUES):
+        raise UsageError(f"mode: expected {PAPER}, {', '.join(accounts.VENUES)} (or replay, over recorded bars), found {request.mode!r}")
     for each in composition.bundles:
         if each.venue not in (params.venue.kept_as, config.IMPORT):  # what was made from own files trades wherever the user points it
             raise UsageError(
                 f"run: the bundle was made from data of {each.venue}, but params.venue is {params.venue.kept_as}; "
                 "name the profile and settings it was made with, or promote a run of this venue"
             )
-    start = Session.resume if request.resume else Session.start
-    with start(composition, params, request) as session:
-        asyncio.run(live.follow(session, params))
-    return session.summary()
+    return asyncio.run(live.run(composition, params, request))
 
 
 def run_replay(
@@ -106,30 +106,50 @@ def run_replay(
         raise UsageError(f"replay: expected bars of {', '.join(composition.symbols)}, found {', '.join(tables)}")
     for symbol, table in tables.items():
         schema.check_bars(table, f"bars of {symbol}")
-    with Session.start(composition, params, request) as session:
+    with Session.start(composition, params, request, composition.paper()) as session:
         session.reason = "end of data"
         for event in feed.replay_all(tables, session.step):
             session.feed(event)
     return session.summary()
 
 
+def gates_of(composition: Composition, params: config.Params, mode: str) -> Gates:
+    """What an order must pass; a replay, which must equal its backtest, has no switches and asks nobody."""
+    limits = risk.of(params.risk, composition.account, mode, {each.symbol: each.stops.stop_loss for each in composition.bundles})
+    if mode == REPLAY:
+        return Gates(limits)
+    until = {each.id: int(each.until.timestamp() * 1000) for each in composition.bundles}
+    kill = switches.of(params.switches, mode, params.runner.max_model_age, until)
+    asked = None if params.runner.orders == SEND else Gate(params.runner.orders, params.risk.price_collar)
+    return Gates(limits, kill, asked)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What runs, how, and where it is written down."""
+
+    composition: Composition
+    request: Request
+    folder: Path
+
+
 class Session:
     """A folder, its journal and the engine that writes it; leaving the context writes the last word and closes the journal."""
 
-    def __init__(self, composition: Composition, params: config.Params, request: Request, folder: Path, journal: Journal | Retold):
-        self.composition, self.request, self.folder, self.mode = composition, request, folder, request.mode
+    def __init__(self, setting: "Setting", params: config.Params, broker: Broker, journal: Journal | Retold):
+        composition, request, self.folder = setting.composition, setting.request, setting.folder
+        self.composition, self.request, self.params, self.mode = composition, request, params, request.mode
         self.limit = None if self.mode == REPLAY else params.runner.bars
         self.step = timeframe.milliseconds(composition.timeframe)
         self.reason, self.in_sample = "interrupted", 0
         self.overridden = [line["name"] for each in composition.bundles for line in verdict.overridden(each.gate)]
         self.until = max(int(each.until.timestamp() * 1000) for each in composition.bundles)
         self.journal, self.started = journal, time.monotonic()
-        gates = Gates(risk.standard(composition.account.leverage))
-        self.engine = Engine(composition.strategies(), composition.paper(), gates, journal, self.clock)
+        self.engine = Engine(composition.strategies(), broker, gates_of(composition, params, self.mode), journal, self.clock)
         self.engine.observers += [*request.observers, self._count]
 
     @classmethod
-    def start(cls, composition: Composition, params: config.Params, request: Request) -> "Session":
+    def start(cls, composition: Composition, params: config.Params, request: Request, broker: Broker) -> "Session":
         """A new folder with its card. UsageError: the name is none or taken; DataError: a live bar tells a bundle too little, or it was
         made with other libraries."""
         composition.strategies()  # refused before anything is made
@@ -144,10 +164,10 @@ class Session:
         card |= {"params": params.sections(["venue", "runner", "risk", "switches", "execution"])}  # in force; the rest is sealed
         folders.write_card(folder, card)
         journal = Journal(folder / FILE, folder.name, batch=REPLAY_BATCH if request.mode == REPLAY else 1)
-        return cls(composition, params, request, folder, journal)
+        return cls(Setting(composition, request, folder), params, broker, journal)
 
     @classmethod
-    def resume(cls, composition: Composition, params: config.Params, request: Request) -> "Session":
+    def resume(cls, composition: Composition, params: config.Params, request: Request, broker: Broker) -> "Session":
         """The session of that name, brought to where its journal ends. UsageError: other bundles or another mode; ReconcileError: told
         again it is another story."""
         folder = folders.session_folder(request.name or "latest", request.sessions)
@@ -159,11 +179,24 @@ class Session:
         if card["capital"] != composition.account.initial_cash:
             raise UsageError(f"--resume {folder.name}: its capital is {card['capital']:g}, not {composition.account.initial_cash:g}")
         events = read(folder / FILE)
-        session = cls(composition, params, request, folder, Retold(events, Journal.reopen(folder / FILE, folder.name, len(events))))
+        retold = Retold(events, Journal.reopen(folder / FILE, folder.name, len(events)))
+        session = cls(Setting(composition, request, folder), params, broker, retold)
         session.engine.recover()
         for event in events:
             session._count(event)
         return session
+
+    @property
+    def account(self) -> AccountFolder:
+        """Where latch and heartbeat of its account lie; on paper every session is an account of its own."""
+        of = self.folder.name if self.mode == PAPER else self.params.venue.kept_as
+        return AccountFolder(f"{self.mode}-{of}", self.folder.parent.parent / "accounts")
+
+    @property
+    def card(self) -> dict:
+        """What watchdog and `quantalpha kill` are told of it."""
+        told = {"mode": self.mode, "session": self.folder.name, "symbols": list(self.composition.symbols)}
+        return told | {"venue": self.params.venue.model_dump(mode="json"), "params": self.params.sections(["runner", "switches"])}
 
     @property
     def resumed(self) -> bool:
@@ -183,6 +216,16 @@ class Session:
         if done:
             self.reason = f"{self.limit} decisions made"
         return done
+
+    def look_at_latch(self) -> None:
+        """What stopped the account from outside stops the session; what stopped the session is said there."""
+        self.account.beat()
+        standing, halted = self.account.latch.standing(), self.engine.halted
+        if halted is not None and standing is None:
+            self.account.latch.set(halted.name, halted.reason, halted.values)
+        elif standing is not None and halted is None:
+            now = {"event_time": 0, "recv_time": self.clock(), "symbol": ""}
+            self.feed(SwitchEvent(**now, name=standing["name"], phase="tripped", reason=standing["reason"]))
 
     def _count(self, event: Event) -> None:
         self.in_sample += isinstance(event, MarketCloseEvent) and not event.warm_up and event.bar <= self.until

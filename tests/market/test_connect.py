@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from quantalpha import config
 from quantalpha.errors import ExchangeError
 from quantalpha.market.budget import LONGEST_STOP, Budget, Limit, Stopped
-from quantalpha.market.connect import BYBIT_BAN, FIRST_BAN, WEIGHT, NoAnswer, _shut_out, build, rate_limits
+from quantalpha.market.connect import BYBIT_BAN, FIRST_BAN, WEIGHT, NoAnswer, _inspect, _shut_out, build, rate_limits
 from quantalpha.market.exchange import Client, Retry
 from quantalpha.practice import Faults
 from quantalpha.practice.background import played
@@ -26,7 +26,7 @@ def exchange(name, folder):
     venue = config.Venue(name=name, **ADDRESS)
     plain = build(venue, ccxt.async_support, Budget(folder, {}))
     made = build(venue, ccxt.async_support, Budget(folder, rate_limits(plain), patience=1.0))
-    made.inspected = True
+    made.inspect = _inspect
     return made
 
 

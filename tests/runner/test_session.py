@@ -211,7 +211,8 @@ def test_nothing_happens_after_the_journal_has_failed(trained, tape_settings, se
     monkeypatch.setattr(composition, "Decider", Eager)
     bars = synthetic_bars("BTCUSDT", tape_settings.synthetic).iloc[:3]
     opened, closed, later, *_ = feed.replay(bars, "BTCUSDT", 3_600_000)
-    session = Session.start(composition.compose(trained), tape_settings, Request(name="s", sessions=sessions))
+    made = composition.compose(trained)
+    session = Session.start(made, tape_settings, Request(name="s", sessions=sessions), made.paper())
     with pytest.raises(Halted, match="disk full"), session as running:
         running.feed(opened)
         with sqlite3.connect(sessions / "s" / FILE) as raw:

@@ -1,0 +1,111 @@
+"""`quantalpha kill`, `reset`, `accounts` and `watchdog`: stopping an account from anywhere, and letting it trade again."""
+
+import asyncio
+import json
+import sys
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from quantalpha import config
+from quantalpha.cli.base import AsJson, app, judged, show, table
+from quantalpha.errors import ExchangeError, Halted, ReconcileError
+
+Named = Annotated[
+    str | None, typer.Option(help="A folder in data/accounts, such as live-binanceusdm; default: the one whose session runs.")
+]
+PATIENCE = 20.0  # seconds for which a kill goes on trying
+
+
+@app.command()
+def kill(
+    account: Named = None,
+    reason: Annotated[str, typer.Option(help="Written down with your name.")] = "by hand",
+    as_json: AsJson = False,
+) -> None:
+    """Stop an account now: latch it, close and cancel everything at its venue, verify flat; exit 5 where it is not."""
+    from quantalpha.runner import accounts, emergency
+
+    folder = accounts.find(account)
+    latched = folder.latch.set("kill", reason)
+    card = folder.card()
+    result = {"account": folder.name, "latched": f"{latched['name']}: {latched['reason']}", "since": latched["time"]}
+    if card["mode"] not in accounts.VENUES:
+        show(result | {"venue": "none: its session sees the latch"}, as_json, table("killed", [result]))
+        return
+    done = asyncio.run(emergency.flatten_account(card, PATIENCE))
+    with judged(
+        result | {"flat": done.flat, "seconds": done.seconds, "venue": str(done)}, as_json, table("killed", [result | {"venue": str(done)}])
+    ):
+        if not done.flat:
+            raise ExchangeError(f"kill: account {folder.name} is latched, but {done}; look at the venue, and try again")
+
+
+@app.command()
+def reset(
+    reason: Annotated[str, typer.Option(help="Why the account may trade again; written down with your name.")],
+    account: Named = None,
+    keep_position: Annotated[bool, typer.Option("--keep-position", help="Do not ask whether the account is flat.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take a latch away, so that sessions of the account start again; exit 6 while it is not flat at its venue."""
+    from quantalpha.runner import accounts
+
+    folder = accounts.find(account) if account is not None else _latched()
+    folder.latch.require_reason(reason)
+    if folder.running():
+        raise Halted(f"reset: the session of account {folder.name} still runs; wait until it has ended, or end its process")
+    card = folder.card()
+    if card["mode"] in accounts.VENUES and not keep_position:
+        asyncio.run(_require_flat(folder.name, card))
+    entry = folder.latch.reset(reason)
+    rows = [
+        {"account": folder.name, "was latched by": entry["latch"]["name"], "because": entry["latch"]["reason"], "reset": entry["reason"]}
+    ]
+    show(entry, as_json, table("reset", rows))
+
+
+@app.command("accounts")
+def show_accounts(as_json: AsJson = False) -> None:
+    """Every account traded here: whether a session runs, and what latched it."""
+    from quantalpha.runner import accounts
+
+    rows = [each.row() for each in accounts.known()]
+    show(rows, as_json, table("accounts", rows) if rows else "no account has been traded here yet")
+
+
+@app.command()
+def watchdog(account: Named = None) -> None:
+    """Watch an account at its venue until its session ends; what trips latches it and makes it flat (exit 7). Sessions start their own."""
+    from quantalpha.runner import accounts
+    from quantalpha.runner import watchdog as dog
+
+    folder = accounts.find(account)
+    tripped = dog.run(folder, _say)
+    if tripped is not None:
+        raise Halted(f"watchdog: account {folder.name}: {tripped[0]}: {tripped[1].reason}; latched and flat")
+
+
+def _latched():
+    """The only account that is."""
+    from quantalpha.runner import accounts
+
+    latched = [each for each in accounts.known() if each.latch.standing() is not None]
+    return latched[0] if len(latched) == 1 else accounts.find(None)
+
+
+async def _require_flat(name: str, card: dict) -> None:
+    """ReconcileError unless the venue says that nothing is held and nothing rests."""
+    from quantalpha.runner import emergency
+
+    async with emergency.desk_of(card) as desk:
+        found = await emergency.look(desk)
+    if not found.flat:
+        raise ReconcileError(f"reset: account {name} is {found}; close it (`quantalpha kill`), or reset with --keep-position")
+
+
+def _say(title: str, text: str) -> None:
+    """One JSON line on standard error."""
+    line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "title": title, "text": text}
+    print(config.mask(json.dumps(line)), file=sys.stderr, flush=True)

@@ -1,0 +1,34 @@
+"""`quantalpha report`: what a session did, as a whole or by UTC days, weeks or months."""
+
+from typing import Annotated
+
+import typer
+
+from quantalpha.cli.base import AsJson, app, show
+
+
+@app.command()
+def report(
+    session: Annotated[str, typer.Argument(help="A folder in data/sessions, or 'latest'.")] = "latest",
+    period: Annotated[str, typer.Option(help="session, day, week or month.")] = "session",
+    as_json: AsJson = False,
+) -> None:
+    """Tell a session's equity, drawdown, fills, fees, funding, slippage, refusals, kill switches and missed bars from its journal."""
+    from quantalpha import runner
+    from quantalpha.ops import reports
+
+    folder = runner.session_folder(session)
+    made = reports.reports(folder, period, _predicted(folder))
+    show([reports.rows(each) for each in made], as_json, "\n\n".join(map(reports.text, made)))
+
+
+def _predicted(folder) -> float | None:
+    """The slippage its bundle was judged with, where that is one number and the bundle is still there."""
+    from quantalpha import runner
+    from quantalpha.errors import DataError
+
+    try:
+        slippage = runner.session_bundle(folder).costs.slippage
+    except DataError:
+        return None
+    return slippage if isinstance(slippage, float) else None

@@ -1,0 +1,44 @@
+"""Binance's user-data stream: a listen key, good for an hour, is renewed every half hour (developers.binance.com, USD-M futures, user data
+streams). `listenKeyExpired` ends it."""
+
+from urllib.parse import urlsplit, urlunsplit
+
+from quantalpha.market.trading.binance_answers import streamed_condition, streamed_order, streamed_trade
+from quantalpha.market.trading.stream import Expired, News, UserStream
+
+HOST, DEMO_HOST = "wss://fstream.binance.com", "wss://fstream.binancefuture.com"
+BECAME_ORDER = ("TRIGGERED", "FINISHED")
+
+
+class BinanceStream(UserStream):
+    renewal = 1800.0
+
+    async def address(self) -> str:
+        key = await self.trading.listen_key()
+        base = self.trading.venue.ws_url or (DEMO_HOST if self.trading.demo else HOST)
+        return urlunsplit(urlsplit(base)._replace(path="/private/ws", query=f"listenKey={key}"))
+
+    async def greet(self, socket) -> None:
+        """The address says it all."""
+
+    async def renew(self, socket) -> None:
+        await self.trading.renew_listen_key()
+
+    def understand(self, message: dict) -> list[News]:
+        kind, told = message.get("e"), message.get("o")
+        if kind == "listenKeyExpired":
+            raise Expired("the listen key has expired")
+        if kind == "ALGO_UPDATE":
+            return self._condition(told, int(message["T"]))
+        if kind != "ORDER_TRADE_UPDATE":
+            return [None] if kind == "ACCOUNT_UPDATE" and message["a"].get("m") != "ORDER" else []
+        name = self.trading.names.setdefault(str(told["i"]), told["c"])
+        trades = [streamed_trade(told, name)] if told["x"] == "TRADE" else []
+        return [*trades, streamed_order(told, name)]
+
+    def _condition(self, told: dict, time: int) -> list[News]:
+        """Of one that was triggered, the order that it became tells the rest."""
+        became = str(told.get("ai") or "")
+        if became.strip("0"):
+            self.trading.names[became] = told["caid"]
+        return [None] if told["X"] in BECAME_ORDER else [streamed_condition(told, time)]

@@ -1,0 +1,216 @@
+"""An account at a venue: orders, positions, money. One call is one question, asked once.
+
+    async with open_trading(params.venue, Keys(key, secret)) as trading:
+        report = await trading.place(instruction)
+
+An order has three outcomes. A report: the venue has it. `Refused`: the venue surely does not. `InDoubt`: nobody knows (a timeout, a broken
+line, a 5xx, nonsense); nothing is sent again here, the caller asks for the client id. Reading raises the same two; both are
+ExchangeErrors.
+Requests are paid for from the budget that all processes share; of it downloads use `venue.budget`, and this client all of it, so that what
+they leave is kept for orders and cancellations.
+"""
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+from quantalpha import config, perp
+from quantalpha.errors import ExchangeError, ReconcileError, UsageError, did_you_mean
+from quantalpha.market.budget import Stopped
+from quantalpha.market.connect import Retry, is_local, short, trading_client
+from quantalpha.market.trading.clock import VenueClock
+from quantalpha.market.trading.words import (
+    AccountReport,
+    InDoubt,
+    Instruction,
+    Keys,
+    OrderReport,
+    Payment,
+    Permissions,
+    Refused,
+    Rules,
+    Settings,
+    Trade,
+)  # fmt: skip
+
+RECV_WINDOW = 5000  # ms after its timestamp at which the venue no longer takes a request
+REMEMBERED = 50  # requests behind `errors`
+WEEK = 7 * 86_400_000  # the longest span either venue answers at once
+
+
+class Trading(ABC):
+    """What every venue can do; a subclass words it in the venue's dialect. asset: what money is counted in."""
+
+    dead_man_spares_stops = False  # whether conditional orders outlive the dead man's switch
+    asset = "USDT"
+
+    def __init__(self, venue: config.Venue, keys: Keys, demo: bool):
+        self.venue, self.demo = venue, demo
+        self.exchange, self._faults = trading_client(venue, (keys.key, keys.secret), self.judge, demo)
+        self.exchange.options["recvWindow"] = RECV_WINDOW
+        self.clock = VenueClock(is_local(venue))
+        self.exchange.nonce = self.now  # what requests are signed with
+        self.rules: dict[str, Rules] = {}
+        self._sound: deque[bool] = deque(maxlen=REMEMBERED)
+
+    async def __aenter__(self):
+        try:
+            await self.load()
+        except BaseException:
+            await self.exchange.close()
+            raise
+        return self
+
+    async def __aexit__(self, *_):
+        await self.close()
+
+    async def close(self) -> None:
+        await self.exchange.close()
+
+    async def load(self) -> None:
+        """The venue's clock and the rules of its instruments. ExchangeError where it does not tell them."""
+        await patiently("its clock", self.synchronise)
+        self.rules = await patiently("the rules of its instruments", self._rules)
+
+    async def synchronise(self) -> float:
+        """Seconds that our clock is ahead of the venue's. From now on requests carry the venue's time, so that even with a clock that is
+        wrong an account can be made flat."""
+        before = self.exchange.milliseconds()
+        told = await self.server_time()
+        return self.clock.told((before + self.exchange.milliseconds()) / 2, told) / 1000
+
+    def now(self) -> int:
+        """The venue's time as far as we know it."""
+        return self.clock.at(self.exchange.milliseconds())
+
+    @property
+    def errors(self) -> float:
+        """Share of the last requests that got no sound answer."""
+        return 1 - sum(self._sound) / len(self._sound) if self._sound else 0.0
+
+    def rules_of(self, symbol: str) -> Rules:
+        if symbol not in self.rules:
+            raise UsageError(f"symbol: {self.venue.name} has no linear perpetual {symbol!r}; {did_you_mean(symbol, self.rules)}")
+        return self.rules[symbol]
+
+    async def preflight(self, symbols: Sequence[str], leverage: float, margin_mode: str) -> None:
+        """Sees to it that each symbol is traded one-way with this leverage and margin mode: set where it differs, then read back.
+        ReconcileError where the venue still says something else."""
+        wanted = Settings(leverage, margin_mode, one_way=True)
+        for symbol in symbols:
+            self.rules_of(symbol)
+            found, words = await self.settings(symbol), ""
+            if found != wanted:
+                try:
+                    await self.set_up(symbol, wanted, found)
+                except Refused as error:
+                    words = f" ({error})"
+                found = await self.settings(symbol)
+            if found != wanted:
+                raise ReconcileError(
+                    f"{self.venue.name} {symbol}: expected {wanted}, found {found}{words}; close what is open there and set it by hand"
+                )
+
+    async def _ask(self, endpoint: str, **parameters):
+        """One request by ccxt's name of the endpoint: the answer's JSON."""
+        sound = False
+        try:
+            answer = await getattr(self.exchange, endpoint)(parameters)
+            sound = True
+        except Refused as error:
+            sound = error.sound
+            raise
+        except Stopped as error:
+            raise Refused("not sent", str(error), sound=False) from None
+        except self._faults as error:
+            raise InDoubt(f"{self.venue.name}: {endpoint}: {type(error).__name__}: {short(str(error))}") from None
+        finally:
+            self._sound.append(sound)
+        return answer
+
+    def quantity_text(self, instruction: Instruction) -> str:
+        """The size as the venue reads it, without its sign."""
+        return perp.to_venue(abs(instruction.quantity), self.rules_of(instruction.symbol).lot)
+
+    def price_text(self, instruction: Instruction) -> str:
+        if instruction.price is None:
+            raise UsageError(f"order {instruction.client_id}: a {instruction.kind} order needs a price")
+        return perp.to_venue(instruction.price, self.rules_of(instruction.symbol).tick)
+
+    @staticmethod
+    @abstractmethod
+    def judge(status: int, text: str, wait: float | None) -> None:
+        """Raises Refused or NoAnswer unless a reply is what was asked for."""
+
+    @abstractmethod
+    async def server_time(self) -> int: ...
+
+    @abstractmethod
+    async def _rules(self) -> dict[str, Rules]: ...
+
+    @abstractmethod
+    async def place(self, instruction: Instruction) -> OrderReport:
+        """Quantity and price must lie on lot and tick (UsageError)."""
+
+    @abstractmethod
+    async def amend(self, instruction: Instruction) -> OrderReport:
+        """New total quantity and price of a resting limit order."""
+
+    @abstractmethod
+    async def cancel(self, client_id: str, symbol: str) -> OrderReport | None:
+        """The order as it then stands; None where the venue has no such open order any more."""
+
+    @abstractmethod
+    async def cancel_all(self, symbol: str) -> None:
+        """Every open order of the symbol, conditional ones too."""
+
+    @abstractmethod
+    async def order(self, client_id: str, symbol: str) -> OrderReport | None:
+        """What the venue knows of it; None where it has never heard of it (or, on Binance, forgot it: cancelled, unfilled, 3 days old)."""
+
+    @abstractmethod
+    async def open_orders(self, symbols: Iterable[str] | None = None) -> list[OrderReport]:
+        """Conditional ones too; symbols None: of the whole account."""
+
+    @abstractmethod
+    async def trades_since(self, symbol: str, since: int) -> list[Trade]:
+        """Every fill from that time on, oldest first, each once."""
+
+    @abstractmethod
+    async def payments_since(self, symbol: str, since: int) -> list[Payment]:
+        """Funding and what a liquidation cost beyond its trades, from that time on, oldest first, each once."""
+
+    @abstractmethod
+    async def account(self) -> AccountReport: ...
+
+    @abstractmethod
+    async def settings(self, symbol: str) -> Settings: ...
+
+    @abstractmethod
+    async def set_up(self, symbol: str, wanted: Settings, found: Settings) -> None:
+        """Tells the venue what is wanted where it differs from what was found."""
+
+    @abstractmethod
+    async def permissions(self) -> Permissions: ...
+
+    @abstractmethod
+    async def dead_man(self, seconds: float, symbols: Iterable[str]) -> None:
+        """The venue cancels all orders of the symbols unless this is said again within so many seconds; 0 ends it."""
+
+    def weeks(self, since: int) -> list[tuple[int, int]]:
+        """Spans that a venue answers at once, from `since` to a little after now."""
+        end = self.now() + RECV_WINDOW
+        return [(start, min(start + WEEK, end)) for start in range(since, end, WEEK)]
+
+
+async def patiently(what: str, call: Callable[[], Awaitable], retry: Retry | None = None):
+    """What a question that changes nothing is answered, asked again while it is not; ExchangeError in the end. Never for orders."""
+    retry = Retry() if retry is None else retry
+    for attempt in range(retry.attempts):
+        try:
+            return await call()
+        except (InDoubt, Refused) as error:
+            if attempt == retry.attempts - 1 or (isinstance(error, Refused) and error.sound):
+                raise ExchangeError(f"venue: no usable answer for {what} after {attempt + 1} tries; last: {error}; check it") from None
+        await retry.sleep(retry.pause(attempt))
+    raise AssertionError("unreachable: the last attempt returns or raises")

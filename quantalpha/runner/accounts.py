@@ -1,0 +1,106 @@
+"""What is kept of an account beside its sessions, in data/accounts/NAME: who trades it now, whether he lives, what latched it.
+
+    account.json    the session that traded it last: mode, venue, symbols, parameters in force
+    lock            held by the running session, however it ends
+    heartbeat       touched by it at every tick; gone after an orderly end, left behind by a crash
+    latch.json, latches.jsonl    see `latch`
+
+NAME is mode-venue, such as live-binanceusdm.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from quantalpha import config
+from quantalpha.errors import DataError, UsageError, did_you_mean
+from quantalpha.files import read_json, sole, write_atomic
+from quantalpha.runner.latch import Latch
+
+CARD, LOCK, HEARTBEAT = "account.json", "lock", "heartbeat"
+NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
+VENUES = ("rehearse", "testnet", "live")  # modes whose orders go to a venue
+
+
+class AccountFolder:
+    """root: where all accounts lie; None: the workspace's data/accounts."""
+
+    def __init__(self, name: str, root: Path | None = None):
+        if not re.fullmatch(NAME, name):
+            raise UsageError(f"account: expected a name such as live-binanceusdm, found {name[:120]!r}")
+        self.name, self.path = name, (config.path("data/accounts") if root is None else root) / name
+        self.latch = Latch(self.path)
+
+    @contextmanager
+    def hold(self, card: dict) -> Iterator[None]:
+        """The block is the account's only session. card: JSON of at least mode, venue, symbols, session.
+
+        Halted while the account is latched, UsageError while another session has it. An orderly end takes the heartbeat away.
+        """
+        self.latch.require_open()
+        with sole(self.path / LOCK) as alone:
+            if not alone:
+                raise UsageError(f"account {self.name}: another session trades it; stop that one first (`quantalpha accounts`)")
+            who = {"account": self.name, "pid": os.getpid(), "started": datetime.now(UTC).isoformat(timespec="seconds")}
+            write_atomic(self.path / CARD, config.mask(json.dumps(card | who, indent=1)) + "\n")
+            write_atomic(self.path / HEARTBEAT, f"{os.getpid()}\n")
+            yield
+            (self.path / HEARTBEAT).unlink(missing_ok=True)  # not where the block raised: then nobody knows how it was left
+
+    def beat(self) -> None:
+        """The session lives: no more than a file's time, so that a full disk or a locked database cannot keep it from saying so."""
+        os.utime(self.path / HEARTBEAT)
+
+    def beaten(self) -> int | None:
+        """When it last did, nanoseconds of the file's own clock; None after an orderly end."""
+        try:
+            return (self.path / HEARTBEAT).stat().st_mtime_ns
+        except FileNotFoundError:
+            return None
+
+    def running(self) -> bool:
+        """Whether a session holds the account."""
+        with sole(self.path / LOCK) as alone:
+            return not alone
+
+    def card(self) -> dict:
+        """What the last session wrote of itself. DataError where there is none."""
+        return read_json(self.path / CARD, "mode", "venue", "symbols", "params")
+
+    def row(self) -> dict:
+        """One line of `quantalpha accounts`."""
+        try:
+            card = self.card()
+        except DataError:
+            card = {}
+        latched = self.latch.standing()
+        row = {"account": self.name, "session": card.get("session", "unknown"), "running": "yes" if self.running() else "no"}
+        return row | {
+            "latched": "" if latched is None else f"{latched['name']}: {latched['reason']}",
+            "since": (latched or {}).get("time", ""),
+        }
+
+
+def known(root: Path | None = None) -> list[AccountFolder]:
+    """Every account there is, by name."""
+    folder = config.path("data/accounts") if root is None else root
+    return [AccountFolder(each.name, root) for each in sorted(folder.glob("*")) if each.is_dir() and re.fullmatch(NAME, each.name)]
+
+
+def find(name: str | None, root: Path | None = None) -> AccountFolder:
+    """The account of that name; None: the one whose session runs, or the only one. UsageError naming what there is."""
+    accounts = known(root)
+    names = [each.name for each in accounts]
+    if name is not None:
+        if name not in names:
+            raise UsageError(f"--account: no account {name!r} has ever been traded here; {did_you_mean(name, names)}")
+        return AccountFolder(name, root)
+    running = [each for each in accounts if each.running()]
+    for choice in (running, accounts):
+        if len(choice) == 1:
+            return choice[0]
+    raise UsageError(f"--account: {len(running)} sessions run in {len(names)} accounts; name one: {', '.join(names) or 'there is none'}")

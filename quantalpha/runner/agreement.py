@@ -1,0 +1,124 @@
+"""Whether this session and the venue agree on the account: orders, fills, positions, money. Where they do not, nobody trades.
+
+What was missed is fetched and heard like any other news: orders in doubt are asked about, fills and funding since the session's beginning
+counted once, orders that rest only here looked up. What is different after that is a table, and a ReconcileError. Positions and orders that
+nobody here made are adopted only where that was asked for.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+from quantalpha.errors import ReconcileError
+from quantalpha.market.trading import patiently
+from quantalpha.runner.broker_exchange import ExchangeBroker
+from quantalpha.runner.events import AccountEvent, FillEvent
+from quantalpha.runner.line import Line
+from quantalpha.runner.orders import DUST
+
+CENT = 0.01  # quote currency
+PRICE = 1e-5  # relative: venues round average prices
+ROUNDS = 3  # a trade or a funding payment between two questions is no difference
+
+
+@dataclass(frozen=True)
+class Difference:
+    """kind: position | entry_price | cash | order | fills; name: the symbol, or the order's client id."""
+
+    kind: str
+    name: str
+    here: str
+    there: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}: here {self.here}, there {self.there}"
+
+
+async def agree(line: Line, *, adopt: bool = False) -> None:
+    """Brings the session up to date with the venue; ReconcileError with the table of differences where that is not enough.
+
+    adopt: what nobody here made is taken over: a position as a fill at its entry price (its stop follows), money as it stands; orders,
+    which nothing here steers, are cancelled.
+    """
+    await asyncio.gather(*(line.resolve(order.instruction) for order in line.broker.orders.in_doubt()))
+    for _ in range(ROUNDS):
+        await _catch_up(line)
+        found = differences(line.broker)
+        if not found:
+            return
+    if adopt:
+        await _adopt(line, found)
+        await _catch_up(line)
+        found = differences(line.broker)
+    if found:
+        raise _disagreement(found)
+
+
+async def _catch_up(line: Line) -> None:
+    for ask, what in ((line.look, "the account"), (line.settle, "its trades"), (line.payments, "its payments"), (line.look, "the account")):
+        await patiently(what, ask)
+
+
+def differences(broker: ExchangeBroker) -> list[Difference]:
+    """What the broker believes against the last word of the venue; everything differs where there is none."""
+    told = broker.told
+    if told is None:
+        return [Difference("cash", "", f"{broker.holdings.cash:.2f}", "unknown")]
+    return [*_positions(broker, told), *_money(broker, told), *_orders(broker, told)]
+
+
+def _positions(broker: ExchangeBroker, told: AccountEvent) -> Iterable[Difference]:
+    for symbol in sorted({*told.positions, *broker.holdings.open}):
+        here, there = broker.holdings[symbol], told.positions.get(symbol, {"quantity": 0.0, "entry_price": 0.0})
+        if not abs(here.quantity - there["quantity"]) <= DUST * abs(here.quantity):
+            yield Difference("position", symbol, f"{here.quantity:g}", f"{there['quantity']:g}")
+        elif not abs(here.entry_price - there["entry_price"]) <= PRICE * here.entry_price:
+            yield Difference("entry_price", symbol, f"{here.entry_price:g}", f"{there['entry_price']:g}")
+
+
+def _money(broker: ExchangeBroker, told: AccountEvent) -> Iterable[Difference]:
+    """The wallet has changed by what this session earned; `base`: what else lies in it, as first seen."""
+    expected = broker.holdings.cash + broker.base
+    if not abs(told.cash - expected) <= CENT:
+        yield Difference("cash", "", f"{expected:.4f}", f"{told.cash:.4f}")
+
+
+def _orders(broker: ExchangeBroker, told: AccountEvent) -> Iterable[Difference]:
+    """An order sent since the venue was asked is no difference."""
+    for name in told.open_orders:
+        if not broker.knows(name) or broker.orders[name].final:
+            yield Difference("order", name, broker.orders[name].status if broker.knows(name) else "unknown", "open")
+    for order in broker.orders:
+        if order.fills_missing:
+            yield Difference("fills", order.client_id, f"{order.filled:g}", f"{order.reported:g}")
+        elif not order.final and order.told < told.recv_time and order.client_id not in told.open_orders:
+            yield Difference("order", order.client_id, order.status, "not open")
+
+
+async def _adopt(line: Line, found: list[Difference]) -> None:
+    told, broker = line.broker.told, line.broker
+    orphans = {each.name for each in found if each.kind == "order" and not broker.knows(each.name)}
+    for order in await patiently("its open orders", lambda: line.trading.open_orders(line.symbols)):
+        if order.client_id in orphans:
+            await line.trading.cancel(order.client_id, order.symbol)
+    for symbol in [each.name for each in found if each.kind == "position"]:
+        there = told.positions.get(symbol, {"quantity": 0.0, "entry_price": told_mark(broker, symbol)})
+        quantity = there["quantity"] - broker.holdings.quantity(symbol)
+        terms = {"quantity": quantity, "price": there["entry_price"], "fee": 0.0, "trade": f"adopted-{told.event_time}"}
+        times = {"event_time": told.event_time, "recv_time": line.clock(), "bar": told.event_time - told.event_time % line.step}
+        realised = broker.holdings[symbol].profit(quantity, there["entry_price"])
+        line.feed(FillEvent(**times, symbol=symbol, client_id=None, **terms, realised=realised, reason="external"))
+    broker.rebase()
+
+
+def told_mark(broker: ExchangeBroker, symbol: str) -> float:
+    """What a position that is gone is taken to have been closed at."""
+    return broker.account().position(symbol).mark
+
+
+def _disagreement(found: list[Difference]) -> ReconcileError:
+    table = "; ".join(map(str, found))
+    remedy = "look at the account, then resume with --adopt to take over what is there, or put it right there"
+    error = ReconcileError(f"the venue and this session do not agree, so nothing is traded: {table}; {remedy}")
+    error.details = {"differences": [asdict(each) for each in found]}
+    return error

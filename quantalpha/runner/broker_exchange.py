@@ -1,0 +1,290 @@
+"""The broker of a real account, or of one on the practice exchange: what is held, what is out, and what the venue is to be told next.
+
+A state machine without I/O: events come in, instructions come out, and `send` puts those that are durable into the outbox. What it knows
+comes from events alone. After a restart it hears the record again and only remembers; `resume` puts it to work again from what it knows.
+Two clocks: event times are the venue's, and what is told to it carries them; durations are measured on ours, the receive times.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from quantalpha import perp
+from quantalpha.perp.account import fresh, terms
+from quantalpha.perp.ledger import check_target
+from quantalpha.runner import execution
+from quantalpha.runner.events import (
+    AccountEvent,
+    EquityEvent,
+    Event,
+    FillEvent,
+    FundingEvent,
+    InstructionEvent,
+    MarketCloseEvent,
+    MarketOpenEvent,
+    OrderUpdateEvent,
+    QuoteEvent,
+    ValidatedOrderEvent,
+)  # fmt: skip
+from quantalpha.runner.execution import Book, Execution, View
+from quantalpha.runner.flatten import Flatten
+from quantalpha.runner.holdings import Holdings
+from quantalpha.runner.orders import Orders
+from quantalpha.runner.protection import Need, Protection, levels
+from quantalpha.runner.venue_setup import Setup
+from quantalpha.runner.views import AccountView, Position
+
+EMPTY = Book((), ())
+
+
+@dataclass
+class _Symbol:
+    """What is known of one symbol beyond its orders. opened: ms, of the fill that made the position; best: of the bars closed since."""
+
+    book: Book = EMPTY
+    close: float = float("nan")
+    mark: float = float("nan")
+    target: float = 0.0
+    opened: int = 0
+    best: float = 0.0
+    bars: int = 0
+    execution: Execution | None = None
+    parent: tuple[ValidatedOrderEvent, Decimal] | None = None  # the last order decided, and the position then; None once it is done with
+    waiting: bool = False  # it follows the execution that it has overtaken
+
+
+class ExchangeBroker:
+    """See `engine.Broker`. Sizes are those of the ledger: target x equity / close, equity being the capital and what it has earned."""
+
+    def __init__(self, setup: Setup, *, retelling: bool = False):
+        """retelling: the record is heard again; until `resume` nothing is instructed."""
+        self.setup = setup
+        self.orders, self.holdings = Orders(), Holdings(setup.account.initial_cash)
+        self.protection = Protection(self.orders, {symbol: market.terms.tick for symbol, market in setup.markets.items()})
+        self._flatten = Flatten(self.orders, self.holdings, setup.seed)
+        self._symbols = {symbol: _Symbol() for symbol in setup.markets}
+        self._terms = {symbol: terms(setup.account, _FREE, None, symbol) for symbol in setup.markets}
+        self.told: AccountEvent | None = None  # the venue's last word
+        self.base = 0.0  # what lies in the wallet beyond the capital and what it has earned
+        self.changes = 0  # of the account, as far as it is heard or told here: what a look at the venue may have missed
+        self._seen = -1  # of these, when the venue was last asked
+        self._time = self._venue_time = 0
+        self._halted, self._retelling = False, retelling
+        self.trades: set[tuple[str, str]] = set()  # (symbol, venue's name) of what was counted
+        self.settlements: set[tuple[str, int]] = set()  # (symbol, ms) of funding that was counted
+
+    def account(self) -> AccountView:
+        positions = {symbol: self._position(symbol) for symbol in self._symbols}
+        pending = {symbol: self._entering(known) for symbol, known in self._symbols.items() if known.parent is not None}
+        return AccountView(self.holdings.equity(self._marks), positions, self.holdings.cash, pending=pending)
+
+    def _entering(self, known: _Symbol) -> float:
+        """What of the order under way will make the position larger or turn it; what closes frees nothing before it has traded."""
+        if known.execution is None or known.waiting:
+            order, then = known.parent
+            quantity, closing = order.quantity, min(abs(float(then)), abs(order.quantity)) if order.quantity * float(then) < 0 else 0.0
+        else:
+            quantity = known.execution.remaining
+            closing = max(abs(known.execution.closing) - abs(known.execution.filled), 0.0)
+        return math.copysign(max(abs(quantity) - closing, 0.0), quantity)
+
+    @property
+    def _marks(self) -> dict[str, float]:
+        return {symbol: known.mark for symbol, known in self._symbols.items()}
+
+    def _position(self, symbol: str) -> Position:
+        held = self.holdings[symbol]
+        told = {} if self.told is None else self.told.positions.get(symbol, {})
+        if told.get("quantity") == held.quantity:
+            liquidation = told["liquidation_price"]
+        else:  # not told yet
+            liquidation = perp.liquidation_price(held.quantity, held.entry_price, self.holdings.cash, self.setup.account)
+        return Position(held.quantity, held.entry_price, self._symbols[symbol].mark, liquidation)
+
+    def opened(self, bars: Sequence[MarketOpenEvent]) -> Iterable[Event]:
+        return []
+
+    def closed(self, bars: Sequence[MarketCloseEvent]) -> Iterable[Event]:
+        for bar in bars:
+            self._pass(bar)
+            self._close(bar)
+        told = [each for bar in bars for each in self._act(bar.symbol)]
+        return [*told, *(self._equity(bar) for bar in bars)]
+
+    def _close(self, bar: MarketCloseEvent) -> None:
+        known, held = self._symbols[bar.symbol], self.holdings.quantity(bar.symbol)
+        known.close, known.mark = bar.close, bar.close if bar.mark is None else bar.mark
+        if held:
+            known.best = max(known.best, bar.high) if held > 0 else min(known.best, bar.low)
+            known.bars += 1
+
+    def _equity(self, bar: MarketCloseEvent) -> EquityEvent:
+        times = {"event_time": bar.event_time, "recv_time": bar.recv_time, "symbol": bar.symbol, "bar": bar.bar}
+        money = {"equity": self.holdings.equity(self._marks), "cash": self.holdings.cash}
+        return EquityEvent(**times, **money, quantity=self.holdings.quantity(bar.symbol), price=bar.close)
+
+    def order_quantity(self, symbol: str, target: float) -> float | None:
+        """By the compiled clock that the backtest sizes its orders with."""
+        from quantalpha.perp import clock
+
+        check_target(target, self.setup.account.leverage, f"broker: {symbol}")
+        known, held = self._symbols[symbol], self.holdings[symbol]
+        others = sum(each.unrealised(self._symbols[name].mark) for name, each in self.holdings.open.items() if name != symbol)
+        state = fresh(self.setup.account)._replace(cash=self.holdings.cash, elsewhere=others, quantity=held.quantity)
+        under_way = 0.0 if known.execution is None else known.execution.remaining
+        state = state._replace(entry_price=held.entry_price, target=known.target, order=under_way)
+        after = clock.decide(state, self._terms[symbol], float(target), 0.0, known.close, known.mark)
+        return None if after == state else after.order
+
+    def submit(self, order: ValidatedOrderEvent) -> Iterable[Event]:
+        known = self._symbols[order.symbol]
+        self._pass(order)
+        known.target, known.parent, known.waiting = order.target, (order, self.holdings[order.symbol].exact), True
+        if known.execution is not None:
+            known.execution.stop()
+        return self._act(order.symbol)
+
+    def heard(self, event: Event) -> Iterable[Event]:
+        self._pass(event)
+        if isinstance(event, InstructionEvent):
+            self._entered(event)
+            return []
+        self._take(event)
+        return [told for symbol in ([event.symbol] if event.symbol in self._symbols else self._symbols) for told in self._act(symbol)]
+
+    def resume(self) -> None:
+        """The record is told and the venue has been asked: goes on with the orders that were under way."""
+        self._retelling = False
+        for symbol, known in self._symbols.items():
+            if known.parent is not None:
+                order, then = known.parent
+                traded = sum((Decimal(repr(child.filled)) for child in self.orders.of(order.client_id)), Decimal(0))
+                self._begin(symbol, known, order, self.holdings[symbol].exact - traded - then)
+
+    def _pass(self, event: Event) -> None:
+        """A tick tells our time; the venue's stands still until somebody has it from there."""
+        self._time, self._venue_time = max(self._time, event.recv_time), max(self._venue_time, event.event_time)
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, OrderUpdateEvent):
+            self.orders.update(event)
+        elif isinstance(event, FillEvent) and self.orders.fill(event):
+            self._fill(event)
+        elif isinstance(event, FundingEvent):
+            self.settlements.add((event.symbol, event.event_time))
+            self.holdings.pay(event)
+        elif isinstance(event, AccountEvent):
+            first, self.told, self._seen = self.told is None, event, self.changes
+            if first:
+                self.rebase()
+            for symbol in event.positions.keys() & self._symbols.keys():
+                self._symbols[symbol].mark = event.positions[symbol]["mark"]
+        elif isinstance(event, QuoteEvent) and event.symbol in self._symbols:
+            self._symbols[event.symbol].book = Book.of(event)
+
+    def rebase(self) -> None:
+        """What the wallet holds now is what it should hold."""
+        self.base = self.told.cash - self.holdings.cash
+
+    def _entered(self, event: InstructionEvent) -> None:
+        """What an execution has just made stands in the orders already; after a restart it is only read."""
+        self.changes += 1
+        if event.action != "place" or event.client_id not in self.orders:
+            self.orders.instruct(event)
+
+    def _fill(self, event: FillEvent) -> None:
+        before = self.holdings.quantity(event.symbol)
+        self.holdings.fill(event)
+        self.trades.add((event.symbol, str(event.trade)))
+        self.changes += 1
+        after = self.holdings.quantity(event.symbol)
+        known = self._symbols.get(event.symbol)
+        if known is None:
+            return
+        if after * before <= 0.0:
+            known.opened, known.best, known.bars = event.event_time, event.price, 0
+        elif abs(after) > abs(before):
+            known.best = max(known.best, event.price) if after > 0 else min(known.best, event.price)
+        if known.parent is not None and self.reason(event.client_id) in ("stop_loss", "take_profit"):
+            self._give_up(known)  # the position it was to change is gone
+
+    def _give_up(self, known: _Symbol) -> None:
+        known.parent, known.waiting = None, False
+        if known.execution is not None:
+            known.execution.stop()
+
+    def _act(self, symbol: str) -> list[InstructionEvent]:
+        if self._retelling:
+            return []
+        known = self._symbols[symbol]
+        told = [] if self._halted else [*self._execute(symbol, known)]
+        told += self.protection.act(self._time, self._need(symbol, known), known.book)
+        return self._stamped(told)
+
+    def _stamped(self, told: Iterable[InstructionEvent]) -> list[InstructionEvent]:
+        return [replace(each, event_time=self._venue_time) for each in told]
+
+    def _execute(self, symbol: str, known: _Symbol) -> Iterable[InstructionEvent]:
+        view = View(self._time, known.book)
+        if known.execution is not None:
+            yield from known.execution.act(view)
+            if known.execution.done:
+                known.execution, known.parent = None, known.parent if known.waiting else None
+        if known.execution is None and known.waiting:
+            order, then = known.parent
+            self._begin(symbol, known, order, self.holdings[symbol].exact - then)
+            if known.execution is not None:
+                yield from known.execution.act(view)
+
+    def _begin(self, symbol: str, known: _Symbol, order: ValidatedOrderEvent, since: Decimal) -> None:
+        """since: what others have traded since it was decided; it gets so much smaller, for the position wanted is the same."""
+        known.waiting = False
+        quantity = float(Decimal(repr(order.quantity)) - since)
+        if order.quantity == 0.0 or quantity == 0.0:
+            known.parent = None
+            return
+        order, position = replace(order, quantity=quantity), float(known.parent[1] + since)
+        known.execution = execution.of(self.setup.execution, order, position, self.setup.markets[symbol].terms, self.orders)
+
+    def _need(self, symbol: str, known: _Symbol) -> Need:
+        market, position = self.setup.markets[symbol], self._position(symbol)
+        if position.quantity == 0.0:
+            return Need(symbol, 0.0, known.opened, {})
+        wanted = levels(position, market.stops, market.distance, known.best)
+        overdue = market.stops.max_bars is not None and known.bars >= market.stops.max_bars
+        return Need(symbol, position.quantity, known.opened, wanted, overdue)
+
+    def send(self, instruction: InstructionEvent) -> None:
+        self.setup.outbox(instruction)
+
+    def flatten(self) -> Iterable[Event]:
+        """Cancels what would open a position, closes what is held; said again, what is still to be done. Stops rest until nothing is."""
+        self._halted = True
+        for known in self._symbols.values():
+            self._give_up(known)
+        books = {symbol: known.book for symbol, known in self._symbols.items()}
+        return [] if self._retelling else self._stamped(self._flatten.act(self._time, books))
+
+    def flat(self) -> bool:
+        """The venue was asked after the last thing that happened here, and says that nothing is held or open."""
+        told = self.told
+        asked_since = told is not None and self._seen == self.changes
+        return asked_since and not told.positions and not told.open_orders and self.holdings.flat and not self.orders.unfinished()
+
+    def knows(self, client_id: str | None) -> bool:
+        return client_id in self.orders
+
+    def reason(self, client_id: str | None) -> str:
+        """What a fill of this order is called: see FillEvent."""
+        if client_id not in self.orders:
+            return "external"
+        placed = self.orders[client_id].instruction
+        if placed.purpose == "flatten":
+            return "flatten"
+        if placed.purpose == "protection":
+            return "take_profit" if placed.kind == "take_profit" else "stop_loss"
+        return "order" if placed.kind == "market" else "limit"
+
+
+_FREE = perp.Costs(maker=0.0, taker=0.0, slippage=0.0, liquidation=0.0)  # sizes do not depend on costs

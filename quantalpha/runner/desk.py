@@ -1,0 +1,157 @@
+"""Asks a person about each order that waits: on the terminal, or `quantalpha approve` in another one through files in the session's folder.
+
+    <session>/approvals/<client id>.json           the question: what would be traded
+                        <client id>.answer.json    the answer: {"approved", "who"}
+
+`ask` and `settled` follow the engine's events, `poll` brings the answers as ApprovalEvents: at most one for a question, a refusal once the
+time is up. Nobody waits for a file or a key: `poll` looks and returns.
+"""
+
+import json
+import queue
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from quantalpha import audit
+from quantalpha.errors import UsageError, did_you_mean
+from quantalpha.files import read_json, write_atomic
+from quantalpha.runner.events import ApprovalEvent, Event, RejectedOrderEvent, ValidatedOrderEvent
+
+FOLDER, ANSWER = "approvals", ".answer.json"
+CLIENT_ID = re.compile(r"[a-z0-9-]{1,36}")
+WORDS = {"y": True, "yes": True, "n": False, "no": False}
+
+
+@dataclass(frozen=True)
+class Question:
+    order: ValidatedOrderEvent
+    deadline: float  # of the desk's clock
+
+
+class Desk:
+    """One session's questions. folder: the session's; within: seconds to answer; clock: monotonic seconds.
+
+    Call it with every journalled event (it is one of the engine's observers), and `poll` often.
+    """
+
+    def __init__(self, folder: Path, within: float, clock: Callable[[], float], terminal: "Terminal | None" = None):
+        self.folder, self.within, self.clock, self.terminal = folder / FOLDER, within, clock, terminal
+        self._open: dict[str, Question] = {}
+        self._shown = ""  # which of them the terminal shows: one at a time, so that a word cannot meet another order
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, ValidatedOrderEvent) and event.quantity != 0.0:
+            self.ask(event)
+        elif isinstance(event, RejectedOrderEvent | ApprovalEvent):
+            self.settled(event.client_id)
+
+    def ask(self, order: ValidatedOrderEvent) -> None:
+        """Also for what `Gate` still holds after a restart: an answer from before it does not count, the time begins anew."""
+        self._answer(order.client_id).unlink(missing_ok=True)
+        asked = {"symbol": order.symbol, "quantity": order.quantity, "price": order.price, "target": order.target, "within": self.within}
+        write_atomic(self._question(order.client_id), json.dumps({"client_id": order.client_id} | asked) + "\n")
+        self._open[order.client_id] = Question(order, self.clock() + self.within)
+        self._show()
+
+    def settled(self, client_id: str) -> None:
+        """It was decided: nobody need answer any more."""
+        if self._open.pop(client_id, None) is not None:
+            self._question(client_id).unlink(missing_ok=True)
+            self._answer(client_id).unlink(missing_ok=True)
+            self._show()
+
+    def poll(self, now: int, price: Callable[[str], float]) -> list[ApprovalEvent]:
+        """What was answered since, and what was not in time. now: ms since 1970 UTC; price: of a symbol's market now, NaN if unknown."""
+        events = []
+        for client_id, question in list(self._open.items()):
+            answer = self._said(client_id, question)
+            if answer is not None:
+                symbol, (approved, who) = question.order.symbol, answer
+                times = {"event_time": now, "recv_time": now, "symbol": symbol}
+                events.append(ApprovalEvent(**times, client_id=client_id, approved=approved, who=who, price=price(symbol)))
+                self.settled(client_id)
+        return events
+
+    def _said(self, client_id: str, question: Question) -> tuple[bool, str] | None:
+        """(approved, who), None while there is still time. Past the deadline nothing that was written counts."""
+        if not self.clock() <= question.deadline:
+            return False, f"nobody answered within {self.within:g} s"
+        word = self.terminal.word() if self.terminal is not None and client_id == self._shown else None
+        if word is not None:
+            return word, person("terminal")
+        path = self._answer(client_id)
+        if not path.exists():
+            return None
+        answer = read_json(path, "approved", "who")
+        return answer["approved"] is True, str(answer["who"])
+
+    def _show(self) -> None:
+        if self.terminal is not None and self._open and self._shown not in self._open:
+            self._shown, question = next(iter(self._open.items()))
+            self.terminal.show(f"{sentence(vars(question.order))}; y or n within {self.within:g} s? ")
+
+    def _question(self, client_id: str) -> Path:
+        return self.folder / f"{client_id}.json"
+
+    def _answer(self, client_id: str) -> Path:
+        return self.folder / f"{client_id}{ANSWER}"
+
+
+class Terminal:
+    """Lines typed into `source`, read by a thread of their own that ends with the process."""
+
+    def __init__(self, source: TextIO, shown: TextIO):
+        self.shown = shown
+        self._words: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        threading.Thread(target=self._listen, args=(source,), daemon=True, name="approvals").start()
+
+    def show(self, text: str) -> None:
+        """Words typed before the question answer nothing."""
+        while self.word() is not None:
+            pass
+        print(text, end="", file=self.shown, flush=True)
+
+    def word(self) -> bool | None:
+        """The next yes or no; None where nobody typed one."""
+        try:
+            return self._words.get_nowait()
+        except queue.Empty:
+            return None
+
+    def _listen(self, source: TextIO) -> None:
+        for line in source:
+            word = WORDS.get(line.strip().lower())
+            if word is not None:
+                self._words.put(word)
+
+
+def questions(folder: Path) -> list[dict]:
+    """What a session waits for a word on: client_id, symbol, quantity (signed, base units), price (quote), target, within (seconds)."""
+    asked = sorted(path for path in (folder / FOLDER).glob("*.json") if not path.name.endswith(ANSWER))
+    return [read_json(path, "client_id", "symbol", "quantity", "price") | {"session": folder.name} for path in asked]
+
+
+def answer(sessions: list[Path], client_id: str, approved: bool) -> dict:
+    """Writes a person's word where the session finds it; the question. UsageError: no session asks about such an order."""
+    known = {asked["client_id"]: (asked, folder) for folder in sessions for asked in questions(folder)}
+    if not CLIENT_ID.fullmatch(client_id) or client_id not in known:
+        near = did_you_mean(client_id[:36], known) if known else "no session waits for a word"
+        raise UsageError(f"order {client_id[:36]!r}: nobody asks about it (any more); {near}")
+    asked, folder = known[client_id]
+    write_atomic(folder / FOLDER / f"{client_id}{ANSWER}", json.dumps({"approved": approved, "who": person("quantalpha approve")}) + "\n")
+    return asked
+
+
+def person(where: str) -> str:
+    """Who this is, and how it was said."""
+    return f"{audit.stamp('')['who']}, {where}"
+
+
+def sentence(asked: dict) -> str:
+    """'buy 0.250 BTCUSDT at about 65,000.00'."""
+    verb = "buy" if asked["quantity"] > 0 else "sell"
+    return f"{verb} {abs(asked['quantity']):.12g} {asked['symbol']} at about {asked['price']:,.8g}"

@@ -1,0 +1,100 @@
+"""How near the venue's liquidation is after an order, and how likely the price gets there."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from quantalpha import perp
+from quantalpha.perp.account import is_schedule
+from quantalpha.perp.brackets import maintenance_margin
+from quantalpha.runner.events import OrderEvent
+from quantalpha.runner.risk.base import Refusal, beyond
+from quantalpha.runner.risk.tail import History
+from quantalpha.runner.views import AccountView, Position
+
+
+@dataclass(frozen=True)
+class MinLiquidationDistance:
+    """Way from the mark to the liquidation price, a fraction of the mark, at least `limit`."""
+
+    limit: float
+    account: perp.Account
+
+    def __call__(self, order: OrderEvent, account: AccountView) -> Refusal | None:
+        value = distance(order, account, self.account)
+        return None if value >= self.limit else Refusal("liquidation_distance", {"liquidation_distance": value, "limit": self.limit})
+
+
+@dataclass(frozen=True)
+class MaxLiquidationProbability:
+    """That the price meets the liquidation price within `horizon` (ms)."""
+
+    limit: float
+    horizon: int
+    account: perp.Account
+    history: History
+
+    def __call__(self, order: OrderEvent, account: AccountView) -> Refusal | None:
+        away = distance(order, account, self.account)
+        if away == math.inf:
+            return None
+        lacking, answer = self.history.lacking(order, account, [order.symbol])
+        if lacking:
+            return answer
+        returns = np.asarray(account.returns[order.symbol], dtype=float)[-self.history.bars :]
+        with np.errstate(all="ignore"):
+            variance = float(np.mean(np.log1p(returns) ** 2))
+        deviation = math.sqrt(variance * self.horizon / account.step)
+        long = account.quantity(order.symbol) + order.quantity > 0
+        return beyond("liquidation_probability", touched(away, deviation, long), self.limit)
+
+
+def distance(order: OrderEvent, view: AccountView, account: perp.Account) -> float:
+    """From the symbol's mark to its liquidation price after the order, fraction of the mark; inf where none is in reach, NaN where a mark
+    is missing, 0 or below where it is there already.
+
+    Behind a cross position stands the equity less what the other positions must keep as maintenance margin; they are taken to stand still.
+    """
+    position, mark = view.position(order.symbol), view.position(order.symbol).mark
+    quantity = position.quantity + order.quantity
+    if not mark > 0:
+        return math.nan
+    entry = entry_after(position, order.quantity, order.price)
+    wallet = view.equity - quantity * (mark - entry) - _kept_elsewhere(order.symbol, view, account)
+    if not math.isfinite(wallet):
+        return math.nan
+    alone = replace(account, brackets=_latest(account, order.symbol), instruments=None)
+    price = perp.liquidation_price(quantity, entry, wallet, alone)
+    return math.inf if price == 0.0 else math.copysign(1.0, quantity) * (mark - price) / mark
+
+
+def touched(away: float, deviation: float, long: bool) -> float:
+    """Probability that a driftless log price meets a level once within the horizon: 2 Phi(-|ln(level / price)| / deviation), the
+    reflection principle (Shreve 2004, Stochastic Calculus for Finance II, 3.7). away: the level's distance, fraction of the price,
+    below it for a long. deviation: of the log price over the horizon."""
+    if away <= 0:
+        return 1.0
+    if long and away >= 1:
+        return 0.0
+    level = -math.log1p(-away) if long else math.log1p(away)
+    return math.erfc(level / deviation / math.sqrt(2)) if deviation > 0 else 0.0 if deviation == 0 else math.nan
+
+
+def entry_after(position: Position, quantity: float, price: float) -> float:
+    """Average entry price once `quantity` more (signed) has traded at `price`: of an order that makes, grows or turns the position."""
+    if position.quantity * quantity <= 0:
+        return price
+    return (position.quantity * position.entry_price + quantity * price) / (position.quantity + quantity)
+
+
+def _kept_elsewhere(symbol: str, view: AccountView, account: perp.Account) -> float:
+    """Maintenance margin of the other positions, quote currency; NaN where one has no mark."""
+    others = [(name, held) for name, held in view.positions.items() if name != symbol and held.quantity != 0]
+    return sum(maintenance_margin(abs(held.notional), _latest(account, name)) if held.mark > 0 else math.nan for name, held in others)
+
+
+def _latest(account: perp.Account, symbol: str) -> tuple[perp.Bracket, ...]:
+    """The symbol's maintenance table in force from now on."""
+    brackets = account.instrument(symbol).brackets
+    return brackets[-1][1] if is_schedule(brackets) else brackets

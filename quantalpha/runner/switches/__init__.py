@@ -1,0 +1,84 @@
+"""Kill switches: each stops everything, has the account flattened, and stays until a person resets it with a reason.
+
+One switch is one small class; `Switches` shows them every event and reports the first that trips.
+"""
+
+from collections.abc import Callable, Mapping
+
+from quantalpha import config, timeframe
+from quantalpha.runner.events import Event, SwitchEvent
+from quantalpha.runner.switches.base import Switch, Trip
+from quantalpha.runner.switches.line import ApiErrors, ClockSkew, Silence
+from quantalpha.runner.switches.market import LiquidationNear, Volatility
+from quantalpha.runner.switches.model import Expired, OutOfDistribution
+from quantalpha.runner.switches.money import ConsecutiveLosses, DailyLoss, Drawdown
+from quantalpha.runner.switches.state import Reconcile, Unprotected
+from quantalpha.runner.views import AccountView
+
+__all__ = [
+    "ApiErrors", "ClockSkew", "ConsecutiveLosses", "DailyLoss", "Drawdown", "Expired", "LiquidationNear", "OutOfDistribution", "Reconcile",
+    "Silence", "Switch", "Switches", "Trip", "Unprotected", "Volatility", "of",
+]  # fmt: skip
+
+
+class Switches:
+    """All of them, by name. standing: the trip that stands, None while none does."""
+
+    def __init__(self, make: Callable[[], Mapping[str, Switch]]):
+        self._make, self._switches = make, make()
+        self.standing: SwitchEvent | None = None
+
+    def see(self, view: AccountView, event: Event) -> SwitchEvent | None:
+        """To be called after every event and tick; the switch that trips, once. A reset begins all of them anew."""
+        if isinstance(event, SwitchEvent):
+            self._heed(event)
+        trips = ((name, switch.see(view, event)) for name, switch in self._switches.items())
+        tripped = [(name, trip) for name, trip in trips if trip is not None]  # all of them see every event
+        if self.standing is not None or not tripped:
+            return None
+        name, trip = tripped[0]
+        times = {"event_time": event.event_time or view.time, "recv_time": event.recv_time, "symbol": ""}
+        self.standing = SwitchEvent(**times, name=name, phase="tripped", reason=trip.reason, values=trip.values)
+        return self.standing
+
+    def _heed(self, event: SwitchEvent) -> None:
+        if event.phase == "tripped":
+            self.standing = event if self.standing is None else self.standing
+        if event.phase == "reset":
+            self._switches, self.standing = self._make(), None
+
+
+def of(limits: config.Switches, mode: str, max_model_age: str | None, until: Mapping[str, int]) -> Switches:
+    """Those of params.yaml's section switches. On paper nothing is told by a venue, so that the line to one and what rests there are not
+    watched, and history may still be missing.
+
+    max_model_age: as runner.max_model_age; until: of each bundle the open time (ms) of the last bar it may have learnt from.
+    """
+    venue = mode != "paper"
+
+    def make() -> dict[str, Switch]:
+        age = {} if max_model_age is None else {"expired": Expired(timeframe.milliseconds(max_model_age), until)}
+        return _everywhere(limits, venue) | age | (_at_a_venue(limits) if venue else {})
+
+    return Switches(make)
+
+
+def _everywhere(limits: config.Switches, venue: bool) -> dict[str, Switch]:
+    return {
+        "daily_loss": DailyLoss(limits.daily_loss),
+        "drawdown": Drawdown(limits.drawdown),
+        "consecutive_losses": ConsecutiveLosses(limits.consecutive_losses),
+        "liquidation": LiquidationNear(limits.min_liquidation_distance),
+        "volatility": Volatility(limits.volatility, limits.volatility_bars, venue),
+        "out_of_distribution": OutOfDistribution(limits.out_of_distribution, venue),
+    }
+
+
+def _at_a_venue(limits: config.Switches) -> dict[str, Switch]:
+    return {
+        "api_errors": ApiErrors(limits.api_errors),
+        "silence": Silence(limits.silence),
+        "clock_skew": ClockSkew(limits.clock_skew),
+        "reconcile": Reconcile(),
+        "unprotected": Unprotected(limits.unprotected),
+    }

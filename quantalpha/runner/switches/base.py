@@ -1,0 +1,37 @@
+"""What a kill switch is: it sees the account after every event and says when it has had enough.
+
+A switch keeps only what the recorded events told it, so that the same events bring it to the same state again. `TickEvent` and `QuoteEvent`
+are not recorded: on them a switch may trip, but remembers nothing. Comparisons are written so that NaN trips.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from quantalpha.runner.events import PASSING, AccountEvent, EquityEvent, Event, FillEvent, FundingEvent, TickEvent
+from quantalpha.runner.views import AccountView
+
+DAY = 86_400_000  # ms
+SECOND = 1000  # ms
+MONEY = (EquityEvent, AccountEvent, FillEvent, FundingEvent, TickEvent)  # after these the equity may be another
+
+
+@dataclass(frozen=True)
+class Trip:
+    """Why everything is to stop, and the numbers that say so."""
+
+    reason: str
+    values: dict[str, float]
+
+
+class Switch(Protocol):
+    def see(self, view: AccountView, event: Event) -> Trip | None: ...
+
+
+def recorded(event: Event) -> bool:
+    """Whether a restart will be shown this event again."""
+    return not isinstance(event, PASSING)
+
+
+def share(part: float, whole: float) -> float:
+    """part / whole; NaN where there is no whole."""
+    return part / whole if whole > 0 else float("nan")

@@ -1,0 +1,48 @@
+"""Kill switches on the line to the venue: requests that fail, a market or a venue that falls silent, a clock that is wrong."""
+
+from quantalpha.runner.events import Event, HealthEvent, SessionEvent
+from quantalpha.runner.switches.base import SECOND, Trip, recorded
+from quantalpha.runner.views import AccountView
+
+
+class ApiErrors:
+    """Share of the last requests that got no sound answer."""
+
+    def __init__(self, limit: float):
+        self.limit = limit
+
+    def see(self, view: AccountView, event: Event) -> Trip | None:
+        if not isinstance(event, HealthEvent) or event.api_errors <= self.limit:
+            return None
+        return Trip("requests without a sound answer", {"api_errors": event.api_errors, "limit": self.limit})
+
+
+class ClockSkew:
+    """Seconds our clock is ahead of the venue's, or behind."""
+
+    def __init__(self, limit: float):
+        self.limit = limit
+
+    def see(self, view: AccountView, event: Event) -> Trip | None:
+        if not isinstance(event, HealthEvent) or abs(event.clock_skew) <= self.limit:
+            return None
+        return Trip("the clock differs from the venue's", {"clock_skew": event.clock_skew, "limit": self.limit})
+
+
+class Silence:
+    """Seconds without a word of the market, without a connection, or without anybody who looks after it."""
+
+    def __init__(self, limit: float):
+        self.limit = limit
+        self._sound: int | None = None  # when the line was last known to be well, ms of our clock
+
+    def see(self, view: AccountView, event: Event) -> Trip | None:
+        health = event if isinstance(event, HealthEvent) else None
+        well = health is not None and health.connected and health.silence <= self.limit
+        if recorded(event) and (well or self._sound is None or isinstance(event, SessionEvent)):
+            self._sound = event.recv_time
+        waited = 0.0 if self._sound is None else (event.recv_time - self._sound) / SECOND
+        told = 0.0 if health is None else health.silence
+        if waited <= self.limit and told <= self.limit:
+            return None
+        return Trip("no word of the venue", {"silence": told, "waited": waited, "limit": self.limit})

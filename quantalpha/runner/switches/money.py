@@ -1,0 +1,110 @@
+"""Kill switches on money lost: of a day, from the highest equity, in a row. Open losses and funding count: they are in the equity."""
+
+import math
+from collections.abc import Mapping
+
+from quantalpha.runner.events import Event, FillEvent, FundingEvent, SessionEvent
+from quantalpha.runner.switches.base import DAY, MONEY, Trip, recorded, share
+from quantalpha.runner.views import AccountView, Position
+
+DUST = 1e-9  # of a fill: what is left of a position by floating-point sums
+
+
+class DailyLoss:
+    """Loss since 00:00 UTC as a fraction of the equity then: the last one known, of a session that starts later its first."""
+
+    def __init__(self, limit: float):
+        self.limit = limit
+        self._day, self._base, self._last = -1, math.nan, math.nan
+
+    def see(self, view: AccountView, event: Event) -> Trip | None:
+        if not isinstance(event, MONEY):
+            return None
+        if recorded(event):
+            self._note(view.equity, event.event_time)
+        loss = 1 - share(view.equity, self._base)
+        if -math.inf < loss <= self.limit:
+            return None
+        return Trip("equity lost since 00:00 UTC", {"loss": loss, "limit": self.limit, "equity": view.equity, "base": self._base})
+
+    def _note(self, equity: float, time: int) -> None:
+        if time // DAY > self._day:
+            self._base = equity if self._day < 0 or time % DAY == 0 else self._last
+            self._day = time // DAY
+        self._last = equity
+
+
+class Drawdown:
+    """Loss from the highest equity of the session, as a fraction of it."""
+
+    def __init__(self, limit: float):
+        self.limit = limit
+        self._peak = 0.0
+
+    def see(self, view: AccountView, event: Event) -> Trip | None:
+        if not isinstance(event, MONEY):
+            return None
+        if recorded(event):
+            self._peak = max(self._peak, view.equity)  # keeps the peak where the equity is NaN
+        drawdown = 1 - share(view.equity, self._peak)
+        if drawdown <= self.limit:
+            return None
+        return Trip("equity lost from its highest", {"drawdown": drawdown, "limit": self.limit, "equity": view.equity, "peak": self._peak})
+
+
+class ConsecutiveLosses:
+    """So many trades in a row that lost, all symbols together. A trade goes from flat to flat or to the other side; its result is what its
+    fills realised, less fees, and its funding."""
+
+    def __init__(self, limit: int):
+        self.limit = limit
+        self._trades: dict[str, _Trade] = {}
+        self._losses = 0
+
+    def see(self, view: AccountView, event: Event) -> Trip | None:
+        if isinstance(event, SessionEvent):
+            self._begin(view.positions)
+        if not isinstance(event, (FillEvent, FundingEvent)):
+            return None
+        result = self._trade(event.symbol).take(event)
+        if result is None:
+            return None
+        self._losses = 0 if result >= 0 else self._losses + 1
+        if self._losses < self.limit and not math.isnan(result):
+            return None
+        return Trip("trades lost in a row", {"losses": float(self._losses), "limit": float(self.limit), "result": result})
+
+    def _begin(self, positions: Mapping[str, Position]) -> None:
+        """What a session finds in its account and has no fills of."""
+        for symbol, position in positions.items():
+            if self._trade(symbol).quantity == 0:
+                self._trade(symbol).quantity = position.quantity
+
+    def _trade(self, symbol: str) -> "_Trade":
+        return self._trades.setdefault(symbol, _Trade())
+
+
+class _Trade:
+    """The open trade of a symbol: signed quantity held, net result so far in quote currency."""
+
+    def __init__(self):
+        self.quantity, self.net = 0.0, 0.0
+
+    def take(self, event: FillEvent | FundingEvent) -> float | None:
+        """The result of the trade that this ends, NaN where it cannot be told any more; None where it ends none."""
+        result = self._fill(event) if isinstance(event, FillEvent) else None
+        if isinstance(event, FundingEvent):
+            self.net += event.amount
+        return math.nan if math.isnan(self.net + self.quantity) else result
+
+    def _fill(self, event: FillEvent) -> float | None:
+        before, self.quantity = self.quantity, self.quantity + event.quantity
+        if abs(self.quantity) <= DUST * abs(event.quantity):
+            self.quantity = 0.0
+        if self.quantity * before > 0 or before == 0:
+            self.net += event.realised - event.fee
+            return None
+        closing = min(1.0, abs(before / event.quantity))  # of its fee; the rest opens the other side
+        result = self.net + event.realised - event.fee * closing
+        self.net = -event.fee * (1 - closing) if self.quantity != 0 else 0.0
+        return result

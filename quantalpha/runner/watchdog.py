@@ -1,0 +1,252 @@
+"""A process of its own that watches an account at its venue and makes it flat when nobody else does.
+
+It reads equity, positions and orders by its own client (its own keys, if given) and looks at one file of the session, its heartbeat: it
+works while the session hangs, its database is locked or its disk is full. What it judges: daily loss, drawdown, liquidation distance, a
+position without its stop, a session that no longer beats, a latch that nobody acts on, and a venue that gives no sound answer. A trip
+latches the account, alerts, and flattens until the venue says that nothing is left. What it cannot reach it cannot flatten; then it says so
+and goes on trying.
+
+The venue's dead man's timer (Binance: countdownCancelAll) is renewed only while the session beats. It is the last line, for the case that
+this machine is gone, and must not take the stops that protect a position: it is used only where the venue keeps those apart from the orders
+it cancels (`dead_man_spares_stops`). Binance's conditional orders live at another service with a cancel-all of its own. Bybit's timer
+cancels all orders and hangs on the session's private line, so that the session itself decides about it.
+"""
+
+import asyncio
+import json
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from quantalpha import config
+from quantalpha.files import sole
+from quantalpha.market.trading import AccountReport, OrderReport
+from quantalpha.runner.accounts import AccountFolder
+from quantalpha.runner.emergency import TROUBLE, desk_of, flatten
+from quantalpha.runner.events import AccountEvent
+from quantalpha.runner.switches import DailyLoss, Drawdown, LiquidationNear, Trip
+from quantalpha.runner.views import AccountView, Position
+
+LOOK = 1.0  # seconds between two looks at the venue; where it asks about many symbols, longer
+MANY = 5
+ANSWER = 10.0  # seconds within which a look must be answered
+ATTEMPT = 30.0  # seconds of one attempt at flattening, before it is said that it goes on
+FRESH = 0.5  # of runner.dead_man: an older heartbeat no longer renews the venue's timer
+Say = Callable[[str, str], None]  # (title, text) to a person
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The account as the venue told it at `time` (ms, the venue's)."""
+
+    time: int
+    account: AccountReport
+    orders: list[OrderReport]
+
+    @property
+    def view(self) -> AccountView:
+        return AccountView(self.account.equity, {symbol: Position(**vars(each)) for symbol, each in self.account.positions.items()})
+
+
+@dataclass(frozen=True)
+class Around:
+    """What the watchdog sees beside the venue. heartbeat: seconds since the session's last one, None where no session is to beat; latched:
+    whether the account is."""
+
+    heartbeat: float | None
+    latched: bool
+
+
+class Judge:
+    """When it is enough. Times are seconds of a clock that only goes forward."""
+
+    def __init__(self, limits: config.Switches, dead_man: float, now: float):
+        self.limits, self.dead_man = limits, dead_man
+        money = [DailyLoss(limits.daily_loss), Drawdown(limits.drawdown), LiquidationNear(limits.min_liquidation_distance)]
+        self._money = dict(zip(("daily_loss", "drawdown", "liquidation"), money))
+        self._answered = now
+        self._since: dict[str, float] = {}  # of what must not last: a symbol without its stop, a latch that is not obeyed
+
+    def see(self, now: float, around: Around, seen: Seen | None) -> tuple[str, Trip] | None:
+        """(name, why) of the first that trips. seen: None where the venue gave no sound answer."""
+        if seen is not None:
+            self._answered = now
+        answered = [] if seen is None else [*self._loss(seen), *self._lasting(now, around, seen)]
+        return next(iter([*answered, *self._silence(now, around)]), None)
+
+    def _loss(self, seen: Seen) -> list[tuple[str, Trip]]:
+        told = AccountEvent(
+            event_time=seen.time, recv_time=seen.time, symbol="", cash=seen.account.cash, equity=seen.account.equity, positions={}
+        )
+        trips = {name: switch.see(seen.view, told) for name, switch in self._money.items()}
+        return [(name, trip) for name, trip in trips.items() if trip is not None]
+
+    def _lasting(self, now: float, around: Around, seen: Seen) -> list[tuple[str, Trip]]:
+        """What a session may leave so for a moment, and no longer."""
+        bare = {symbol for symbol, position in seen.view.positions.items() if not protected(symbol, position, seen.orders)}
+        obeyed = not around.latched or not (seen.orders or any(each.quantity != 0 for each in seen.view.positions.values()))
+        wrong = bare | (set() if obeyed else {"latch"})
+        self._since = {name: self._since.get(name, now) for name in wrong}
+        for name, since in self._since.items():
+            if not now - since <= self.limits.unprotected:
+                reason = "latched, and not flat" if name == "latch" else f"{name}: no stop rests at the venue"
+                values = {"seconds": now - since, "limit": self.limits.unprotected}
+                return [("latched" if name == "latch" else "unprotected", Trip(reason, values))]
+        return []
+
+    def _silence(self, now: float, around: Around) -> list[tuple[str, Trip]]:
+        trips, unanswered = [], now - self._answered
+        if around.heartbeat is not None and not around.heartbeat <= self.dead_man:
+            values = {"seconds": around.heartbeat, "limit": self.dead_man}
+            trips.append(("heartbeat", Trip("the session no longer beats: it hangs, or has died", values)))
+        if not unanswered <= self.limits.silence:
+            values = {"seconds": unanswered, "limit": self.limits.silence}
+            trips.append(("silence", Trip("no sound answer of the venue", values)))
+        return trips
+
+
+def protected(symbol: str, position: Position, orders: list[OrderReport]) -> bool:
+    """Whether a stop rests that closes the position: reduce-only, of the other side, triggered on the side where it loses."""
+    side = math.copysign(1.0, position.quantity)
+    stops = (each for each in orders if each.symbol == symbol and each.kind == "stop" and each.reduce_only and each.price is not None)
+    losing = (side * (each.price - position.mark) <= 0 and side * math.copysign(1.0, each.quantity) < 0 for each in stops)
+    return position.quantity == 0 or any(losing)
+
+
+class Pulse:
+    """Age of a session's heartbeat by our own clock, whatever the file's clock says: it is fresh when it has changed."""
+
+    def __init__(self, folder: AccountFolder):
+        self.folder = folder
+        self._last, self._changed = None, math.nan
+
+    def age(self, now: float) -> float | None:
+        """Seconds; None where there is no heartbeat, since no session runs or its last one ended in order."""
+        beaten = self.folder.beaten()
+        if beaten is None or beaten != self._last:
+            self._last, self._changed = beaten, now
+        return None if beaten is None else now - self._changed
+
+
+class Watchdog:
+    """say: (title, text) tells a person; it must neither raise nor wait."""
+
+    def __init__(self, folder: AccountFolder, say: Say):
+        self.folder, self.say = folder, say
+        self.card = folder.card()
+        params = self.card["params"]
+        self.limits = config.Switches.model_validate(params["switches"])
+        self.dead_man = float(params["runner"]["dead_man"])
+        self.pulse, self.judge = Pulse(folder), Judge(self.limits, self.dead_man, time.monotonic())
+        self._begun = False  # a session was seen to beat
+        self._renewed = -math.inf
+        self._said: str | None = None  # the last trouble told: the same is not told every second
+
+    async def watch(self) -> tuple[str, Trip] | None:
+        """Until the session has ended in order (None), or something trips: then latched and verified flat on return."""
+        tripped, over = None, False
+        while not over:
+            try:
+                async with desk_of(self.card, watchdog=True) as desk:
+                    tripped = tripped or await self._stand(desk)
+                    if tripped is not None:
+                        await self._stop(desk, *tripped)
+                    return tripped
+            except Exception as error:  # a watchdog with a bug is no reason to leave the account alone: without an answer it trips
+                self._trouble(error)
+            tripped, over = tripped or self._alone(), self._ended()
+            if tripped is not None:
+                self._latch(*tripped)
+            await asyncio.sleep(LOOK)
+        return None
+
+    async def _stand(self, desk) -> tuple[str, Trip] | None:
+        """Looks once a second; what trips, or None once the session has ended."""
+        while True:
+            seen = await self._look(desk)
+            if self._ended():
+                await self._timer(desk, 0.0)
+                return None
+            now = time.monotonic()
+            age = self.pulse.age(now)
+            found = self.judge.see(now, self._around(age), seen)
+            if found is not None:
+                return found
+            if age is not None and age <= FRESH * self.dead_man and now - self._renewed >= self.dead_man / 4:
+                await self._timer(desk, self.dead_man)
+            await asyncio.sleep(LOOK * max(1.0, len(self.card["symbols"]) / MANY))
+
+    def _ended(self) -> bool:
+        """A session was seen to beat, and has taken its heartbeat away."""
+        beats = self.folder.beaten() is not None
+        self._begun = self._begun or beats
+        return self._begun and not beats
+
+    async def _look(self, desk) -> Seen | None:
+        try:
+            async with asyncio.timeout(ANSWER):
+                account, orders = await asyncio.gather(desk.account(), desk.open_orders(self.card["symbols"]))
+            return Seen(desk.now(), account, orders)
+        except TROUBLE as error:
+            self._trouble(error)
+            return None
+
+    async def _timer(self, desk, seconds: float) -> None:
+        if not desk.dead_man_spares_stops:
+            return
+        try:
+            async with asyncio.timeout(ANSWER):
+                await desk.dead_man(seconds, self.card["symbols"])
+            self._renewed = time.monotonic()
+        except TROUBLE as error:
+            self._trouble(error)
+
+    async def _stop(self, desk, name: str, trip: Trip) -> None:
+        """Latched, then flat: for as long as it takes."""
+        self._latch(name, trip)
+        while True:
+            done = await flatten(desk, ATTEMPT)
+            self.say(f"watchdog {self.folder.name}: {'flat' if done.flat else 'NOT FLAT'}", str(done))
+            if done.flat:
+                return
+
+    def _alone(self) -> tuple[str, Trip] | None:
+        """What trips while the venue lets nobody in."""
+        now = time.monotonic()
+        return self.judge.see(now, self._around(self.pulse.age(now)), None)
+
+    def _around(self, age: float | None) -> Around:
+        return Around(age, self.folder.latch.standing() is not None)
+
+    def _latch(self, name: str, trip: Trip) -> None:
+        """On a disk that is full too the account is made flat."""
+        if self.folder.latch.standing() is not None and name != "latched":
+            return
+        self.say(f"watchdog {self.folder.name}: {name}", f"{trip.reason} {json.dumps(trip.values)}")
+        try:
+            self.folder.latch.set(f"watchdog:{name}", trip.reason, trip.values)
+        except OSError as error:
+            self._trouble(error)
+
+    def _trouble(self, error: BaseException) -> None:
+        text = config.mask(f"{type(error).__name__}: {error}")[:300]
+        if text != self._said:
+            self.say(f"watchdog {self.folder.name}: trouble", text)
+        self._said = text
+
+
+def run(folder: AccountFolder, say: Say) -> tuple[str, Trip] | None:
+    """Watches until there is nothing more to watch; what tripped, or None. An account has one watchdog: a second one leaves at once."""
+    with sole(folder.path / "watchdog.lock") as alone:
+        return asyncio.run(Watchdog(folder, say).watch()) if alone else None
+
+
+def spawn(account: str) -> subprocess.Popen:
+    """The watchdog as a process of its own, which Ctrl-C at the session's terminal does not reach; its words go to its account's folder."""
+    folder = AccountFolder(account)
+    with (folder.path / "watchdog.log").open("ab") as log:
+        command = [sys.executable, "-m", "quantalpha", "watchdog", "--account", account]
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)

@@ -1,0 +1,253 @@
+"""Kill, reset and the watchdog against a practice exchange: they need nothing of the session, which may hang with its database locked."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+from workspace import Workspace
+
+from quantalpha import config
+from quantalpha.market.synthetic import synthetic_bars
+from quantalpha.practice import Tape
+from quantalpha.practice.background import played
+from quantalpha.runner import watchdog
+from quantalpha.runner.accounts import AccountFolder
+from quantalpha.runner.emergency import desk_of, look
+from quantalpha.runner.events import InstructionEvent
+
+ACCOUNT = "rehearse-practice"
+SWITCHES = {"silence": 60.0, "unprotected": 2.0}
+BEATING = """
+import json, sqlite3, sys, time
+from pathlib import Path
+from quantalpha.runner.accounts import AccountFolder
+account, card = AccountFolder(sys.argv[1], Path(sys.argv[2])), json.loads(sys.argv[3])
+with account.hold(card):
+    database = sqlite3.connect(account.path / "journal.db", isolation_level=None)
+    database.execute("BEGIN EXCLUSIVE")
+    print("holds", flush=True)
+    while account.latch.standing() is None:
+        account.beat()
+        time.sleep(0.05)
+"""
+
+
+@pytest.fixture(scope="module")
+def tape():
+    settings = config.load("demo").synthetic.model_copy(update={"bars": 600})
+    return Tape({"BTCUSDT": synthetic_bars("BTCUSDT", settings)})
+
+
+@pytest.fixture
+def server(tape):
+    with played(tape, port=0, speed=1.0) as server:
+        yield server
+
+
+@pytest.fixture
+def card(server):
+    params = config.load("demo").model_dump(mode="json", include={"venue", "switches", "runner"})
+    venue = params.pop("venue") | {"rest_url": server.url, "ws_url": server.ws_url, "timeout": 2.0}
+    params["switches"] |= SWITCHES
+    params["runner"]["dead_man"] = 2.0
+    return {"mode": "rehearse", "venue": venue, "symbols": ["BTCUSDT"], "session": "s1", "params": params}
+
+
+@pytest.fixture
+def space(tmp_path, monkeypatch):
+    space = Workspace(tmp_path / "space")
+    monkeypatch.setattr(watchdog, "LOOK", 0.1)
+    return space
+
+
+def instruction(name, kind, quantity, price=None, **more):
+    times = {"event_time": 0, "recv_time": 0, "symbol": "BTCUSDT", "bar": 0}
+    values = {"client_id": name, "parent": "", "action": "place", "kind": kind, "quantity": quantity, "price": price}
+    return InstructionEvent(**times, **values, **({"reduce_only": False} | more))
+
+
+async def _open(card, stop=True):
+    async with desk_of(card) as desk:
+        await desk.place(instruction("qa-1", "market", 0.01))
+        mark = (await desk.account()).positions["BTCUSDT"].mark
+        if stop:
+            protection = {"reduce_only": True, "purpose": "protection"}
+            await desk.place(instruction("qa-2", "stop", -0.01, round(mark * 0.9, 1), **protection))
+        await desk.place(instruction("qa-3", "limit", 0.01, round(mark * 0.96, 1)))
+
+
+async def _left(card):
+    async with desk_of(card) as desk:
+        return await look(desk)
+
+
+@contextmanager
+def session(space, card):
+    """A process that holds the account and beats; killed at the end, stopped or not."""
+    command = [sys.executable, "-c", BEATING, ACCOUNT, str(space.root / "data/accounts"), json.dumps(card)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | {"QUANTALPHA_ROOT": str(space.root)})
+    try:
+        assert process.stdout.readline() == b"holds\n"
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def folder(space):
+    return AccountFolder(ACCOUNT, space.root / "data/accounts")
+
+
+def test_a_hanging_session_is_made_flat(space, card):
+    """Stopped in the middle of a transaction: nothing of it answers any more."""
+    asyncio.run(_open(card))
+    said = []
+    with session(space, card) as process, space.entered():
+        dog = watchdog.Watchdog(folder(space), lambda *words: said.append(words))
+        process.send_signal(signal.SIGSTOP)
+        name, trip = asyncio.run(dog.watch())
+        latch = folder(space).latch.standing()
+    assert name == "heartbeat" and latch["name"] == "watchdog:heartbeat"
+    assert asyncio.run(_left(card)).flat
+    assert [title.split(": ")[1] for title, _ in said] == ["heartbeat", "flat"]
+
+
+@pytest.mark.parametrize("stop", [True, False])
+def test_a_killed_session_is_made_flat(space, card, stop):
+    asyncio.run(_open(card, stop))
+    with session(space, card) as process, space.entered():
+        dog = watchdog.Watchdog(folder(space), lambda *_: None)
+        process.send_signal(signal.SIGKILL)
+        asyncio.run(dog.watch())
+    assert asyncio.run(_left(card)).flat
+
+
+def test_a_living_session_is_left_alone_until_it_ends(space, card):
+    asyncio.run(_open(card))
+
+    async def live():
+        account = folder(space)
+        with account.hold(card):
+            watching = asyncio.create_task(watchdog.Watchdog(account, lambda *_: None).watch())
+            for _ in range(40):
+                account.beat()
+                await asyncio.sleep(0.1)
+            assert not watching.done()
+        return await watching
+
+    with space.entered():
+        assert asyncio.run(live()) is None
+    left = asyncio.run(_left(card))
+    assert left.left == {"BTCUSDT": 0.01} and left.orders == 2
+
+
+def test_a_venue_that_is_gone_trips_and_is_asked_until_it_is_back(space, card, tape, monkeypatch):
+    """The latch at once; flat as soon as the venue lets anybody in."""
+    card["params"]["switches"]["silence"] = 0.2
+    said = []
+    gone = {**card, "venue": card["venue"] | {"rest_url": "http://127.0.0.1:9"}}
+    asyncio.run(_open(card))
+    with space.entered():
+        account = folder(space)
+        with account.hold(gone):
+            dog = watchdog.Watchdog(account, lambda *words: said.append(words))
+
+            async def back():
+                watching = asyncio.create_task(dog.watch())
+                while account.latch.standing() is None:
+                    account.beat()
+                    await asyncio.sleep(0.05)
+                dog.card = card
+                return await watching
+
+            monkeypatch.setattr(watchdog, "desk_of", impatient)
+            name, _ = asyncio.run(back())
+    assert name == "silence" and asyncio.run(_left(card)).flat
+
+
+def impatient(card, watchdog=False):
+    """A line that gives up at once where there is no venue."""
+    if card["venue"]["rest_url"].endswith(":9"):
+        raise OSError("connection refused")
+    return desk_of(card, watchdog)
+
+
+def test_a_second_watchdog_leaves_at_once(space, card):
+    with folder(space).hold(card), space.entered(), watchdog.sole(folder(space).path / "watchdog.lock"):
+        assert watchdog.run(folder(space), lambda *_: None) is None
+
+
+def test_the_watchdog_is_a_process_of_its_own(space, card):
+    """By its command, with a trip in its exit code."""
+    asyncio.run(_open(card, stop=False))
+    with session(space, card):
+        answer = space.run("watchdog", "--account", ACCOUNT)
+    answer_lines = answer.err.splitlines()
+    assert answer.code == 7 and "unprotected" in answer_lines[-1]
+    assert all(json.loads(line)["title"].startswith("watchdog") for line in answer_lines[:-1])
+    assert "practice-secret" not in answer.err
+    assert asyncio.run(_left(card)).flat
+
+
+def test_kill_works_while_the_session_hangs(space, card):
+    asyncio.run(_open(card))
+    with session(space, card) as process:
+        process.send_signal(signal.SIGSTOP)
+        answer = space.call("kill", "--reason", "drill", "--json")
+        assert answer.code == 0 and answer.json["flat"] and answer.json["account"] == ACCOUNT
+        assert asyncio.run(_left(card)).flat
+        process.send_signal(signal.SIGCONT)
+        assert process.wait(30) == 0  # it saw the latch
+    assert "drill" in space.call("accounts", "--json").json[0]["latched"]
+
+
+def test_reset_asks_the_venue_first(space, card):
+    asyncio.run(_open(card))
+    with folder(space).hold(card):
+        pass
+    folder(space).latch.set("drawdown", "lost")
+    space.call("reset", "--account", ACCOUNT, "--reason", " ").complains(2, "--reason")
+    space.call("reset", "--reason", "mended").complains(6, "BTCUSDT +0.01", "--keep-position")
+    assert folder(space).latch.standing() is not None
+    assert space.call("reset", "--reason", "mended", "--keep-position").code == 0
+    assert folder(space).latch.standing() is None
+    assert folder(space).latch.history()[0]["reason"] == "mended"
+    space.call("reset", "--account", ACCOUNT, "--reason", "again").complains(2, "not latched")
+
+
+def test_reset_waits_for_the_session_to_end(space, card):
+    with folder(space).hold(card):
+        folder(space).latch.set("kill", "by hand")
+        space.call("reset", "--reason", "mended").complains(7, "still runs")
+
+
+def test_reset_of_a_flat_account(space, card):
+    with folder(space).hold(card):
+        pass
+    folder(space).latch.set("kill", "by hand")
+    assert space.call("reset", "--reason", "mended").code == 0
+
+
+def test_a_venue_out_of_reach_is_said(space, card):
+    with folder(space).hold(card | {"mode": "live"}):
+        pass
+    space.call("kill").complains(2, "QUANTALPHA_API_KEY")  # latched all the same
+    assert folder(space).latch.standing()["name"] == "kill"
+
+
+def test_a_paper_account_is_latched(space, card):
+    with folder(space).hold(card | {"mode": "paper"}):
+        answer = space.call("kill", "--json")
+    assert answer.code == 0 and folder(space).latch.standing()["name"] == "kill"
+    assert space.call("reset", "--reason", "mended").code == 0
+
+
+def test_no_account_yet(space):
+    assert space.call("accounts").out.startswith("no account")
+    space.call("kill").complains(2, "--account")
