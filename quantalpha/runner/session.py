@@ -7,6 +7,7 @@ journal ends: `Request(name=..., resume=True)`.
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +31,7 @@ from quantalpha.runner.protocols import Broker
 from quantalpha.runner.status import Status, status
 
 REPLAY, PAPER = "replay", "paper"
+MODES = (REPLAY, PAPER, *accounts.VENUES)
 REPLAY_BATCH = 4096  # events held in memory: a tape can be read again
 VOLATILITY_HISTORY = 20  # bars that tell the usual volatility
 OnStatus = Callable[[Status], None]
@@ -39,7 +41,7 @@ OnStatus = Callable[[Status], None]
 class Request:
     """How a session is to run. name: None makes one of time and bundle; resume: go on with the session of that name. capital: quote
     currency the account begins with, None: what the bundle was judged with. adopt: take over what nobody here made at the venue. sessions:
-    folder of all, None: data/sessions. observers: told of every event once it is durable."""
+    folder of all, None: data/sessions. witness: opened with the session's folder, told of every event once it is durable."""
 
     mode: str = PAPER
     name: str | None = None
@@ -48,7 +50,7 @@ class Request:
     adopt: bool = False
     sessions: Path | None = None
     on_status: OnStatus | None = None
-    observers: tuple[Callable[[Event], None], ...] = ()
+    witness: Callable[[Path], AbstractContextManager[Callable[[Event], None]]] | None = None
 
     def named(self, composition: Composition) -> "Request":
         """With a name: the one given, on a restart the last session's, else one of time and bundle."""
@@ -93,8 +95,8 @@ def run_session(bundles: Bundle | Sequence[Bundle], params: config.Params, reque
     from quantalpha.runner import live
 
     composition = compose(bundles, request.capital)
-    if request.mode not in (PAPER, *accounts.VENUES):
-        raise UsageError(f"mode: expected {PAPER}, {', '.join(accounts.VENUES)} (or replay, over recorded bars), found {request.mode!r}")
+    if request.mode not in MODES[1:]:
+        raise UsageError(f"mode: expected {', '.join(MODES[1:])} (or replay, over recorded bars), found {request.mode!r}")
     for each in composition.bundles:
         if each.venue not in (params.venue.kept_as, config.IMPORT):  # what was made from own files trades wherever the user points it
             raise UsageError(
@@ -157,7 +159,8 @@ class Session:
         self.until = max(int(each.until.timestamp() * 1000) for each in composition.bundles)
         self.journal, self.started = journal, time.monotonic()
         self.engine = Engine(composition.strategies(), broker, gates_of(composition, params, self.mode), journal, self.clock)
-        self.engine.observers += [*request.observers, self._count]
+        self.engine.observers.append(self._count)
+        self._stack = ExitStack()
 
     @classmethod
     def start(cls, composition: Composition, params: config.Params, request: Request, broker: Broker) -> "Session":
@@ -250,6 +253,8 @@ class Session:
     def __enter__(self) -> "Session":
         for each in self.composition.bundles:
             warn_overridden(each)
+        if self.request.witness is not None:
+            self.engine.observers.append(self._stack.enter_context(self.request.witness(self.folder)))
         what = f"{self.mode} {'+'.join(each.id for each in self.composition.bundles)}"
         self._say("resume" if self.resumed else "start", "; ".join([what, *(f"{name} overridden" for name in self.overridden)]))
         return self
@@ -262,6 +267,7 @@ class Session:
         try:
             self._say("stop", self.reason)
         finally:
+            self._stack.close()
             self.journal.close()
 
     def _say(self, phase: str, reason: str) -> None:
