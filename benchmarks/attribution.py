@@ -35,7 +35,7 @@ CLOSE = 0.8  # of a pair: sizes nearer than this need not be told apart
 
 def attributed(case, order=ORDER):
     recorded, reviewed = play(case)
-    ran = [case.ran] if case.ran.id != case.expected.id else []
+    ran = [case.sealed] if case.sealed.id != case.expected.id else []
     return attribute(case.expected, recorded, reviewed, bars_now=case.now, ran=ran, order=order)
 
 

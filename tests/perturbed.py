@@ -39,7 +39,8 @@ class Play:
     bars: pd.DataFrame  # as they arrive, warm-up first
     now: pd.DataFrame  # as the venue tells them today
     start: int  # open time of the first bar decided on
-    ran: Bundle
+    sealed: Bundle  # what ran, as it was sealed
+    ran: Bundle  # and with the costs it met
     shown: Callable[[pd.DataFrame], pd.DataFrame] = lambda table: table  # what becomes of the features
     delays: Mapping[int, float] = field(default_factory=dict)  # of a bar, until the order reaches the market
     late: Mapping[int, float] = field(default_factory=dict)  # of a bar, until the close is heard of; its order is as late
@@ -139,7 +140,7 @@ class Kit:
         """`bars` decisions from the `first` bar of the tape on, behind the warm-up."""
         cut = self.tape.iloc[first - self.bundle.features.lookback : first + bars]
         bundle = replace(self.bundle, stops=stops or self.bundle.stops)
-        return Play(bundle, cut, cut, int(epoch_ms(self.tape.index)[first]), bundle)
+        return Play(bundle, cut, cut, int(epoch_ms(self.tape.index)[first]), bundle, bundle)
 
 
 def decided(case: Play) -> np.ndarray:
@@ -242,5 +243,6 @@ def inject(name: str, case: Play, *, seed: int, other: Bundle) -> Play:
     """The case with one more thing wrong, at random."""
     rng = np.random.default_rng(seed)
     if name == "other model":
-        return replace(case, ran=replace(other, costs=case.ran.costs, stops=case.ran.stops))
+        sealed = replace(other, costs=case.sealed.costs, stops=case.sealed.stops)
+        return replace(case, sealed=sealed, ran=replace(sealed, costs=case.ran.costs))
     return INJECTIONS[name][1](case, rng)

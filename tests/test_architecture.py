@@ -21,7 +21,7 @@ LAYERS = [
     {"backtest", "bundle"},
     {"promotion", "tracking"},
     {"pipeline", "runner", "practice"},
-    {"rehearsal", "ops"},
+    {"rehearsal", "review", "ops"},
     {"demo"},
     {"cli", "__main__"},
 ]

@@ -25,7 +25,7 @@ def kill(
     as_json: AsJson = False,
 ) -> None:
     """Stop an account now: latch it, close and cancel everything at its venue, verify flat; exit 5 where it is not."""
-    from quantalpha.runner import accounts, emergency
+    from quantalpha.runner import accounts
 
     folder = accounts.find(account)
     latched = folder.latch.set("kill", reason)
@@ -34,6 +34,8 @@ def kill(
     if card["mode"] not in accounts.VENUES:
         show(result | {"venue": "none: its session sees the latch"}, as_json, table("killed", [result]))
         return
+    from quantalpha.runner import emergency  # after the latch, which a session heeds at once: this takes a second to load
+
     done = asyncio.run(emergency.flatten_account(card, PATIENCE))
     with judged(
         result | {"flat": done.flat, "seconds": done.seconds, "venue": str(done)}, as_json, table("killed", [result | {"venue": str(done)}])

@@ -35,16 +35,18 @@ def run(
 @app.command()
 def reconcile(
     session: Annotated[str, typer.Argument(help="A folder in data/sessions, or 'latest'.")] = "latest",
+    bars_now: Annotated[str, typer.Option(help="'venue': download its bars again; or a parquet of clean bars.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Replay a session's bars through the research code; exit 6 unless every decision, fill and cent comes out again."""
-    from quantalpha import promotion, runner
+    """Replay a session's bars through the research code; exit 6 unless every decision, fill and cent comes out again. A gap is split by
+    cause; with --bars-now also into bars that were revised since and bars that it missed."""
+    from quantalpha import review, runner
 
     folder = runner.session_folder(session)
-    report = promotion.reconcile(runner.session_bundle(folder), promotion.Recorded(**runner.recorded(folder)))
-    with judged({"session": folder.name} | report.to_dict(), as_json, table(f"session {folder.name} against its backtest", report.rows())):
-        if not report.agrees:
-            raise ReconcileError(f"session {folder.name}: paper and backtest differ; the table names the first difference of each line")
+    found = review.review(folder, review.bars_today(folder, bars_now))
+    with judged(found.to_dict(), as_json, _agreement(found)):
+        if not found.report.agrees:
+            raise ReconcileError(f"session {folder.name}: paper and backtest differ; the tables name the first difference of each line")
 
 
 @app.command()
@@ -70,6 +72,15 @@ def demo(overrides: Overrides = (), as_json: AsJson = False) -> None:
 
     summary = tour.run(overrides, quiet=as_json)
     show(summary, as_json, tour.text(summary))
+
+
+def _agreement(found):
+    """Line by line, then cause by cause, then in one sentence."""
+    from rich.console import Group
+
+    rows = [row | {"money": f"{row['money']:+,.2f}", "share": f"{row['share']:.1%}"} for row in found.attribution.rows()]
+    lines = table(f"session {found.session} against its backtest", found.report.rows())
+    return Group(lines, table("where the gap comes from", rows), found.verdict)
 
 
 def _recorded(file: Path):

@@ -15,11 +15,11 @@ from quantalpha.market.panel import read_panel
 from quantalpha.market.quality import counts, judge
 from quantalpha.market.snapshot import put_back
 from quantalpha.market.store import Lake, research_lake
-from quantalpha.market.stream import BarClose, BarOpen, backfill, stream_bars
+from quantalpha.market.stream import BarClose, BarOpen, backfill, bars_between, stream_bars
 
 __all__ = [
-    "BarClose", "BarOpen", "Client", "FUNDING", "Lake", "backfill", "bars_from_book", "check_files", "clean_bars", "counts", "download",
-    "download_symbol", "enrich", "import_file", "import_files", "index_kind", "inspect", "inspect_lake", "join_leaders", "join_onchain",
-    "judge", "mark_kind", "order_flow_imbalance", "passports", "put_back", "read_panel", "research_lake", "seen_brackets",
-    "stream_bars", "verify", "witnesses",
+    "BarClose", "BarOpen", "Client", "FUNDING", "Lake", "backfill", "bars_between", "bars_from_book", "check_files", "clean_bars",
+    "counts", "download", "download_symbol", "enrich", "import_file", "import_files", "index_kind", "inspect", "inspect_lake",
+    "join_leaders", "join_onchain", "judge", "mark_kind", "order_flow_imbalance", "passports", "put_back", "read_panel", "research_lake",
+    "seen_brackets", "stream_bars", "verify", "witnesses",
 ]  # fmt: skip

@@ -86,14 +86,23 @@ async def backfill(venue: config.Venue, symbol: str, bar: str, bars_needed: int)
     step = timeframe.milliseconds(bar)
     async with Client(venue) as client:
         end = timeframe.floor(await client.server_time(), bar)
-        start = end - (int(bars_needed * SPARE) + 10) * step
-        rows, funding, mark = await asyncio.gather(
-            client.bars(symbol, bar, start, end), _funding(client, symbol, start, end), _marks(client, symbol, bar, start, end)
-        )
-    if len(rows) <= bars_needed:
-        raise DataError(f"{symbol} {bar}: expected {bars_needed} closed bars, {venue.name} has {len(rows)}; wait, or use shorter windows")
-    bars = rows.assign(mark=mark_close(mark, rows.index), funding_rate=align_funding(funding, rows.index, bar))
+        bars = await _between(client, symbol, bar, end - (int(bars_needed * SPARE) + 10) * step, end)
+    if len(bars) <= bars_needed:
+        raise DataError(f"{symbol} {bar}: expected {bars_needed} closed bars, {venue.name} has {len(bars)}; wait, or use shorter windows")
     return schema.check_bars(bars.iloc[-bars_needed:], f"{symbol} {bar} backfill")
+
+
+async def bars_between(venue: config.Venue, symbol: str, bar: str, start: int, end: int) -> pd.DataFrame:
+    """The bars that open in [start, end), ms, as `backfill` gives them."""
+    async with Client(venue) as client:
+        return schema.check_bars(await _between(client, symbol, bar, start, end), f"{symbol} {bar}")
+
+
+async def _between(client: Client, symbol: str, bar: str, start: int, end: int) -> pd.DataFrame:
+    rows, funding, mark = await asyncio.gather(
+        client.bars(symbol, bar, start, end), _funding(client, symbol, start, end), _marks(client, symbol, bar, start, end)
+    )
+    return rows.assign(mark=mark_close(mark, rows.index), funding_rate=align_funding(funding, rows.index, bar))
 
 
 class _Bars:

@@ -18,6 +18,7 @@ from quantalpha.plots.features import feature_bands, feature_correlation, featur
 from quantalpha.plots.forecasts import fold_metric, forecast_calibration
 from quantalpha.plots.labels import events_on_price, label_balance, label_overlap, return_by_ending
 from quantalpha.plots.orderflow import explained_by, impact_by_depth, impact_scatter
+from quantalpha.plots.review import execution_quality, gap_waterfall
 from quantalpha.plots.search import search_contour, search_front, search_importance
 from quantalpha.plots.style import BLUE, CYCLE, GREEN, GREY, INK, ORANGE, POINTS, PURPLE, RED, SKY, thin
 from quantalpha.plots.trading import equity_and_drawdown, monthly_returns, paper_vs_backtest, parameter_heatmap, trades_on_price
@@ -41,6 +42,7 @@ __all__ = [
     "equity_and_drawdown",
     "equity_overlay",
     "events_on_price",
+    "execution_quality",
     "explained_by",
     "feature_bands",
     "feature_correlation",
@@ -49,6 +51,7 @@ __all__ = [
     "features_on_price",
     "fold_metric",
     "forecast_calibration",
+    "gap_waterfall",
     "impact_by_depth",
     "impact_scatter",
     "information_decay",

@@ -9,7 +9,6 @@ from quantalpha.practice.orders import NEW, UNTRIGGERED, ZERO, Change, Order, Re
 TYPE = "stopOrderType"
 STOP_LOSS, TAKE_PROFIT = "StopLoss", "TakeProfit"
 STOPS = {"stopLoss": STOP_LOSS, "takeProfit": TAKE_PROFIT}  # parameter -> stopOrderType
-WINDOW = 10  # seconds of the dead man's timer that nobody has set
 
 
 class Member:

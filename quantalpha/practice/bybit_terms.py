@@ -3,6 +3,7 @@
 Source: bybit-exchange.github.io/docs/v5/order/create-order, /docs/v5/order/amend-order, /docs/v5/error.
 """
 
+import re
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
@@ -15,7 +16,7 @@ SIDES = {"Buy": BUY, "Sell": SELL}
 IN_FORCE = {"GTC": "GTC", "IOC": "IOC", "FOK": "FOK", "PostOnly": "GTX"}
 TRIGGERS = {"LastPrice": "last", "MarkPrice": "mark"}
 DIRECTIONS = {"1": 1, "2": -1}
-LONGEST_LINK = 45
+LINK = r"[A-Za-z0-9_-]{0,36}"
 SMALL_ORDER = 110094
 YES = ("true", "True", "1")
 
@@ -98,8 +99,8 @@ class Terms:
 
     def _link(self) -> str:
         link = self.query.text("orderLinkId") or ""
-        if len(link) > LONGEST_LINK:
-            raise wrong("orderLinkId", f"at most {LONGEST_LINK} characters")
+        if not re.fullmatch(LINK, link):
+            raise wrong("orderLinkId", "at most 36 letters, digits, - and _")
         return link
 
     def _stops(self, each) -> dict[str, str]:

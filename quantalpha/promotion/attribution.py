@@ -82,7 +82,7 @@ class Attribution:
     def unexplained(self) -> float:
         """Share of all parts' sizes; 0 where there is no gap."""
         whole = sum(abs(part.money) for part in self.parts)
-        return 0.0 if whole == 0.0 else abs(self.parts[-1].money) / whole
+        return 0.0 if whole <= TOLERANCE else abs(self.parts[-1].money) / whole
 
     @property
     def largest(self) -> str | None:

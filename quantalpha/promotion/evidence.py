@@ -75,14 +75,14 @@ def executions(bundle: Bundle, reviewed: Reviewed, bars: pd.DataFrame) -> pd.Dat
     """Every order by the bar it was decided on, next to what the backtest expects of it. bars: those the account lived on.
 
     Quantities in signed base units: ordered, filled, share (of the order that was filled). Times: delay (ms from the close until it was
-    sent, NaN where nobody says), late (the part of it in which the bar was not yet known; 0 where that is short), wait (opens let pass).
+    sent, NaN where nobody says), late (the part of it in which the bar was not yet known; 0 where that is short), wait (opens it let pass).
     Prices: usual (the open it should fill at), reference (when it reached the market), price (as filled). Fractions, + against us: timing
     (usual to reference), slippage (reference to price) and expected_slippage, fee and expected_fee of the notional. refused: risk's reason.
     """
     table = reviewed.orders[reviewed.orders.index < bars.index[-1]].drop(columns="client_id")
     opens, step = epoch_ms(bars.index), float(np.median(np.diff(epoch_ms(bars.index))))
     row = np.searchsorted(opens, epoch_ms(table.index))
-    arrived = table["sent"].fillna(table["bar"]).fillna(0.0).to_numpy(float)
+    arrived = table["bar"].fillna(table["sent"]).fillna(0.0).to_numpy(float)
     at = np.clip(np.searchsorted(opens, arrived, side="right") - 1, row + 1, len(opens) - 1)
     expected = np.minimum(row + 1 + bundle.costs.delay, len(opens) - 1)
     price_at = bars["open"].to_numpy(float)
@@ -146,7 +146,7 @@ def _held_before(fills: pd.DataFrame, times: pd.DatetimeIndex) -> pd.Series:
 
 def touched(orders: pd.DataFrame, session: Session, reviewed: Reviewed, bars: Market) -> dict[str, Touched]:
     """By cause, of those that show in bars, orders and payments; decisions are compared where they are computed."""
-    accepted = orders[orders["refused"] == ""]
+    accepted = orders[(orders["refused"] == "") & (orders["ordered"] != 0.0)]
     moved = accepted[(accepted["timing"].abs() > SAME) | (accepted["wait"] != accepted["expected_wait"])]
     partly = ~near(accepted["share"], 1.0)
     priced = accepted[~near(accepted["slippage"], accepted["expected_slippage"]) & ~partly]

@@ -1,11 +1,18 @@
-"""The event-driven runner: `run_session`, `run_replay`, and the journal they write."""
+"""The event-driven runner: `run_session`, `run_replay`, and the journal they write.
 
-from quantalpha.runner.console import print_status
-from quantalpha.runner.folders import session_bundle, session_folder, sessions
-from quantalpha.runner.journal import recorded
-from quantalpha.runner.session import Request, Summary, run_replay, run_session
-from quantalpha.runner.status import Status
+Names are loaded when they are asked for: `quantalpha kill` must not wait for what only a session needs.
+"""
 
-__all__ = [
-    "Request", "Status", "Summary", "print_status", "recorded", "run_replay", "run_session", "session_bundle", "session_folder", "sessions",
-]  # fmt: skip
+from importlib import import_module
+
+PLACES = {
+    "Request": "session", "Status": "status", "Summary": "session", "print_status": "console", "recorded": "journal",
+    "run_replay": "session", "run_session": "session", "session_bundle": "folders", "session_folder": "folders", "sessions": "folders",
+}  # fmt: skip
+__all__ = list(PLACES)  # noqa: PLE0604
+
+
+def __getattr__(name: str):
+    if name not in PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{PLACES[name]}"), name)

@@ -48,7 +48,8 @@ class Seen:
 
     @property
     def view(self) -> AccountView:
-        return AccountView(self.account.equity, {symbol: Position(**vars(each)) for symbol, each in self.account.positions.items()})
+        positions = {symbol: Position(**vars(each)) for symbol, each in self.account.positions.items()}
+        return AccountView(self.account.equity, positions, time=self.time)
 
 
 @dataclass(frozen=True)

@@ -172,6 +172,23 @@ def test_stops_sent_with_an_order_rest_once_it_fills_and_stand_on_the_right_side
     trade(tape, scenario, raw)
 
 
+def test_a_stop_protects_from_the_moment_of_the_fill_whoever_looks(tape):
+    wall = Wall()
+
+    async def scenario(client, server):
+        price = await client.price()
+        levels = {"price": f"{price * 0.97:.1f}", "stopLoss": f"{price * 0.95:.1f}"}
+        await client.order(orderType="Limit", orderLinkId="dip", **levels)
+        server.conditions.begin("price_gap", 120.0)
+        wall.seconds += 60  # nobody asks before both have happened
+        [flat] = await client.rows("/v5/position/list", symbol=SYMBOL)
+        closed, opened = await client.rows("/v5/execution/list", symbol=SYMBOL)
+        assert flat["size"] == "0" and (opened["orderLinkId"], opened["isMaker"]) == ("dip", True)
+        assert closed["stopOrderType"] == "StopLoss" and int(closed["execTime"]) > int(opened["execTime"]) and await client.conserved()
+
+    trade(tape, scenario, raw, wall=wall, speed=60.0)
+
+
 def test_a_conditional_order_waits_is_amended_and_works(tape):
     wall = Wall()
 

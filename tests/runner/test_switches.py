@@ -69,7 +69,7 @@ def view(value=1.0, position=None, **more):
 def moneyed(switch, *path):
     """What it says of the last of (equity, time) in a row."""
     for value, time in path:
-        trip = switch.see(view(value), equity(value, time))
+        trip = switch.see(view(value, time=time), equity(value, time))
     return trip
 
 
@@ -109,6 +109,14 @@ def test_a_tick_trips_but_leaves_no_trace(kind):
     assert switch.see(view(200.0), tick()) is None
     assert switch.see(view(100.0), tick()) is None  # 200 is not remembered: a restart would not know of it
     assert switch.see(view(79.0), tick()) is not None
+
+
+@pytest.mark.parametrize("kind", [switches.DailyLoss, switches.Drawdown])
+def test_a_session_starts_with_what_it_has(kind):
+    switch = kind(0.05)
+    assert switch.see(view(100.0), session()) is None
+    assert switch.see(view(96.0), tick()) is None
+    assert switch.see(view(94.0, time=DAY + 1), equity(94.0, DAY + 1)) is not None
 
 
 def losses(*results, limit=5):
@@ -306,7 +314,7 @@ def test_paper_has_no_line_to_watch():
 
 
 EVENTS = st.one_of(
-    st.builds(lambda v, h: (view(v), equity(v, h * HOUR)), st.floats(50, 150), st.integers(0, 72)),
+    st.builds(lambda v, h: (view(v, time=h * HOUR), equity(v, h * HOUR)), st.floats(50, 150), st.integers(0, 72)),
     st.builds(lambda q, r: (view(position=Position(q, 1.0, 1.0)), fill(q, r)), st.sampled_from([1.0, -1.0, 2.0, -2.0]), st.floats(-2, 2)),
     st.builds(lambda t: (view(), tick(t)), st.integers(0, 10**6)),
     st.builds(lambda t, e: (view(), health(t, e)), st.integers(0, 10**6), st.floats(0, 1)),

@@ -195,6 +195,21 @@ def test_the_watchdog_is_a_process_of_its_own(space, card):
     assert asyncio.run(_left(card)).flat
 
 
+def test_the_venues_own_timer_spares_the_stop(space, card):
+    """Session and watchdog are both gone: what may still enter is cancelled, what protects stays."""
+    asyncio.run(_open(card))
+
+    async def forgotten():
+        async with desk_of(card) as desk:
+            assert desk.dead_man_spares_stops
+            await desk.dead_man(0.5, card["symbols"])
+            while len(orders := await desk.open_orders(card["symbols"])) > 1:
+                await asyncio.sleep(0.1)
+            return orders
+
+    assert [order.kind for order in asyncio.run(asyncio.wait_for(forgotten(), 30))] == ["stop"]
+
+
 def test_kill_works_while_the_session_hangs(space, card):
     asyncio.run(_open(card))
     with session(space, card) as process:

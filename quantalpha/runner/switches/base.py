@@ -7,12 +7,12 @@ are not recorded: on them a switch may trip, but remembers nothing. Comparisons 
 from dataclasses import dataclass
 from typing import Protocol
 
-from quantalpha.runner.events import PASSING, AccountEvent, EquityEvent, Event, FillEvent, FundingEvent, TickEvent
+from quantalpha.runner.events import PASSING, AccountEvent, EquityEvent, Event, FillEvent, FundingEvent, SessionEvent, TickEvent
 from quantalpha.runner.views import AccountView
 
 DAY = 86_400_000  # ms
 SECOND = 1000  # ms
-MONEY = (EquityEvent, AccountEvent, FillEvent, FundingEvent, TickEvent)  # after these the equity may be another
+MONEY = (SessionEvent, EquityEvent, AccountEvent, FillEvent, FundingEvent, TickEvent)  # after these the equity may be another
 
 
 @dataclass(frozen=True)

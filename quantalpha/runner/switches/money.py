@@ -11,7 +11,8 @@ DUST = 1e-9  # of a fill: what is left of a position by floating-point sums
 
 
 class DailyLoss:
-    """Loss since 00:00 UTC as a fraction of the equity then: the last one known, of a session that starts later its first."""
+    """Loss since 00:00 UTC as a fraction of the equity then: the last one known, of a session that starts later the one it
+    starts with. The day is the venue's, by view.time."""
 
     def __init__(self, limit: float):
         self.limit = limit
@@ -21,7 +22,7 @@ class DailyLoss:
         if not isinstance(event, MONEY):
             return None
         if recorded(event):
-            self._note(view.equity, event.event_time)
+            self._note(view.equity, view.time)
         loss = 1 - share(view.equity, self._base)
         if -math.inf < loss <= self.limit:
             return None
