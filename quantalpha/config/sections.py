@@ -7,7 +7,6 @@ from pydantic import AfterValidator, Field, model_validator
 
 from quantalpha import timeframe
 from quantalpha.config.exchange import Exchange
-from quantalpha.config.exchange import Exchange
 from quantalpha.config.trading import Alerts, Execution, Logs, Risk, Runner, Switches
 from quantalpha.config.training import KINDS, Models, Search, check_ends
 from quantalpha.config.values import (
