@@ -28,6 +28,7 @@ class Desk:
     broker: ExchangeBroker
     line: Line
     told: list[Event] = field(default_factory=list)
+    task: asyncio.Task | None = None
 
     def feed(self, event: Event) -> None:
         queue, instructions = deque([event]), []
@@ -68,6 +69,8 @@ class Desk:
         """Ticks as a session does while it waits."""
         async with asyncio.timeout(patience):
             while not holds():
+                if self.task is not None and self.task.done():
+                    self.task.result()
                 self.tick()
                 await asyncio.sleep(0.05)
 
@@ -103,7 +106,7 @@ async def session(venue: config.Venue, **options):
     async with open_trading(venue, KEYS) as trading:
         await trading.exchange.load_markets()
         desk = assemble(trading, **options)
-        task = asyncio.create_task(desk.line.run())
+        task = desk.task = asyncio.create_task(desk.line.run())
         try:
             await desk.quote()
             await desk.until(lambda: desk.broker.told is not None and desk.line.stream.connected)

@@ -10,7 +10,7 @@ from venue_session import HOUR, SYMBOL, assemble, session
 from quantalpha.errors import ReconcileError
 from quantalpha.market.trading import open_trading
 from quantalpha.runner.agreement import agree, differences
-from quantalpha.runner.events import AccountEvent, FillEvent, HealthEvent, InstructionEvent, OrderUpdateEvent
+from quantalpha.runner.events import AccountEvent, FillEvent, FundingEvent, HealthEvent, InstructionEvent, OrderUpdateEvent
 
 LOST = ["timeout_after_accept", "disconnect_after_accept", "server_timeout_after_accept", "malformed"]
 UNSENT = ["timeout_before_accept", "unknown_503_before_accept"]
@@ -222,5 +222,74 @@ def test_an_injected_difference_of_each_kind_is_told(venue, change):
             desk.broker.heard(AccountEvent(**values))
             kinds = {"quantity": "position", "entry_price": "entry_price", "cash": "cash", "open_orders": "order"}
             assert [each.kind for each in differences(desk.broker)] == [kinds[change]]
+
+    run(work())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_stop_that_is_triggered_is_told_as_one(name):
+    """The market falls by a tenth: what rests on the venue closes the position, and nothing remains."""
+
+    async def work(address):
+        async with session(address) as desk:
+            desk.order("qa-parent-1", 0.02)
+            await desk.until(lambda: desk.quantity == 0.02 and desk.broker.told.open_orders)
+            server.conditions.begin("price_gap", 60.0)
+            await desk.until(lambda: desk.quantity == 0.0)
+            assert desk.fills[-1].reason == "stop_loss"
+            assert desk.fills[-1].realised < 0.0
+            await desk.until(lambda: not desk.broker.orders.unfinished())
+            await agree(desk.line)
+
+    with account_at(name, speed=300.0) as (server, address):
+        run(work(address))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_funding_is_counted_once(name):
+    """Two hours a second: settlements pass while a position is held, and are told again and again."""
+
+    async def work(address):
+        async with session(address) as desk:
+            desk.order("qa-parent-1", 0.02)
+            await desk.until(lambda: sum(isinstance(each, FundingEvent) for each in desk.told) >= 2, 60.0)
+            await desk.line.payments()
+            await agree(desk.line)
+            paid = [each for each in desk.told if isinstance(each, FundingEvent)]
+            assert len({(each.symbol, each.event_time) for each in paid}) == len(paid)
+            assert desk.broker.holdings[SYMBOL].funding == pytest.approx(sum(each.amount for each in paid))
+
+    with account_at(name, speed=7200.0) as (server, address):
+        run(work(address))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_bad_day_ends_as_the_venue_says(venue, seed):
+    """Requests, readings and the stream all fail at random; each order exists once, each fill counts once, to the cent."""
+    server, address = venue
+    uncertain = ["timeout", "disconnect", "unknown_503", "http_504", "server_timeout", "server_error"]
+    lost = {f"{name}_{when}_accept": 0.02 for name in uncertain for when in ("before", "after")}
+
+    async def work():
+        async with session(address.model_copy(update={"timeout": 0.4})) as desk:
+            server.faults.trading.chance = lost | {"malformed": 0.03, "truncated": 0.03, "late_answer": 0.03}
+            server.faults.account.chance = {"http_504_before_accept": 0.05, "malformed": 0.05, "disconnect_after_accept": 0.05}
+            server.faults.stream.chance = {"drop": 0.1, "duplicate": 0.1, "reorder": 0.1, "disconnect": 0.03, "expire": 0.03}
+            for number, quantity in enumerate([0.02, -0.05, 0.04, 0.01, -0.03, 0.02][seed:]):
+                wanted = round(desk.quantity + quantity, 3)
+                desk.order(f"qa-parent-{number}", quantity)
+                await desk.until(lambda wanted=wanted: desk.quantity == wanted, 60.0)
+            while not desk.broker.flat():
+                desk.tick()
+                desk.flatten()
+                await asyncio.sleep(0.1)
+            for faults in (server.faults.trading, server.faults.account, server.faults.stream):
+                faults.chance = {}
+            await agrees(desk)
+            assert all(count == 1 for count in desk.sent().values())
+            trades = [each.trade for each in desk.fills]
+            assert len(set(trades)) == len(trades)
+            everything = await desk.trading.trades_since(SYMBOL, desk.line._start)
+            assert sorted(trades) == sorted(each.id for each in everything)
 
     run(work())
