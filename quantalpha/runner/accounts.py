@@ -22,7 +22,7 @@ from quantalpha.files import read_json, sole, write_atomic
 from quantalpha.runner.latch import Latch
 
 CARD, LOCK, HEARTBEAT = "account.json", "lock", "heartbeat"
-NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
+NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,119}"
 VENUES = ("rehearse", "testnet", "live")  # modes whose orders go to a venue
 
 
@@ -53,7 +53,7 @@ class AccountFolder:
 
     def beat(self) -> None:
         """The session lives: no more than a file's time, so that a full disk or a locked database cannot keep it from saying so."""
-        os.utime(self.path / HEARTBEAT)
+        (self.path / HEARTBEAT).touch()
 
     def beaten(self) -> int | None:
         """When it last did, nanoseconds of the file's own clock; None after an orderly end."""

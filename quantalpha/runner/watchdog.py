@@ -51,6 +51,10 @@ class Seen:
         positions = {symbol: Position(**vars(each)) for symbol, each in self.account.positions.items()}
         return AccountView(self.account.equity, positions, time=self.time)
 
+    @property
+    def flat(self) -> bool:
+        return not self.orders and all(position.quantity == 0 for position in self.account.positions.values())
+
 
 @dataclass(frozen=True)
 class Around:
@@ -88,7 +92,7 @@ class Judge:
     def _lasting(self, now: float, around: Around, seen: Seen) -> list[tuple[str, Trip]]:
         """What a session may leave so for a moment, and no longer."""
         bare = {symbol for symbol, position in seen.view.positions.items() if not protected(symbol, position, seen.orders)}
-        obeyed = not around.latched or not (seen.orders or any(each.quantity != 0 for each in seen.view.positions.values()))
+        obeyed = seen.flat or not around.latched
         wrong = bare | (set() if obeyed else {"latch"})
         self._since = {name: self._since.get(name, now) for name in wrong}
         for name, since in self._since.items():
@@ -168,7 +172,7 @@ class Watchdog:
         """Looks once a second; what trips, or None once the session has ended."""
         while True:
             seen = await self._look(desk)
-            if self._ended():
+            if self._ended() or self._done(seen):
                 await self._timer(desk, 0.0)
                 return None
             now = time.monotonic()
@@ -185,6 +189,11 @@ class Watchdog:
         beats = self.folder.beaten() is not None
         self._begun = self._begun or beats
         return self._begun and not beats
+
+    def _done(self, seen: Seen | None) -> bool:
+        """Latched, flat by the venue's word, and nobody trades the account any more: a session that a kill switch has ended."""
+        latched = seen is not None and seen.flat and self.folder.latch.standing() is not None
+        return latched and not self.folder.running()
 
     async def _look(self, desk) -> Seen | None:
         try:

@@ -12,6 +12,7 @@ import pytest
 from workspace import Workspace
 
 from quantalpha import config
+from quantalpha.errors import Halted
 from quantalpha.market.synthetic import synthetic_bars
 from quantalpha.practice import Tape
 from quantalpha.practice.background import played
@@ -145,6 +146,16 @@ def test_a_living_session_is_left_alone_until_it_ends(space, card):
         assert asyncio.run(live()) is None
     left = asyncio.run(_left(card))
     assert left.left == {"BTCUSDT": 0.01} and left.orders == 2
+
+
+def test_a_session_that_a_kill_switch_ended_needs_no_watchdog(space, card):
+    said = []
+    with space.entered():
+        with pytest.raises(Halted), folder(space).hold(card):
+            folder(space).latch.set("drawdown", "lost")
+            raise Halted("flat")
+        assert asyncio.run(watchdog.Watchdog(folder(space), lambda *words: said.append(words)).watch()) is None
+    assert not said
 
 
 def test_a_venue_that_is_gone_trips_and_is_asked_until_it_is_back(space, card, tape, monkeypatch):
