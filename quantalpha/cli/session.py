@@ -113,11 +113,16 @@ def _recorded(file: Path):
 
 def open_session(bundles, params: config.Params, request, *, recorded: Path | None = None, quiet: bool = False):
     """Run one session with a live status line, or replay the bars of the file `recorded`; its summary."""
-    from quantalpha import ops, runner
+    from quantalpha import runner
+    from quantalpha.ops.watch import watching
 
     if recorded is not None:
         return runner.run_replay(bundles, params, _recorded(recorded), request)
-    request = replace(request, on_status=None if quiet else runner.print_status, witness=ops.witness(params))
+
+    def watched(folder: Path, past):
+        return watching(folder, params, past)
+
+    request = replace(request, on_status=None if quiet else runner.print_status, watching=watched)
     summary = runner.run_session(bundles, params, request)
     print("" if quiet else "\n", end="", file=sys.stderr)
     return summary

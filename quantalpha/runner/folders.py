@@ -9,6 +9,7 @@ from quantalpha.bundle import Bundle
 from quantalpha.bundle import load as load_bundle
 from quantalpha.errors import DataError, UsageError, did_you_mean
 from quantalpha.files import read_json, write_atomic
+from quantalpha.secrets import masked
 
 CARD = "session.json"
 BUNDLES = "data/bundles"  # where promotion seals them
@@ -37,7 +38,7 @@ def create(name: str, sessions: Path | None) -> Path:
 
 def write_card(folder: Path, card: dict) -> None:
     """What ran, without a secret in any text of it."""
-    write_atomic(folder / CARD, json.dumps(_masked(card), indent=1) + "\n")
+    write_atomic(folder / CARD, json.dumps(masked(card), indent=1) + "\n")
 
 
 def session_folder(session: str, sessions: Path | None = None) -> Path:
@@ -82,12 +83,3 @@ def _bundle(session: str, id: str, noted: Path) -> Bundle:
         f"session {session}: its bundle {id[:12]} is neither in {places[0]} nor in {places[1].parent}; "
         "put the folder back, or promote the same run again"
     )
-
-
-def _masked(value):
-    """The same JSON value without a secret in any text of it; numbers stay numbers."""
-    if isinstance(value, dict):
-        return {key: _masked(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_masked(item) for item in value]
-    return config.mask(value) if isinstance(value, str) else value

@@ -41,7 +41,8 @@ OnStatus = Callable[[Status], None]
 class Request:
     """How a session is to run. name: None makes one of time and bundle; resume: go on with the session of that name. capital: quote
     currency the account begins with, None: what the bundle was judged with. adopt: take over what nobody here made at the venue. sessions:
-    folder of all, None: data/sessions. witness: opened with the session's folder, told of every event once it is durable."""
+    folder of all, None: data/sessions. watching: opened with the session's folder and what its
+    journal holds already; its observers are told of every event once it is durable."""
 
     mode: str = PAPER
     name: str | None = None
@@ -50,7 +51,7 @@ class Request:
     adopt: bool = False
     sessions: Path | None = None
     on_status: OnStatus | None = None
-    witness: Callable[[Path], AbstractContextManager[Callable[[Event], None]]] | None = None
+    watching: Callable[[Path, Sequence[Event]], AbstractContextManager[list[Callable[[Event], None]]]] | None = None
 
     def named(self, composition: Composition) -> "Request":
         """With a name: the one given, on a restart the last session's, else one of time and bundle."""
@@ -154,6 +155,7 @@ class Session:
         self.limit = None if self.mode == REPLAY else params.runner.bars
         self.step = timeframe.milliseconds(composition.timeframe)
         self.reason, self.in_sample = "interrupted", 0
+        self.past: list[Event] = []  # of a resumed session
         self.began: int | None = None  # ms of the venue's first word on the account; None before it
         self.overridden = [line["name"] for each in composition.bundles for line in verdict.overridden(each.gate)]
         self.until = max(int(each.until.timestamp() * 1000) for each in composition.bundles)
@@ -195,6 +197,7 @@ class Session:
         retold = Retold(events, Journal.reopen(folder / FILE, folder.name, len(events)))
         session = cls(Setting(composition, request, folder), params, broker, retold)
         session.engine.recover()
+        session.past = events
         for event in events:
             session._count(event)
         session.began = next((event.event_time for event in events if type(event) is AccountEvent), None)
@@ -253,8 +256,8 @@ class Session:
     def __enter__(self) -> "Session":
         for each in self.composition.bundles:
             warn_overridden(each)
-        if self.request.witness is not None:
-            self.engine.observers.append(self._stack.enter_context(self.request.witness(self.folder)))
+        if self.request.watching is not None:
+            self.engine.observers += self._stack.enter_context(self.request.watching(self.folder, self.past))
         what = f"{self.mode} {'+'.join(each.id for each in self.composition.bundles)}"
         self._say("resume" if self.resumed else "start", "; ".join([what, *(f"{name} overridden" for name in self.overridden)]))
         return self
