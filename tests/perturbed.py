@@ -114,7 +114,8 @@ def play(case: Play) -> tuple[Recorded, Reviewed]:
     """The session's frames."""
     with tempfile.TemporaryDirectory() as folder:
         journal = Journal(Path(folder) / FILE, "s", batch=4096)
-        checks = risk.Risk((*risk.standard(case.ran.account.leverage).checks, Refuse(case.refused)))
+        usual = risk.standard(case.ran.account.leverage)
+        checks = replace(usual, always=(*usual.always, Refuse(case.refused)))
         strategy = Strategy(case.ran.id, case.ran.symbol, Decider(case))
         engine = Engine([strategy], Broker(case), Gates(checks), journal, lambda: engine.last["MarketClose"].recv_time)
         warm = case.bars[epoch_ms(case.bars.index) < case.start]

@@ -46,7 +46,19 @@ SETS = pd.DataFrame(
 )
 SHARES = pd.DataFrame({0: [0.7, 0.3], "final": [0.6, np.nan]}, index=["trees", "l2"])
 
+CAUSES = pd.DataFrame({"cause": ["fee", "funding", "unexplained"], "money": [-120.0, 40.0, 0.0]})
+ORDERS = pd.DataFrame(
+    {"refused": ["", "leverage", ""], "filled": [1.0, 0.0, -1.0], "price": 100.0, "delay": [900.0, np.nan, 1500.0]}
+    | {"slippage": [2e-4, 0.0, -1e-4], "expected_slippage": 1e-4},
+    index=INDEX[:3],
+)
+
 FIGURES = {
+    "gap_waterfall": lambda: plots.gap_waterfall(CAUSES, 10_000.0),
+    "no gap": lambda: plots.gap_waterfall(CAUSES.assign(money=0.0), 10_000.0),
+    "execution_quality": lambda: plots.execution_quality(ORDERS),
+    "no delay known": lambda: plots.execution_quality(ORDERS.assign(delay=np.nan)),
+    "no order": lambda: plots.execution_quality(ORDERS.iloc[:0]),
     "search_importance": lambda: plots.search_importance(SHARES),
     "search_contour": lambda: plots.search_contour(SETS, "trees", "l2", log=("l2",)),
     "two sets": lambda: plots.search_contour(SETS.iloc[:2], "trees", "l2"),
@@ -175,6 +187,14 @@ def test_up_is_better_on_every_axis():
 def test_equities_begin_at_one():
     axes = FIGURES["equity_overlay"]().axes
     assert [line.get_ydata()[0] for line in axes[0].lines[:2]] == [1.0, 1.0] and max(axes[1].lines[0].get_ydata()) == 0.0
+
+
+def test_the_waterfall_goes_from_one_equity_to_the_other():
+    axes = FIGURES["gap_waterfall"]().axes[0]
+    assert [text.get_text() for text in axes.texts] == ["10,000.00", "9,920.00", "-120.00", "+40.00", "0"]
+    assert axes.get_title(loc="left").endswith(": -80.00")
+    steps = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in axes.patches[2:]]
+    assert steps == [(10_000.0, 9_880.0), (9_880.0, 9_920.0)]
 
 
 def test_alike_features_stand_together():

@@ -26,7 +26,7 @@ def promote(
     profile: Profile = "default", overrides: Overrides = (), as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Judge a run's best candidate; seal it as a bundle and move the alias, or refuse with reasons (exit 3)."""
-    from quantalpha import promotion, rehearsal
+    from quantalpha import promotion, rehearsal, runner
 
     if to not in ("paper", "live"):
         raise UsageError(f"--to: expected paper or live, found {to!r}")
@@ -40,7 +40,7 @@ def promote(
     with judged(result, as_json, f"{found.run.name}\n{found.report}"):
         found.report.refuse()
         if run_now and as_json:
-            result["session"] = open_session("paper", found.bundle, params, quiet=True).to_dict()
+            result["session"] = open_session(found.bundle, params, runner.Request(), quiet=True).to_dict()
     if not as_json:
         name = promotion.registered_name(found.bundle.venue, found.bundle.symbol, found.bundle.timeframe)
         print(f"sealed {found.bundle.id[:12]}; {name}@{to} points to it")
@@ -49,7 +49,7 @@ def promote(
                 f"warning: {', '.join(override)} failed, and a person let that stand; every start of this bundle says so", file=sys.stderr
             )
         if run_now:
-            show_session(open_session("paper", found.bundle, params), as_json)
+            show_session(open_session(found.bundle, params, runner.Request()), as_json)
 
 
 @app.command()

@@ -23,12 +23,13 @@ def report(
 
 
 def _predicted(folder) -> float | None:
-    """The slippage its bundle was judged with, where that is one number and the bundle is still there."""
-    from quantalpha import runner
+    """The slippage its bundles were judged with, where that is one number and they are still there."""
     from quantalpha.errors import DataError
+    from quantalpha.runner import folders
 
     try:
-        slippage = runner.session_bundle(folder).costs.slippage
+        slippages = [each.costs.slippage for each in folders.session_bundles(folder)]
     except DataError:
         return None
-    return slippage if isinstance(slippage, float) else None
+    same = all(isinstance(each, float) and each == slippages[0] for each in slippages)
+    return slippages[0] if slippages and same else None

@@ -18,7 +18,7 @@ def exchange(
     parent: Annotated[int | None, typer.Option(metavar="PID", help="End when this process, which started it, has ended.")] = None,
     profile: Profile = "demo", overrides: Overrides = (),
 ) -> None:  # fmt: skip
-    """Run the practice exchange: Binance USD-M and Bybit linear market data from a tape, on this machine only."""
+    """Run the practice exchange: Binance USD-M and Bybit linear from a tape, market data and trading, on this machine only."""
     from quantalpha import practice
 
     given = {"tape": tape, "speed": speed, "port": port, "now": now}

@@ -1,35 +1,49 @@
 """`quantalpha run`, `reconcile`, `reproduce` and `demo`: sessions, and the proofs that they and their research agree."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from quantalpha import config
-from quantalpha.cli.base import AsJson, Model, Overrides, Profile, app, judged, refuse_sealed, show, table
-from quantalpha.errors import DataError, ReconcileError, UsageError
+from quantalpha.cli.base import AsJson, Overrides, Profile, app, judged, refuse_sealed, show, table
+from quantalpha.errors import DataError, ReconcileError, UsageError, did_you_mean
+
+MODES = "replay: recorded bars; paper: live bars; rehearse: orders to the practice exchange; testnet: to the venue's demo trading; live."
 
 
 @app.command()
 def run(
-    mode: Annotated[str, typer.Option(help="paper: live bars; replay: recorded bars.")] = "paper",
-    model: Model = None,
+    mode: Annotated[str, typer.Option(help=MODES)] = "paper",
+    model: Annotated[list[str], typer.Option(help="Registered model; repeat for several in one account. Default: the promoted one.")] = (),
     bars: Annotated[Path | None, typer.Option(help="replay: parquet of clean bars.")] = None,
     session: Annotated[str | None, typer.Option(help="Name of the session; default: time and bundle.")] = None,
+    capital: Annotated[float | None, typer.Option(help="Quote currency to trade with; live asks for it.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with --session, or the last one, where its journal ends.")] = False,
+    adopt: Annotated[bool, typer.Option("--adopt", help="Take over what nobody here made at the venue.")] = False,
     profile: Profile = "default", overrides: Overrides = (), as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Trade the promoted bundle on paper until interrupted, or replay recorded bars through the same engine."""
-    from quantalpha import promotion
+    """Put promoted bundles to work until interrupted: on paper, on the practice exchange, at a venue; or replay recorded bars."""
+    from quantalpha import runner
 
-    if mode not in ("paper", "replay"):
-        raise UsageError(f"--mode: expected paper or replay, found {mode!r}")
+    if mode not in runner.MODES:
+        raise UsageError(f"--mode: found {mode!r}; {did_you_mean(mode, runner.MODES)}")
     if (bars is None) == (mode == "replay"):
         raise UsageError("--bars: a parquet of clean bars goes with --mode replay, and only with it")
     params = config.load(profile, overrides)
     refuse_sealed(overrides)
-    recorded = None if bars is None else _recorded(bars)
-    show_session(open_session(mode, promotion.champion(model, params), params, recorded=recorded, name=session, quiet=as_json), as_json)
+    request = runner.Request(mode, session, resume=resume, capital=capital, adopt=adopt)
+    show_session(open_session(_bundles(model, mode, params), params, request, recorded=bars, quiet=as_json), as_json)
+
+
+def _bundles(models: list[str], mode: str, params: config.Params) -> list:
+    """Those promoted for the mode: for live money only what is registered as live."""
+    from quantalpha import promotion
+
+    alias = "live" if mode == "live" else "paper"
+    return [promotion.champion(model, params, alias) for model in models or [None]]
 
 
 @app.command()
@@ -97,14 +111,14 @@ def _recorded(file: Path):
         raise DataError(f"--bars: {file}: not readable, truncated or damaged ({found}); run the clean stage again") from None
 
 
-def open_session(mode: str, sealed, params: config.Params, *, recorded=None, name: str | None = None, quiet: bool = False):
-    """Run one session with a live status line, or replay the bars `recorded`; its summary."""
-    from quantalpha import runner
+def open_session(bundles, params: config.Params, request, *, recorded: Path | None = None, quiet: bool = False):
+    """Run one session with a live status line, or replay the bars of the file `recorded`; its summary."""
+    from quantalpha import ops, runner
 
-    if mode == "replay":
-        return runner.run_replay(sealed, params, recorded, runner.Request(name=name))
-    request = runner.Request(mode, name, on_status=None if quiet else runner.print_status)
-    summary = runner.run_session(sealed, params, request)
+    if recorded is not None:
+        return runner.run_replay(bundles, params, _recorded(recorded), request)
+    request = replace(request, on_status=None if quiet else runner.print_status, witness=ops.witness(params))
+    summary = runner.run_session(bundles, params, request)
     print("" if quiet else "\n", end="", file=sys.stderr)
     return summary
 

@@ -8,9 +8,7 @@ import pandas as pd
 from quantalpha.plots.style import BLUE, GREY, INK, ORANGE, RED, figure, format_axis, styled
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-    from quantalpha.plots.style import Figure
+    from quantalpha.plots.style import Axes, Figure
 
 SMALL = 1e-9  # money below this is none
 

@@ -36,9 +36,9 @@ def registered_name(venue: str, symbol: str, timeframe: str) -> str:
     return f"{venue}-{symbol}-{timeframe}"
 
 
-def champion(model: str | None, params: config.Params) -> Bundle:
-    """The verified bundle behind alias paper of the registered `model`, or (None) of the first of data.symbols that has one; UsageError."""
-    _, folder = promoted(model, "paper", params)
+def champion(model: str | None, params: config.Params, alias: str = "paper") -> Bundle:
+    """The verified bundle behind `alias` of the registered `model`, or (None) of the first of data.symbols that has one; UsageError."""
+    _, folder = promoted(model, alias, params)
     return bundle.load(folder, folder.name)
 
 

@@ -6,7 +6,7 @@ Names are loaded when they are asked for: `quantalpha kill` must not wait for wh
 from importlib import import_module
 
 PLACES = {
-    "Request": "session", "Status": "status", "Summary": "session", "print_status": "console", "recorded": "journal",
+    "MODES": "session", "Request": "session", "Status": "status", "Summary": "session", "print_status": "console", "recorded": "journal",
     "run_replay": "session", "run_session": "session", "session_bundle": "folders", "session_folder": "folders", "sessions": "folders",
 }  # fmt: skip
 __all__ = list(PLACES)  # noqa: PLE0604

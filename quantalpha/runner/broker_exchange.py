@@ -266,6 +266,15 @@ class ExchangeBroker:
         books = {symbol: known.book for symbol, known in self._symbols.items()}
         return [] if self._retelling else self._stamped(self._flatten.act(self._time, books))
 
+    def give_up(self) -> None:
+        """What is under way is cancelled with the next tick; a restart goes on with it. Stops rest on."""
+        for known in self._symbols.values():
+            self._give_up(known)
+
+    def quiet(self) -> bool:
+        """Nothing but what protects a position is out."""
+        return all(each.instruction.purpose == "protection" for each in self.orders.unfinished())
+
     def flat(self) -> bool:
         """The venue was asked after the last thing that happened here, and says that nothing is held or open."""
         told = self.told

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from heapq import merge
 
 import pandas as pd
@@ -67,6 +68,11 @@ class Merge:
 
     def _released(self, count: int) -> list[MarketEvent]:
         return [self._waiting.popleft()[1] for _ in range(count)]
+
+
+def as_history(bar: MarketCloseEvent) -> MarketCloseEvent:
+    """A bar to be known, and not to be traded on."""
+    return replace(bar, warm_up=True)
 
 
 def live(bar: BarOpen | BarClose, symbol: str, step: int, now: int) -> MarketEvent:

@@ -25,17 +25,20 @@ from quantalpha.runner.orders import FINAL, IN_DOUBT, REJECTED
 
 SETTLING = 5.0  # seconds
 OVERLAP = 300_000  # ms of trades asked for again: what shows up late is not lost
+FRESH = 60.0  # seconds for which the venue's clock, once read, is known
 UNKNOWN = float("nan")
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds between questions: for the account and its orders, for trades, for payments, for the venue's clock and the line's health."""
+    """Seconds between questions: for the account and its orders, for trades, for payments, for the venue's clock and the line's health.
+    doubt: pauses between questions about an order in doubt; dead: after so many seconds one that the venue does not know never arrived."""
 
     account: float = 5.0
     trades: float = 3.0
     payments: float = 30.0
     health: float = 2.0
+    dead: float = RECV_WINDOW / 1000 + SETTLING
     doubt: Retry = field(default_factory=lambda: Retry(base=0.2, cap=5.0))
 
 
@@ -54,6 +57,7 @@ class Line:
         self.stream = user_stream(trading, self.news)
         self._last: dict[str, asyncio.Task] = {}  # of each order, what is sent last
         self._start, self._paid_since, self._since = since, since, dict.fromkeys(self.symbols, since)
+        self._skew, self._checked = UNKNOWN, -FRESH
         self._wanted = asyncio.Event()
         self._failure: Exception | None = None
         self._over = asyncio.Event()
@@ -158,7 +162,7 @@ class Line:
 
     async def resolve(self, instruction: InstructionEvent) -> None:
         """Asks about an order in doubt until the venue knows it, or never will. It is not sent again."""
-        dead, attempt = time.monotonic() + RECV_WINDOW / 1000 + SETTLING, 0
+        dead, attempt = time.monotonic() + self.pace.dead, 0
         while not self.broker.orders[instruction.client_id].final:
             asked = time.monotonic()
             try:
@@ -257,18 +261,12 @@ class Line:
                     self.ask()
 
     async def check(self) -> None:
-        """How well the line goes; also when the venue cannot be asked the time."""
-        try:
-            self._skew = await self.trading.synchronise()
-        except ExchangeError:
-            self._skew = UNKNOWN
-        health = {
-            "api_errors": self.trading.errors,
-            "silence": self.silence(),
-            "clock_skew": self._skew,
-            "connected": self.stream.connected,
-        }
-        self.feed(HealthEvent(**self._times(self.trading.now()), symbol="", **health))
+        """How well the line goes; also when the venue cannot be asked the time: then what it last said holds for a while."""
+        with contextlib.suppress(ExchangeError):
+            self._skew, self._checked = await self.trading.synchronise(), time.monotonic()
+        known = time.monotonic() - self._checked < FRESH
+        health = {"api_errors": self.trading.errors, "silence": self.silence(), "clock_skew": self._skew if known else UNKNOWN}
+        self.feed(HealthEvent(**self._times(self.trading.now()), symbol="", **health, connected=self.stream.steady))
 
     def _say(self, instruction: InstructionEvent, status: str, reason: str) -> None:
         """Our own word on an order that the venue has none on."""

@@ -1,95 +1,219 @@
-"""A session on a live market: history first, then the streams of all symbols from the first bar that is not in it. No gap, no overlap."""
+"""A session on a live market: history first, then the streams of all symbols from the first bar that is not in it. No gap, no overlap.
+
+Everything that happens outside comes to the engine in this one loop's thread: bars, quotes, the venue's word, a person's, the clock's.
+"""
 
 import asyncio
 import contextlib
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 from quantalpha import config, schema
 from quantalpha.errors import ExchangeError, Halted
 from quantalpha.market import stream
-from quantalpha.runner import feed
+from quantalpha.runner import accounts, feed, watchdog
+from quantalpha.runner.agreement import agree
+from quantalpha.runner.approval import APPROVE
 from quantalpha.runner.composition import Composition
-from quantalpha.runner.events import TickEvent
+from quantalpha.runner.desk import Desk, Terminal
+from quantalpha.runner.events import Event, MarketCloseEvent, MarketOpenEvent, SwitchEvent, TickEvent
+from quantalpha.runner.line import Line
 from quantalpha.runner.session import Request, Session, Summary
+from quantalpha.runner.socket import Socket
+from quantalpha.runner.venue import Venue, opened
 
 TICK = 0.2  # seconds between looks at the clock, the latch and the state of the tasks
 LONGEST_LAG = 10.0  # seconds for which the opening of a bar waits for another symbol's close of the bar before
+SOCKET, FLATTEN, CANCEL = "socket", "flatten", "cancel"
 
 
 async def run(composition: Composition, params: config.Params, request: Request) -> Summary:
     """A session from its first word to its last."""
-    start = Session.resume if request.resume else Session.start
-    session = start(composition, params, request, composition.paper())
-    with session.account.hold(session.card), session:
-        await follow(session)
+    request = request.named(composition)
+    async with contextlib.AsyncExitStack() as stack:
+        venue = None
+        if request.mode in accounts.VENUES:
+            venue = await stack.enter_async_context(opened(composition, params, request.mode, request.name, request.resume))
+        start = Session.resume if request.resume else Session.start
+        session = start(composition, params, request, composition.paper() if venue is None else venue.broker)
+        with session.account.hold(session.card), session:
+            await Live(session, venue).follow()
     return session.summary()
 
 
-async def follow(session: Session) -> None:
-    """Until asked to stop or done. Raises as `run_session` says."""
-    with asked_to_stop() as stop:
-        since = {symbol: await _caught_up(session, symbol) for symbol in session.composition.symbols}
-        session.require_young(max(since.values()), session.params.runner.max_model_age)
-        inbox: asyncio.Queue = asyncio.Queue()
-        tasks = [asyncio.create_task(_listen(session, symbol, start, inbox)) for symbol, start in since.items()]
-        try:
-            await _pump(session, inbox, tasks, stop)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+class Live:
+    """One session's tasks. venue: None on paper."""
 
+    def __init__(self, session: Session, venue: Venue | None):
+        self.session, self.venue, self.params = session, venue, session.params
+        self.symbols, self.step = session.composition.symbols, session.step
+        self.merge = feed.Merge(self.symbols, LONGEST_LAG)
+        self.heard = time.monotonic()  # the market's last word
+        self.done = asyncio.Event()
+        self.desk = _desk(session)
+        self.tasks: list[asyncio.Task] = []
 
-async def _caught_up(session: Session, symbol: str) -> int:
-    """Shows a new session its history; open time (ms) of the first bar it has not seen."""
-    known = session.engine.closed(symbol)
-    if known is not None:
-        return known + session.step
-    history = await stream.backfill(session.params.venue, symbol, session.composition.timeframe, session.composition.lookback)
-    for event in feed.replay(history, symbol, session.step, warm_up=True):
-        session.feed(event)
-    return int(schema.epoch_ms(history.index)[-1]) + session.step
+    async def follow(self) -> None:
+        """Until asked to stop or done. Raises as `run_session` says."""
+        with asked_to_stop() as stop:
+            since = {symbol: await self._caught_up(symbol) for symbol in self.symbols}
+            self.session.require_young(max(since.values()) + self.step, self.params.runner.max_model_age)
+            try:
+                if self.venue is not None:
+                    await self._connect()
+                self._listen(since)
+                await self._watch(stop)
+                if self.venue is not None:
+                    await self._leave()
+            finally:
+                for task in self.tasks:
+                    task.cancel()
+                await asyncio.gather(*self.tasks, return_exceptions=True)
 
+    async def _caught_up(self, symbol: str) -> int:
+        """Shows a new session its history; open time (ms) of the last closed bar it has seen."""
+        known = self.session.engine.closed(symbol)
+        if known is not None:
+            return known
+        timeframe, rows = self.session.composition.timeframe, self.session.history_bars
+        history = await stream.backfill(self.params.venue, symbol, timeframe, rows)
+        for event in feed.replay(history, symbol, self.step, warm_up=True):
+            self.session.feed(event)
+        return int(schema.epoch_ms(history.index)[-1])
 
-async def _listen(session: Session, symbol: str, since: int, inbox: asyncio.Queue) -> None:
-    """One symbol's bars into the inbox."""
-    venue, settings, bar = session.params.venue, session.params.runner, session.composition.timeframe
-    bars = stream.stream_bars(venue, symbol, bar, since, retries=settings.retries, clock=stream.wall_ms)
-    async with contextlib.aclosing(bars):
-        async for each in bars:
-            inbox.put_nowait(feed.live(each, symbol, session.step, stream.wall_ms()))
-    raise ExchangeError("runner: the venue's stream ended; run again when it is back")
+    async def _connect(self) -> None:
+        """The venue and this session agree on the account, or nothing is traded; then somebody watches them both."""
+        venue, began = self.venue, self.session.began
+        since = venue.trading.now() if began is None else began
+        venue.line = Line(venue.trading, venue.broker, self.take, step=self.step, since=since, silence=self._silence)
+        await agree(venue.line, adopt=self.session.request.adopt)
+        if self.session.resumed:
+            venue.broker.resume()
+        if self.params.runner.watchdog:
+            watchdog.spawn(self.session.account.name)
+        self._start(venue.line.run())
 
+    def _silence(self) -> float:
+        return time.monotonic() - self.heard
 
-async def _pump(session: Session, inbox: asyncio.Queue, tasks: list, stop: asyncio.Event) -> None:
-    """From the inbox to the engine, in order of time; a look at everything else every TICK."""
-    merge = feed.Merge(session.composition.symbols, LONGEST_LAG)
-    patience, heard = session.params.runner.stale_after * session.step / 1000, asyncio.get_running_loop().time()
-    while not stop.is_set():
-        event = await _next(inbox)
-        now = asyncio.get_running_loop().time()
-        for each in merge.take(event, now) if event is not None else merge.late(now):
-            if session.feed(each):
-                return
-        heard = now if event is not None else heard
-        session.look_at_latch()
-        session.feed(TickEvent(event_time=0, recv_time=stream.wall_ms(), symbol=""))
-        session.require_running()
-        for task in tasks:
+    def _listen(self, since: dict[str, int]) -> None:
+        by_socket = self.params.runner.feed == SOCKET
+        if self.venue is not None or by_socket:
+            socket = Socket(self.params, self.symbols, self.session.composition.timeframe, self.take)
+            self._start(socket.run(since if by_socket else None))
+        if not by_socket:
+            for symbol, last in since.items():
+                self._start(self._bars(symbol, last + self.step))
+
+    def _start(self, work) -> None:
+        self.tasks.append(asyncio.create_task(work))
+
+    async def _bars(self, symbol: str, since: int) -> None:
+        """One symbol's bars by REST, when the websocket says that one has closed."""
+        bar, settings = self.session.composition.timeframe, self.params.runner
+        bars = stream.stream_bars(self.params.venue, symbol, bar, since, retries=settings.retries, clock=stream.wall_ms)
+        async with contextlib.aclosing(bars):
+            async for each in bars:
+                self.take(feed.live(each, symbol, self.step, stream.wall_ms()))
+        raise ExchangeError("runner: the venue's stream ended; run again when it is back")
+
+    def take(self, event: Event) -> None:
+        """Anything from outside. Bars go on in order of time; at a venue one that is long over is history, nothing to trade on."""
+        if not isinstance(event, MarketOpenEvent | MarketCloseEvent):
+            self._feed(event)
+            return
+        self.heard = time.monotonic()
+        for each in self.merge.take(event, self.heard):
+            self._feed(self._history(each))
+
+    def _history(self, event: Event) -> Event:
+        late = self.venue is not None and isinstance(event, MarketCloseEvent) and event.event_time + self.step <= self.venue.trading.now()
+        return feed.as_history(event) if late else event
+
+    def _feed(self, event: Event) -> None:
+        if not self.done.is_set() and self.session.feed(event):
+            self.done.set()
+
+    async def _watch(self, stop: asyncio.Event) -> None:
+        """A look at everything every TICK."""
+        patience = self.params.runner.stale_after * self.step / 1000
+        while not (stop.is_set() or self.done.is_set()):
+            await _first(stop, self.done, *self.tasks)
+            for each in self.merge.late(time.monotonic()):
+                self._feed(each)
+            self.session.look_at_latch()
+            for answer in self._answers():
+                self._feed(answer)
+            self._tick()
+            self.session.require_running()
+            self._require_tasks()
+            if self._silence() > patience:
+                raise Halted(
+                    f"runner: no news for {patience:g} s (runner.stale_after); the position stays; check the venue, then run again"
+                )
+
+    def _tick(self) -> None:
+        now = 0 if self.venue is None else self.venue.trading.now()
+        self._feed(TickEvent(event_time=now, recv_time=self.session.clock(), symbol=""))
+
+    def _answers(self) -> list[Event]:
+        """What a person said to orders that wait for a word."""
+        if self.desk is None:
+            return []
+        prices = self.session.engine.prices()
+        return self.desk.poll(self.session.clock(), lambda symbol: prices.get(symbol, float("nan")))
+
+    async def _leave(self) -> None:
+        """A graceful stop, as `runner.on_stop` says; stops that protect a position rest on unless it is closed."""
+        wanted, broker = self.params.runner.on_stop, self.venue.broker
+        self.done.clear()
+        if wanted == FLATTEN:
+            self.session.feed(self._switch("tripped"))
+            await self._until(broker.flat)
+            self.session.feed(self._switch("reset"))
+        elif wanted == CANCEL:
+            broker.give_up()
+            await self._until(broker.quiet)
+
+    async def _until(self, over: Callable[[], bool]) -> None:
+        while not over():
+            self._tick()
+            await asyncio.sleep(TICK)
+            self._require_tasks()
+
+    def _switch(self, phase: str) -> SwitchEvent:
+        now = {"event_time": self.venue.trading.now(), "recv_time": self.session.clock(), "symbol": ""}
+        return SwitchEvent(**now, name="on_stop", phase=phase, reason="runner.on_stop: flatten")
+
+    def _require_tasks(self) -> None:
+        """What ended a task ends the session."""
+        for task in self.tasks:
             if task.done():
                 task.result()
-        if now - heard > patience:
-            raise Halted(f"runner: no news for {patience:g} s (runner.stale_after); the position stays; check the venue, then run again")
 
 
-async def _next(inbox: asyncio.Queue):
-    """The next event; None after TICK."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(TICK):
-            return await inbox.get()
-    return None
+def _desk(session: Session) -> Desk | None:
+    """Where a person is asked, in approve mode; one that was asked before a restart is asked again."""
+    if session.params.runner.orders != APPROVE:
+        return None
+    terminal = Terminal(sys.stdin, sys.stderr) if sys.stdin is not None and sys.stdin.isatty() else None
+    desk = Desk(session.folder, session.params.runner.approve_within, time.monotonic, terminal)
+    for order in session.engine.gates.approval:
+        desk.ask(order)
+    session.engine.observers.append(desk)
+    return desk
+
+
+async def _first(stop: asyncio.Event, done: asyncio.Event, *tasks: asyncio.Task) -> None:
+    """Waits for TICK, or until something has ended."""
+    waits = [asyncio.ensure_future(each.wait()) for each in (stop, done)]
+    await asyncio.wait([*waits, *tasks], timeout=TICK, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+    await asyncio.gather(*waits, return_exceptions=True)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ journal ends: `Request(name=..., resume=True)`.
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,29 +25,39 @@ from quantalpha.runner.approval import SEND, Gate
 from quantalpha.runner.composition import Composition, compose
 from quantalpha.runner.console import warn_overridden
 from quantalpha.runner.engine import Engine, Gates
-from quantalpha.runner.events import Event, MarketCloseEvent, SessionEvent, SwitchEvent
+from quantalpha.runner.events import AccountEvent, Event, MarketCloseEvent, SessionEvent, SwitchEvent
 from quantalpha.runner.journal import FILE, Journal, Retold, read
 from quantalpha.runner.protocols import Broker
 from quantalpha.runner.status import Status, status
 
 REPLAY, PAPER = "replay", "paper"
+MODES = (REPLAY, PAPER, *accounts.VENUES)
 REPLAY_BATCH = 4096  # events held in memory: a tape can be read again
+VOLATILITY_HISTORY = 20  # bars that tell the usual volatility
 OnStatus = Callable[[Status], None]
 
 
 @dataclass(frozen=True)
 class Request:
     """How a session is to run. name: None makes one of time and bundle; resume: go on with the session of that name. capital: quote
-    currency the account begins with, None: what the bundle was judged with. sessions: folder of all, None: data/sessions. observers: told
-    of every event once it is durable."""
+    currency the account begins with, None: what the bundle was judged with. adopt: take over what nobody here made at the venue. sessions:
+    folder of all, None: data/sessions. witness: opened with the session's folder, told of every event once it is durable."""
 
     mode: str = PAPER
     name: str | None = None
     resume: bool = False
     capital: float | None = None
+    adopt: bool = False
     sessions: Path | None = None
     on_status: OnStatus | None = None
-    observers: tuple[Callable[[Event], None], ...] = ()
+    witness: Callable[[Path], AbstractContextManager[Callable[[Event], None]]] | None = None
+
+    def named(self, composition: Composition) -> "Request":
+        """With a name: the one given, on a restart the last session's, else one of time and bundle."""
+        if self.resume:
+            return replace(self, name=folders.session_folder(self.name or "latest", self.sessions).name)
+        made = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{composition.bundles[0].id[:8]}"
+        return replace(self, name=made if self.name is None else self.name)
 
 
 @dataclass(frozen=True)
@@ -84,8 +95,8 @@ def run_session(bundles: Bundle | Sequence[Bundle], params: config.Params, reque
     from quantalpha.runner import live
 
     composition = compose(bundles, request.capital)
-    if request.mode not in (PAPER, *accounts.VENUES):
-        raise UsageError(f"mode: expected {PAPER}, {', '.join(accounts.VENUES)} (or replay, over recorded bars), found {request.mode!r}")
+    if request.mode not in MODES[1:]:
+        raise UsageError(f"mode: expected {', '.join(MODES[1:])} (or replay, over recorded bars), found {request.mode!r}")
     for each in composition.bundles:
         if each.venue not in (params.venue.kept_as, config.IMPORT):  # what was made from own files trades wherever the user points it
             raise UsageError(
@@ -100,7 +111,8 @@ def run_replay(
 ) -> Summary:
     """The same engine over recorded `bars` (of several symbols: by symbol), with a decision at every close, as fast as it goes; its clock
     is the tape's."""
-    composition, request = compose(bundles, request.capital), replace(request, mode=REPLAY)
+    composition = compose(bundles, request.capital)
+    request = replace(request, mode=REPLAY).named(composition)
     tables = bars if isinstance(bars, dict) else {composition.symbols[0]: bars}
     if set(tables) != set(composition.symbols):
         raise UsageError(f"replay: expected bars of {', '.join(composition.symbols)}, found {', '.join(tables)}")
@@ -142,11 +154,13 @@ class Session:
         self.limit = None if self.mode == REPLAY else params.runner.bars
         self.step = timeframe.milliseconds(composition.timeframe)
         self.reason, self.in_sample = "interrupted", 0
+        self.began: int | None = None  # ms of the venue's first word on the account; None before it
         self.overridden = [line["name"] for each in composition.bundles for line in verdict.overridden(each.gate)]
         self.until = max(int(each.until.timestamp() * 1000) for each in composition.bundles)
         self.journal, self.started = journal, time.monotonic()
         self.engine = Engine(composition.strategies(), broker, gates_of(composition, params, self.mode), journal, self.clock)
-        self.engine.observers += [*request.observers, self._count]
+        self.engine.observers.append(self._count)
+        self._stack = ExitStack()
 
     @classmethod
     def start(cls, composition: Composition, params: config.Params, request: Request, broker: Broker) -> "Session":
@@ -155,9 +169,8 @@ class Session:
         composition.strategies()  # refused before anything is made
         for each in composition.bundles:
             config.require_same_libraries(each.manifest["lock_sha256"], f"bundle {each.id[:12]}")
-        now, bundles = datetime.now(UTC), composition.bundles
-        folder = folders.create(f"{now:%Y%m%dT%H%M%S%f}-{bundles[0].id[:8]}" if request.name is None else request.name, request.sessions)
-        card = {"session": folder.name, "mode": request.mode, "started": now.isoformat(), "code_version": __version__}
+        bundles, folder = composition.bundles, folders.create(request.name, request.sessions)
+        card = {"session": folder.name, "mode": request.mode, "started": datetime.now(UTC).isoformat(), "code_version": __version__}
         card |= {"bundles": [{"id": each.id, "symbol": each.symbol, "folder": str(each.folder.absolute())} for each in bundles]}
         card |= {"timeframe": composition.timeframe, "capital": composition.account.initial_cash}
         card |= {"overridden": [line for each in bundles for line in verdict.overridden(each.gate)]}
@@ -170,7 +183,7 @@ class Session:
     def resume(cls, composition: Composition, params: config.Params, request: Request, broker: Broker) -> "Session":
         """The session of that name, brought to where its journal ends. UsageError: other bundles or another mode; ReconcileError: told
         again it is another story."""
-        folder = folders.session_folder(request.name or "latest", request.sessions)
+        folder = folders.session_folder(request.name, request.sessions)
         card = read_json(folder / folders.CARD, "bundles", "mode", "capital")
         ran, now = [each["id"] for each in card["bundles"]], [each.id for each in composition.bundles]
         if (ran, card["mode"]) != (now, request.mode):
@@ -184,6 +197,7 @@ class Session:
         session.engine.recover()
         for event in events:
             session._count(event)
+        session.began = next((event.event_time for event in events if type(event) is AccountEvent), None)
         return session
 
     @property
@@ -197,6 +211,12 @@ class Session:
         """What watchdog and `quantalpha kill` are told of it."""
         told = {"mode": self.mode, "session": self.folder.name, "symbols": list(self.composition.symbols)}
         return told | {"venue": self.params.venue.model_dump(mode="json"), "params": self.params.sections(["runner", "switches"])}
+
+    @property
+    def history_bars(self) -> int:
+        """Closed bars shown before the first live one; at a venue limits and switches look back too, and refuse where they cannot."""
+        looks_back = max(self.params.risk.history, VOLATILITY_HISTORY + self.params.switches.volatility_bars) + 1
+        return max(self.composition.lookback, looks_back) if self.mode in accounts.VENUES else self.composition.lookback
 
     @property
     def resumed(self) -> bool:
@@ -233,6 +253,8 @@ class Session:
     def __enter__(self) -> "Session":
         for each in self.composition.bundles:
             warn_overridden(each)
+        if self.request.witness is not None:
+            self.engine.observers.append(self._stack.enter_context(self.request.witness(self.folder)))
         what = f"{self.mode} {'+'.join(each.id for each in self.composition.bundles)}"
         self._say("resume" if self.resumed else "start", "; ".join([what, *(f"{name} overridden" for name in self.overridden)]))
         return self
@@ -245,6 +267,7 @@ class Session:
         try:
             self._say("stop", self.reason)
         finally:
+            self._stack.close()
             self.journal.close()
 
     def _say(self, phase: str, reason: str) -> None:

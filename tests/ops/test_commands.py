@@ -16,7 +16,9 @@ def session(tmp_path):
     workspace = Workspace(tmp_path / "w")
     folder = workspace.root / "data/sessions/s1"
     folder.mkdir(parents=True)
-    (folder / "session.json").write_text(json.dumps({"session": "s1", "mode": "paper", "bundle": "0" * 64, "bundle_folder": "/nowhere"}))
+    (folder / "session.json").write_text(
+        json.dumps({"session": "s1", "mode": "paper", "bundles": [{"id": "0" * 64, "folder": "/nowhere"}]})
+    )
     journal = Journal(folder / FILE, "s1")
     for hour in range(30):
         for event in (happened.opened(hour), happened.closed(hour), happened.equity(hour, 1000.0 + hour)):

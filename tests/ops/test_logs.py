@@ -140,7 +140,7 @@ def test_no_output_holds_a_secret(planted, monkeypatch):
     folder = workspace.root / "data/sessions/s1"
     folder.mkdir(parents=True)
     with entered(workspace.root, **secrets):
-        (folder / "session.json").write_text(json.dumps({"session": "s1", "bundle": "0" * 64, "bundle_folder": "/nowhere"}))
+        (folder / "session.json").write_text(json.dumps({"session": "s1", "bundles": [{"id": "0" * 64, "folder": "/nowhere"}]}))
         journal = Journal(folder / JOURNAL, "s1")
         with watching(folder, PARAMS) as observers:
             for event in leaky(text):

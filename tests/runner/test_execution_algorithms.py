@@ -181,14 +181,15 @@ def test_twap_slices_add_up_exactly_and_catch_up():
     assert [told[2] for told in sent] == [0.333, 0.667] and twap.done
 
 
-def test_twap_never_sends_less_than_the_venue_takes():
+@pytest.mark.parametrize("quantity, slices", [(0.012, [0.006, 0.006]), (0.009, [0.009]), (0.004, [])])
+def test_twap_never_sends_nor_leaves_less_than_the_venue_takes(quantity, slices):
     orders = Orders()
-    twap, sent = made(0.012, orders, "twap"), []
+    twap, sent = made(quantity, orders, "twap"), []
     for second in range(60):
         sent += asked(twap, START + second * 1_000)
         if sent and not list(orders)[-1].final:
             answer(orders, states.FILLED, list(orders)[-1].quantity)
-    assert [told[2] for told in sent] == [0.006, 0.006] and twap.done
+    assert [told[2] for told in sent] == slices and twap.done
 
 
 def test_adaptive_waits_for_volume_and_spread_and_crosses_when_late():

@@ -112,6 +112,18 @@ def test_a_second_leg_that_is_refused_has_the_first_unwound():
     assert told(legs, START + 3_000) == [] and legs.done
 
 
+def test_an_unwinding_that_is_refused_too_leaves_the_hedge_to_be_tried_again():
+    orders = Orders()
+    legs = pair(0.05, 1.0, orders)
+    told(legs, START)
+    answer(orders, "ONE", states.FILLED, 0.05)
+    legs.stop()
+    for number in range(3):
+        assert told(legs, START + 1_000 * number) == [("ONE", "place", "market", -0.05, True)]
+        answer(orders, "ONE", states.REJECTED)
+    assert told(legs, START + 3_000) == [("TWO", "place", "market", -0.05, False)]
+
+
 def test_a_spread_that_closes_ends_it():
     orders = Orders()
     legs = pair(0.05, 1.0, orders, edge=0.005)

@@ -159,7 +159,7 @@ def test_a_model_that_has_learnt_nothing_for_long_is_not_run(exchange, trained, 
 
 def test_an_unknown_mode_is_a_usage_error(trained, tape_settings, sessions):
     with pytest.raises(UsageError, match="expected paper"):
-        run_session(trained, tape_settings, Request(mode="live", sessions=sessions))
+        run_session(trained, tape_settings, Request(mode="lived", sessions=sessions))
 
 
 @pytest.mark.parametrize("name", ["", "../elsewhere", "a/b", "/tmp/x", ".hidden", "a" * 300, "ä" * 90, "a" + "é" * 90])

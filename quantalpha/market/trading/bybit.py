@@ -25,7 +25,8 @@ from quantalpha.market.trading.words import (
 DOUBTFUL = ("5004", "10000", "10014", "10016", "10019", "170007", "110072", "12141")
 CROWDED = ("10006", "10018", "10429")  # refused at the door
 UNKNOWN = ("110001", "110008", "110010")  # no such order, finished, cancelled already
-PAGE, ORDER_PAGE = 100, 50
+PAGE, ORDER_PAGE, LOG_PAGE = 100, 50, 50
+PAYMENTS = {"SETTLEMENT": "funding", "LIQUIDATION": "liquidation"}
 STATUSES = {
     "Created": words.OPEN, "New": words.OPEN, "Untriggered": words.OPEN, "Triggered": words.OPEN, "Active": words.OPEN,
     "PartiallyFilled": words.PARTLY_FILLED, "Filled": words.FILLED, "Cancelled": words.CANCELLED,
@@ -50,7 +51,7 @@ class Bybit(Trading):
 
     @understood
     async def _rules(self) -> dict[str, Rules]:
-        listed = await self._pages("publicGetV5MarketInstrumentsInfo", {"limit": 1000})
+        listed = await self._pages("publicGetV5MarketInstrumentsInfo", {"category": "linear", "limit": 1000})
         return {
             each["symbol"]: _rules(each) for each in listed if each["contractType"] == "LinearPerpetual" and each["quoteCoin"] == self.asset
         }
@@ -109,31 +110,36 @@ class Bybit(Trading):
     async def open_orders(self, symbols: Iterable[str] | None = None) -> list[OrderReport]:
         found = []
         for where in [{"settleCoin": self.asset}] if symbols is None else [{"symbol": symbol} for symbol in symbols]:
-            found += await self._pages("privateGetV5OrderRealtime", {"openOnly": 0, "limit": ORDER_PAGE} | where)
+            found += await self._pages("privateGetV5OrderRealtime", {"category": "linear", "openOnly": 0, "limit": ORDER_PAGE} | where)
         return [report(each) for each in found]
 
     @understood
     async def trades_since(self, symbol: str, since: int) -> list[Trade]:
-        rows = [row for row in await self._executions(symbol, since) if row["execType"] != "Funding"]
-        return [trade(row) for row in rows]
+        rows: dict[str, dict] = {}
+        for start, end in self.weeks(since):
+            terms = {"category": "linear", "symbol": symbol, "startTime": start, "endTime": end, "limit": PAGE}
+            rows |= {row["execId"]: row for row in await self._pages("privateGetV5ExecutionList", terms) if row["execType"] != "Funding"}
+        return [
+            trade(row) for row in sorted(rows.values(), key=lambda row: (int(row["execTime"]), int(row.get("seq") or 0), row["execId"]))
+        ]
 
     @understood
     async def payments_since(self, symbol: str, since: int) -> list[Payment]:
-        rows = [row for row in await self._executions(symbol, since) if row["execType"] == "Funding"]
-        return [Payment(row["symbol"], row["execId"], -float(row["execFee"]), int(row["execTime"])) for row in rows]
-
-    async def _executions(self, symbol: str, since: int) -> list[dict]:
-        rows: dict[str, dict] = {}
-        for start, end in self.weeks(since):
-            terms = {"symbol": symbol, "startTime": start, "endTime": end, "limit": PAGE}
-            rows |= {row["execId"]: row for row in await self._pages("privateGetV5ExecutionList", terms)}
-        return sorted(rows.values(), key=lambda row: (int(row["execTime"]), int(row.get("seq") or 0), row["execId"]))
+        """By the transaction log: a liquidation's own entry names no trade."""
+        found: dict[str, Payment] = {}
+        for type_, kind in PAYMENTS.items():
+            for start, end in self.weeks(since):
+                terms = {"accountType": "UNIFIED", "type": type_, "startTime": start, "endTime": end, "limit": LOG_PAGE}
+                rows = await self._pages("privateGetV5AccountTransactionLog", terms | {"category": "linear"})
+                mine = [row for row in rows if row["symbol"] == symbol and not row.get("tradeId") and row["currency"] == self.asset]
+                found |= {row["id"]: _payment(row, kind) for row in mine}
+        return sorted(found.values(), key=lambda each: (each.time, each.id))
 
     @understood
     async def account(self) -> AccountReport:
         coins = (await self._ask("privateGetV5AccountWalletBalance", accountType="UNIFIED", coin=self.asset))["result"]["list"][0]["coin"]
         coin = next((each for each in coins if each["coin"] == self.asset), {"walletBalance": 0.0, "equity": 0.0})
-        rows = await self._pages("privateGetV5PositionList", {"settleCoin": self.asset, "limit": 200})
+        rows = await self._pages("privateGetV5PositionList", {"category": "linear", "settleCoin": self.asset, "limit": 200})
         held = {row["symbol"]: _position(row) for row in rows if float(row["size"] or 0.0)}
         return AccountReport(float(coin["walletBalance"]), float(coin["equity"]), held)
 
@@ -175,7 +181,7 @@ class Bybit(Trading):
         """All rows of a list that is told in pages."""
         rows, cursor = [], ""
         while True:
-            result = (await self._ask(endpoint, category="linear", **terms, **({"cursor": cursor} if cursor else {})))["result"]
+            result = (await self._ask(endpoint, **terms, **({"cursor": cursor} if cursor else {})))["result"]
             rows += result["list"]
             if not result.get("nextPageCursor") or not result["list"] or result["nextPageCursor"] == cursor:
                 return rows
@@ -194,7 +200,7 @@ class Bybit(Trading):
 
 
 def report(told: dict) -> OrderReport:
-    side, conditional = sign(told["side"]), bool(told.get("stopOrderType"))
+    side, conditional = sign(told["side"]), _is_conditional(told)
     reason = told.get("rejectReason") or told.get("cancelType") or ""
     return OrderReport(
         symbol=told["symbol"], client_id=told["orderLinkId"], venue_id=told["orderId"], status=STATUSES[told["orderStatus"]],
@@ -214,7 +220,8 @@ def trade(row: dict) -> Trade:
 
 
 def _code(answer: dict) -> str | None:
-    code = answer.get("retCode")
+    """An answer without one says nothing."""
+    code = answer.get("retCode", DOUBTFUL[0])
     return None if code == 0 else str(code)
 
 
@@ -225,10 +232,18 @@ def _rules(entry: dict) -> Rules:
 
 def _kind(told: dict) -> str:
     """A condition that waits for the market to lose is a stop."""
-    if told.get("stopOrderType"):
+    if _is_conditional(told):
         buys, rises = told["side"] == "Buy", int(told["triggerDirection"]) == RISING
         return "stop" if buys == rises else "take_profit"
     return "post_only" if told.get("timeInForce") == IN_FORCE["post_only"] else told["orderType"].lower()
+
+
+def _is_conditional(told: dict) -> bool:
+    return told.get("stopOrderType") not in (None, "", "UNKNOWN")
+
+
+def _payment(row: dict, kind: str) -> Payment:
+    return Payment(row["symbol"], f"{kind}-{row['id']}", float(row["change"]), int(row["transactionTime"]), kind)
 
 
 def _position(row: dict) -> Held:

@@ -18,6 +18,7 @@ from quantalpha.market.trading.words import OrderReport, Trade
 
 LARGEST_FRAME = 2**24
 HEARTBEAT = 15.0  # seconds between pings; without an answer in half of it the line is dead
+LAPSE = 10.0  # seconds without a line that are nothing yet
 News = OrderReport | Trade | None  # None: something changed, ask
 
 
@@ -32,9 +33,14 @@ class UserStream(ABC):
     def __init__(self, trading: Trading, on_news: Callable[[News], None], retry: Retry | None = None):
         self.trading, self.on_news = trading, on_news
         self.retry = Retry(base=0.2, cap=10.0) if retry is None else retry
-        self.connected = False
-        self.connections = 0
+        self.connected, self.connections = False, 0
+        self._lost = time.monotonic()
         self.broken = ""  # why the last one ended
+
+    @property
+    def steady(self) -> bool:
+        """Connected, or not for long: a line that expires daily is opened anew, and what was missed is asked for."""
+        return self.connected or time.monotonic() - self._lost < LAPSE
 
     @abstractmethod
     async def address(self) -> str:
@@ -67,6 +73,7 @@ class UserStream(ABC):
             except (aiohttp.ClientError, OSError, TimeoutError, ExchangeError, Expired) as error:
                 self.broken = f"{type(error).__name__} {error}"
             finally:
+                self._lost = time.monotonic() if self.connected else self._lost
                 self.connected = False
             lasted = self.connections > heard and time.monotonic() - before > HEARTBEAT
             failures = 0 if lasted else failures + 1

@@ -1,0 +1,295 @@
+"""A broker's orders at both venues, with what goes wrong on the way: exactly one order each, every fill counted once, a stop wherever
+something is held, and an account that ends as the venue says."""
+
+import asyncio
+
+import pytest
+from trading_accounts import KEYS, NAMES, Told, account_at
+from venue_session import HOUR, SYMBOL, assemble, session
+
+from quantalpha.errors import ReconcileError
+from quantalpha.market.trading import open_trading
+from quantalpha.runner.agreement import agree, differences
+from quantalpha.runner.events import AccountEvent, FillEvent, FundingEvent, HealthEvent, InstructionEvent, OrderUpdateEvent
+
+LOST = ["timeout_after_accept", "disconnect_after_accept", "server_timeout_after_accept", "malformed"]
+UNSENT = ["timeout_before_accept", "unknown_503_before_accept"]
+
+
+@pytest.fixture(params=NAMES)
+def venue(request):
+    with account_at(request.param) as (server, venue):
+        yield server, venue.model_copy(update={"timeout": 1.0})
+
+
+def run(work):
+    return asyncio.run(work)
+
+
+async def agrees(desk) -> None:
+    """Positions, money and orders are the venue's, to the cent."""
+    await desk.line.settle()
+    await desk.line.look()
+    assert differences(desk.broker) == []
+
+
+def test_an_order_is_placed_filled_protected_and_made_flat(venue):
+    async def work():
+        async with session(venue[1]) as desk:
+            desk.order("qa-parent-1", 0.02)
+            await desk.until(lambda: desk.quantity == 0.02)
+            await desk.until(lambda: desk.broker.told.open_orders)
+            assert desk.broker.protection.exposed(desk.line.clock()) == 0.0
+            (stop,) = await desk.trading.open_orders([SYMBOL])
+            assert (stop.kind, stop.quantity, stop.reduce_only) == ("stop", -0.02, True)
+            await agrees(desk)
+            while not desk.broker.flat():
+                desk.flatten()
+                await asyncio.sleep(0.1)
+            assert await desk.trading.open_orders([SYMBOL]) == []
+            assert (await desk.trading.account()).positions == {}
+            assert desk.fills[-1].reason == "flatten"
+            await agrees(desk)
+            assert all(count == 1 for count in desk.sent().values())
+
+    run(work())
+
+
+@pytest.mark.parametrize("fault", LOST)
+def test_a_lost_answer_is_asked_about_and_never_sent_again(venue, fault):
+    server, address = venue
+
+    async def work():
+        async with session(address) as desk:
+            server.faults.trading.soon(fault)
+            desk.order("qa-parent-1", 0.02)
+            await desk.until(lambda: desk.quantity == 0.02)
+            assert [fill.quantity for fill in desk.fills] == [0.02]
+            assert all(count == 1 for count in desk.sent().values())
+            await agrees(desk)
+
+    run(work())
+
+
+@pytest.mark.parametrize("fault", UNSENT)
+def test_an_order_that_never_arrived_is_dead_in_the_end_and_another_takes_its_place(venue, fault):
+    server, address = venue
+
+    async def work():
+        async with session(address) as desk:
+            server.faults.trading.soon(fault)
+            desk.order("qa-parent-1", 0.02)
+            await desk.until(lambda: any(isinstance(each, OrderUpdateEvent) and each.status == "rejected" for each in desk.told))
+            doubted = next(each for each in desk.told if isinstance(each, OrderUpdateEvent))
+            assert doubted.status == "in_doubt"
+            await desk.quote()
+            await desk.until(lambda: desk.quantity == 0.02)
+            assert [fill.quantity for fill in desk.fills] == [0.02]
+            assert all(count == 1 for count in desk.sent().values())
+            await agrees(desk)
+
+    run(work())
+
+
+@pytest.mark.parametrize("faults", [("drop",) * 8, ("duplicate",) * 6, ("reorder",) * 4, ("disconnect", None, "expire")])
+def test_whatever_the_stream_does_each_fill_counts_once(venue, faults):
+    server, address = venue
+
+    async def work():
+        async with session(address) as desk:
+            server.faults.stream.soon(*faults)
+            for number, quantity in enumerate((0.02, -0.03, 0.01)):
+                expected = round(desk.quantity + quantity, 3)
+                desk.order(f"qa-parent-{number}", quantity)
+                await desk.until(lambda expected=expected: desk.quantity == expected)
+                await desk.quote()
+            assert sorted(fill.quantity for fill in desk.fills) == [-0.03, 0.01, 0.02] or sum(each.quantity for each in desk.fills) == 0.0
+            assert len({each.trade for each in desk.fills}) == len(desk.fills)
+            await desk.until(lambda: not desk.broker.told.open_orders)
+            await agrees(desk)
+
+    run(work())
+
+
+def test_the_line_tells_how_it_is(venue):
+    server, address = venue
+
+    async def work():
+        async with session(address) as desk:
+            await desk.until(lambda: any(isinstance(each, HealthEvent) for each in desk.told))
+            well = next(each for each in desk.told if isinstance(each, HealthEvent))
+            assert well.connected
+            assert abs(well.clock_skew) < 1.0
+            server.faults.account.chance = {"http_504_before_accept": 1.0}
+            await desk.until(lambda: next(each for each in reversed(desk.told) if isinstance(each, HealthEvent)).api_errors > 0.2)
+            server.faults.account.chance = {}
+
+    run(work())
+
+
+def test_two_orders_of_a_symbol_follow_one_another_to_the_position_wanted_last(venue):
+    """A limit order that rests is cancelled when another is decided; what it had traded is taken off."""
+
+    async def work():
+        async with session(venue[1], algorithm="limit") as desk:
+            desk.order("qa-parent-1", 0.05)
+            await desk.until(lambda: any(each.kind == "post_only" for each in desk.told if isinstance(each, InstructionEvent)))
+            wanted = desk.quantity - 0.02
+            desk.order("qa-parent-2", -0.02)
+            await desk.until(lambda: desk.quantity == wanted and desk.broker._symbols[SYMBOL].execution is None, 40.0)
+            await agrees(desk)
+
+    run(work())
+
+
+async def started(address, **options):
+    trading = open_trading(address, KEYS)
+    await trading.load()
+    return assemble(trading, **options)
+
+
+def test_what_was_missed_while_away_is_caught_up_and_counted_once(venue):
+    """The session is killed with an order in doubt; it hears its record, asks, and agrees with the venue. Nothing is sent twice."""
+    server, address = venue
+
+    async def work():
+        async with session(address) as desk:
+            begin = desk.line._start
+            server.faults.trading.soon("timeout_after_accept")
+            desk.order("qa-parent-1", 0.02)
+            await asyncio.sleep(0.3)  # killed: the answer never came
+            record = list(desk.told)
+        again = await started(address, retelling=True, since=begin)
+        for event in record:
+            (again.broker.submit if type(event).__name__ == "ValidatedOrderEvent" else again.broker.heard)(event)
+        assert again.broker.orders.in_doubt() or again.quantity
+        await agree(again.line)
+        assert again.quantity == 0.02
+        again.broker.resume()
+        task = asyncio.create_task(again.line.run())
+        await again.quote() if again.trading.exchange.markets else None
+        await again.until(lambda: again.broker.told.open_orders)
+        assert [each.kind for each in await again.trading.open_orders([SYMBOL])] == ["stop"]
+        heard = [each for each in record if isinstance(each, FillEvent)] + again.fills
+        assert [each.quantity for each in heard] == [0.02]
+        assert not set(desk.sent()) & {each.client_id for each in again.told if isinstance(each, InstructionEvent) and each not in record}
+        task.cancel()
+        await again.trading.close()
+
+    run(work())
+
+
+def test_every_difference_is_found_and_nothing_is_traded(venue):
+    """Somebody else trades the account: a position, a resting order, money."""
+
+    async def work():
+        desk = await started(venue[1])
+        await agree(desk.line)
+        await desk.trading.place(Told(SYMBOL, "foreign-1", "market", 0.03))
+        mark = (await desk.trading.account()).positions[SYMBOL].mark
+        await desk.trading.place(Told(SYMBOL, "foreign-2", "limit", 0.01, round(mark * 0.97)))
+        fresh = await started(venue[1], since=desk.trading.now() + HOUR)  # its own trades begin later
+        with pytest.raises(ReconcileError) as caught:
+            await agree(fresh.line)
+        found = {each["kind"]: each for each in caught.value.details["differences"]}
+        assert found["position"] == {"kind": "position", "name": SYMBOL, "here": "0", "there": "0.03"}
+        assert found["order"]["name"] == "foreign-2"
+        await agree(fresh.line, adopt=True)
+        assert fresh.quantity == 0.03
+        assert fresh.fills[-1].reason == "external"
+        assert all(each.reduce_only for each in await fresh.trading.open_orders([SYMBOL]))
+        for each in (desk, fresh):
+            await each.trading.close()
+
+    run(work())
+
+
+@pytest.mark.parametrize("change", ["quantity", "entry_price", "cash", "open_orders"])
+def test_an_injected_difference_of_each_kind_is_told(venue, change):
+    async def work():
+        async with session(venue[1]) as desk:
+            desk.order("qa-parent-1", 0.02)
+            await desk.until(lambda: desk.quantity == 0.02 and desk.broker.told.open_orders)
+            await agrees(desk)
+            told = desk.broker.told
+            values = {**told.__dict__, "positions": {SYMBOL: dict(told.positions[SYMBOL])}, "open_orders": list(told.open_orders)}
+            if change in ("quantity", "entry_price"):
+                values["positions"][SYMBOL][change] *= 1.01
+            elif change == "cash":
+                values["cash"] += 0.02
+            else:
+                values["open_orders"].append("qa-stranger")
+            desk.broker.heard(AccountEvent(**values))
+            kinds = {"quantity": "position", "entry_price": "entry_price", "cash": "cash", "open_orders": "order"}
+            assert [each.kind for each in differences(desk.broker)] == [kinds[change]]
+
+    run(work())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_stop_that_is_triggered_is_told_as_one(name):
+    """The market falls by a tenth: what rests on the venue closes the position, and nothing remains."""
+
+    async def work(address):
+        async with session(address) as desk:
+            desk.order("qa-parent-1", 0.02)
+            await desk.until(lambda: desk.quantity == 0.02 and desk.broker.told.open_orders)
+            server.conditions.begin("price_gap", 60.0)
+            await desk.until(lambda: desk.quantity == 0.0)
+            assert desk.fills[-1].reason == "stop_loss"
+            assert desk.fills[-1].realised < 0.0
+            await desk.until(lambda: not desk.broker.orders.unfinished())
+            await agree(desk.line)
+
+    with account_at(name, speed=300.0) as (server, address):
+        run(work(address))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_funding_is_counted_once(name):
+    """Two hours a second: settlements pass while a position is held, and are told again and again."""
+
+    async def work(address):
+        async with session(address) as desk:
+            desk.order("qa-parent-1", 0.02)
+            await desk.until(lambda: sum(isinstance(each, FundingEvent) for each in desk.told) >= 2, 60.0)
+            await desk.line.payments()
+            await agree(desk.line)
+            paid = [each for each in desk.told if isinstance(each, FundingEvent)]
+            assert len({(each.symbol, each.event_time) for each in paid}) == len(paid)
+            assert desk.broker.holdings[SYMBOL].funding == pytest.approx(sum(each.amount for each in paid))
+
+    with account_at(name, speed=7200.0) as (server, address):
+        run(work(address))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_bad_day_ends_as_the_venue_says(venue, seed):
+    """Requests, readings and the stream all fail at random; each order exists once, each fill counts once, to the cent."""
+    server, address = venue
+    uncertain = ["timeout", "disconnect", "unknown_503", "http_504", "server_timeout", "server_error"]
+    lost = {f"{name}_{when}_accept": 0.02 for name in uncertain for when in ("before", "after")}
+
+    async def work():
+        async with session(address.model_copy(update={"timeout": 0.4})) as desk:
+            server.faults.trading.chance = lost | {"malformed": 0.03, "truncated": 0.03, "late_answer": 0.03}
+            server.faults.account.chance = {"http_504_before_accept": 0.05, "malformed": 0.05, "disconnect_after_accept": 0.05}
+            server.faults.stream.chance = {"drop": 0.1, "duplicate": 0.1, "reorder": 0.1, "disconnect": 0.03, "expire": 0.03}
+            for number, quantity in enumerate([0.02, -0.05, 0.04, 0.01, -0.03, 0.02][seed:]):
+                wanted = round(desk.quantity + quantity, 3)
+                desk.order(f"qa-parent-{number}", quantity)
+                await desk.until(lambda wanted=wanted: desk.quantity == wanted, 60.0)
+            while not desk.broker.flat():
+                desk.tick()
+                desk.flatten()
+                await asyncio.sleep(0.1)
+            for faults in (server.faults.trading, server.faults.account, server.faults.stream):
+                faults.chance = {}
+            await agrees(desk)
+            assert all(count == 1 for count in desk.sent().values())
+            trades = [each.trade for each in desk.fills]
+            assert len(set(trades)) == len(trades)
+            everything = await desk.trading.trades_since(SYMBOL, desk.line._start)
+            assert sorted(trades) == sorted(each.id for each in everything)
+
+    run(work())
