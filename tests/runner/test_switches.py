@@ -165,7 +165,7 @@ def test_a_position_found_at_the_start_is_a_trade_under_way():
     assert switch.see(view(), fill(-1.0, realised=-1.0)) is not None
 
 
-def returns(last, usual=0.01, bars=60):
+def returns(last, usual=0.01, bars=120):
     rng = np.random.default_rng(0)
     calm = rng.choice([-usual, usual], bars)
     return np.append(calm, np.full(6, last))
@@ -178,10 +178,10 @@ def test_volatility(last, trips):
 
 
 def test_volatility_without_history():
-    for known in ({}, {BTC: np.zeros(25)}):
+    for known in ({}, {BTC: np.zeros(105)}):
         assert switches.Volatility(6.0, 6, True).see(view(returns=known), equity()) is not None
         assert switches.Volatility(6.0, 6, False).see(view(returns=known), equity()) is None
-    assert switches.Volatility(6.0, 6, True).see(view(returns={BTC: np.zeros(26)}), equity()) is None
+    assert switches.Volatility(6.0, 6, True).see(view(returns={BTC: np.zeros(106)}), equity()) is None
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from quantalpha.runner.events import EquityEvent, Event
 from quantalpha.runner.switches.base import MONEY, Trip
 from quantalpha.runner.views import FLAT, AccountView, Position
 
-USUAL = 20  # bars at least that say what is usual
+USUAL = 100  # bars at least that say what is usual: returns have fat tails and come in clusters
 
 
 class Volatility:
