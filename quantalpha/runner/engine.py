@@ -100,7 +100,7 @@ class Engine:
         self._opened, self._closed = dict.fromkeys(self.symbols, -1), dict.fromkeys(self.symbols, -1)  # open times of the last bars
         self._wishes: dict[str, float] = {}  # of the slice that is being decided, in which so many are asked
         self._asked = 0
-        self._time = 0
+        self._time = self._step = 0  # ms
         self._sent: deque[int] = deque(maxlen=HISTORY)  # times of the last instructions to place or amend
         self._queue: deque[Event] = deque()
         self._done: list[Event] = []  # of the chain under way
@@ -149,7 +149,7 @@ class Engine:
         for symbol, closes in self._closes.items():
             self._returns[symbol] = _returns(np.array(closes)) if self._returns[symbol] is None else self._returns[symbol]
         sent = tuple(moment for moment in self._sent if moment > time - MINUTE)
-        return replace(self.broker.account(), time=time, returns=dict(self._returns), sent=sent)
+        return replace(self.broker.account(), time=time, step=self._step, returns=dict(self._returns), sent=sent)
 
     def closed(self, symbol: str) -> int | None:
         """Open time (ms) of the last closed bar seen of a symbol; None before the first."""
@@ -229,7 +229,7 @@ class Engine:
         return self._opened_all() if len(self._slices[MarketOpenEvent]) == len(self.symbols) else []
 
     def _close(self, event: MarketCloseEvent) -> Iterable[Event]:
-        self._closed[event.symbol] = event.bar
+        self._closed[event.symbol], self._step = event.bar, event.event_time - event.bar
         self._closes[event.symbol].append(event.close)
         self._returns[event.symbol] = None
         for strategy in self.strategies:
