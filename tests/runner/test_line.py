@@ -241,7 +241,7 @@ def test_a_stop_that_is_triggered_is_told_as_one(name):
             await desk.until(lambda: not desk.broker.orders.unfinished())
             await agree(desk.line)
 
-    with account_at(name, speed=300.0) as (server, address):
+    with account_at(name, speed=1200.0) as (server, address):
         run(work(address))
 
 
