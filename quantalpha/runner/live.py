@@ -19,7 +19,7 @@ from quantalpha.runner.agreement import agree
 from quantalpha.runner.approval import APPROVE
 from quantalpha.runner.composition import Composition
 from quantalpha.runner.desk import Desk, Terminal
-from quantalpha.runner.events import Event, MarketCloseEvent, MarketOpenEvent, SwitchEvent, TickEvent
+from quantalpha.runner.events import Event, MarketCloseEvent, MarketOpenEvent, QuoteEvent, SwitchEvent, TickEvent
 from quantalpha.runner.line import Line
 from quantalpha.runner.session import Request, Session, Summary
 from quantalpha.runner.socket import Socket
@@ -51,7 +51,7 @@ class Live:
         self.session, self.venue, self.params = session, venue, session.params
         self.symbols, self.step = session.composition.symbols, session.step
         self.merge = feed.Merge(self.symbols, LONGEST_LAG)
-        self.heard = time.monotonic()  # the market's last word
+        self.heard = self.closed = time.monotonic()  # the market's last word, and its last bar
         self.done = asyncio.Event()
         self.desk = _desk(session)
         self.tasks: list[asyncio.Task] = []
@@ -122,11 +122,13 @@ class Live:
 
     def take(self, event: Event) -> None:
         """Anything from outside. Bars go on in order of time; at a venue one that is long over is history, nothing to trade on."""
+        if isinstance(event, QuoteEvent):
+            self.heard = time.monotonic()
         if not isinstance(event, MarketOpenEvent | MarketCloseEvent):
             self._feed(event)
             return
-        self.heard = time.monotonic()
-        for each in self.merge.take(event, self.heard):
+        self.heard = self.closed = time.monotonic()
+        for each in self.merge.take(event, self.closed):
             self._feed(self._history(each))
 
     def _history(self, event: Event) -> Event:
@@ -150,7 +152,7 @@ class Live:
             self._tick()
             self.session.require_running()
             self._require_tasks()
-            if self._silence() > patience:
+            if time.monotonic() - self.closed > patience:
                 raise Halted(
                     f"runner: no news for {patience:g} s (runner.stale_after); the position stays; check the venue, then run again"
                 )
