@@ -120,7 +120,7 @@ class Engine:
         """Takes one event from outside and everything that follows from it. Raises DataError when a bar arrives out of turn, and Halted
         when an earlier event has failed, unless this is the session's stop."""
         if self._dead and not (isinstance(event, SessionEvent) and event.phase == "stop"):
-            raise Halted(f"engine: stopped by an earlier error, takes no {kind_of(event)}; start a new session")
+            raise Halted(f"engine: stopped by an earlier error, takes no {type(event).__name__}; start a new session")
         try:
             self._take(event)
             self._finish()
@@ -136,7 +136,7 @@ class Engine:
         """Brings a fresh engine to where the record in front of its journal (`journal.Retold`) ends. Nothing is sent and nobody is told:
         what was under way is in doubt until the venue has been asked. Raises ReconcileError where the record is not what happens again."""
         self._recovering = True
-        while (event := self.journal.head) is not None:
+        while (event := self.journal.cause) is not None:
             try:
                 self.feed(event)
             except Cut:  # an error ended the chain there, and the session

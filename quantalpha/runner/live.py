@@ -15,7 +15,7 @@ from quantalpha import config, schema
 from quantalpha.errors import ExchangeError, Halted
 from quantalpha.market import stream
 from quantalpha.runner import accounts, feed, watchdog
-from quantalpha.runner.agreement import agree
+from quantalpha.runner.agreement import agree, catch_up
 from quantalpha.runner.approval import APPROVE
 from quantalpha.runner.composition import Composition
 from quantalpha.runner.desk import Desk, Terminal
@@ -26,6 +26,7 @@ from quantalpha.runner.socket import Socket
 from quantalpha.runner.venue import Venue, opened
 
 TICK = 0.2  # seconds between looks at the clock, the latch and the state of the tasks
+PARTING = 5.0  # seconds for the last questions
 LONGEST_LAG = 10.0  # seconds for which the opening of a bar waits for another symbol's close of the bar before
 SOCKET, FLATTEN, CANCEL = "socket", "flatten", "cancel"
 
@@ -68,6 +69,9 @@ class Live:
                 await self._watch(stop)
                 if self.venue is not None:
                     await self._leave()
+            except Halted:
+                await self._settle_up()
+                raise
             finally:
                 for task in self.tasks:
                     task.cancel()
@@ -144,6 +148,7 @@ class Live:
         patience = self.params.runner.stale_after * self.step / 1000
         while not (stop.is_set() or self.done.is_set()):
             await _first(stop, self.done, *self.tasks)
+            self._require_tasks()
             for each in self.merge.late(time.monotonic()):
                 self._feed(each)
             self.session.look_at_latch()
@@ -151,7 +156,6 @@ class Live:
                 self._feed(answer)
             self._tick()
             self.session.require_running()
-            self._require_tasks()
             if time.monotonic() - self.closed > patience:
                 raise Halted(
                     f"runner: no news for {patience:g} s (runner.stale_after); the position stays; check the venue, then run again"
@@ -179,6 +183,16 @@ class Live:
         elif wanted == CANCEL:
             broker.give_up()
             await self._until(broker.quiet)
+
+        await self._settle_up()
+
+    async def _settle_up(self) -> None:
+        """What the venue may not have told yet, such as funding, is asked for a last time, so that the record is whole."""
+        if self.venue is None or self.venue.line is None:
+            return
+        with contextlib.suppress(ExchangeError, Halted, TimeoutError):
+            async with asyncio.timeout(PARTING):
+                await catch_up(self.venue.line)
 
     async def _until(self, over: Callable[[], bool]) -> None:
         while not over():

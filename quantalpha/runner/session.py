@@ -29,11 +29,11 @@ from quantalpha.runner.events import AccountEvent, Event, MarketCloseEvent, Sess
 from quantalpha.runner.journal import FILE, Journal, Retold, read
 from quantalpha.runner.protocols import Broker
 from quantalpha.runner.status import Status, status
+from quantalpha.runner.switches.market import USUAL
 
 REPLAY, PAPER = "replay", "paper"
 MODES = (REPLAY, PAPER, *accounts.VENUES)
 REPLAY_BATCH = 4096  # events held in memory: a tape can be read again
-VOLATILITY_HISTORY = 20  # bars that tell the usual volatility
 OnStatus = Callable[[Status], None]
 
 
@@ -177,8 +177,8 @@ class Session:
         card |= {"timeframe": composition.timeframe, "capital": composition.account.initial_cash}
         card |= {"overridden": [line for each in bundles for line in verdict.overridden(each.gate)]}
         card |= {"params": params.sections(["venue", "runner", "risk", "switches", "execution"])}  # in force; the rest is sealed
-        folders.write_card(folder, card)
         journal = Journal(folder / FILE, folder.name, batch=REPLAY_BATCH if request.mode == REPLAY else 1)
+        folders.write_card(folder, card)  # last: a session that has its card can be resumed
         return cls(Setting(composition, request, folder), params, broker, journal)
 
     @classmethod
@@ -218,7 +218,7 @@ class Session:
     @property
     def history_bars(self) -> int:
         """Closed bars shown before the first live one; at a venue limits and switches look back too, and refuse where they cannot."""
-        looks_back = max(self.params.risk.history, VOLATILITY_HISTORY + self.params.switches.volatility_bars) + 1
+        looks_back = max(self.params.risk.history, USUAL + self.params.switches.volatility_bars) + 1
         return max(self.composition.lookback, looks_back) if self.mode in accounts.VENUES else self.composition.lookback
 
     @property

@@ -99,17 +99,25 @@ class Trading(ABC):
         wanted = Settings(leverage, margin_mode, one_way=True)
         for symbol in symbols:
             self.rules_of(symbol)
-            found, words = await self.settings(symbol), ""
-            if found != wanted:
-                try:
-                    await self.set_up(symbol, wanted, found)
-                except Refused as error:
-                    words = f" ({error})"
-                found = await self.settings(symbol)
+            found, words = await self._set_to(symbol, wanted)
             if found != wanted:
                 raise ReconcileError(
                     f"{self.venue.name} {symbol}: expected {wanted}, found {found}{words}; close what is open there and set it by hand"
                 )
+
+    async def _set_to(self, symbol: str, wanted: Settings) -> tuple[Settings, str]:
+        """How a symbol is traded after it was told what is wanted, and the venue's words if it would not. To say it twice is harmless."""
+        words, refused, retry = "", False, Retry()
+        for attempt in range(retry.attempts):
+            found = await patiently(f"how {symbol} is traded", lambda: self.settings(symbol))
+            if found == wanted or refused:
+                break
+            try:
+                await self.set_up(symbol, wanted, found)
+            except (InDoubt, Refused) as error:
+                words, refused = f" ({error})", isinstance(error, Refused) and error.sound
+                await retry.sleep(0.0 if refused else retry.pause(attempt))
+        return found, words
 
     async def _ask(self, endpoint: str, **parameters):
         """One request by ccxt's name of the endpoint: the answer's JSON."""
