@@ -139,8 +139,8 @@ class Protection:
         return book.sound and (reached <= 0.0 if kind == STOP else reached >= 0.0)
 
     def _refused_at(self, kind: str, need: Need, time: int) -> bool:
-        """A refused close is not hammered, nor a stop that is cancelled as soon as it is placed; a refused one is placed again at once, since
-        REFUSALS bounds that."""
+        """A refused close is not hammered, nor a stop that is cancelled as soon as it is placed; a refused stop is placed again at once,
+        since REFUSALS bounds that."""
         last = self._history(kind, need)[-1:]
         bounded = kind != CLOSE and bool(last) and last[0].status != states.CANCELLED
         return bool(last) and not bounded and last[0].final and time - last[0].told < AGAIN

@@ -195,7 +195,7 @@ def test_levels(position, stops, distance, best, wanted):
 
 
 def protected(desk: Desk) -> bool:
-    """A stop or market orders out for all of it, or for a part within the last moments; or trades on their way here, or a market order just refused."""
+    """A stop or market orders out for all of it, or just made; or trades on their way here, or a market order just refused."""
     if -desk.quantity in desk.resting("stop") or abs(sum(desk.resting("market"))) >= abs(desk.quantity):
         return True
     stops = [order for order in desk.orders if order.instruction.kind == "stop" and order.instruction.quantity * desk.quantity < 0]
