@@ -50,14 +50,16 @@ def locked(folder: Path, patience: float | None = None) -> Iterator[None]:
 
 
 def _wait_for(handle: int, patience: float | None) -> None:
-    deadline = None if patience is None else time.monotonic() + patience
-    while deadline is not None and time.monotonic() < deadline:
+    if patience is None:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        return
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
         try:
-            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
         except BlockingIOError:
             time.sleep(0.001)
-    if deadline is None:
-        fcntl.flock(handle, fcntl.LOCK_EX)
 
 
 @contextmanager

@@ -330,7 +330,7 @@ def test_processes_share_it_and_one_that_is_killed_harms_nobody(tmp_path):
 
 
 def test_a_full_disk_keeps_nobody_from_closing_a_position(tmp_path):
-    budget = of(tmp_path, time.monotonic)
+    budget = Budget(tmp_path, {"weight": LIMIT})
     asyncio.run(_spend(budget))
     (tmp_path / "state.tmp").symlink_to("/dev/full")
     asyncio.run(_spend(budget))
@@ -344,7 +344,7 @@ def test_a_process_that_hangs_with_the_lock_holds_up_nobody_for_long(tmp_path):
     holder.start()
     try:
         assert ready.wait(60)
-        asyncio.run(asyncio.wait_for(_spend(of(tmp_path, time.monotonic)), 30))
+        asyncio.run(asyncio.wait_for(_spend(Budget(tmp_path, {"weight": LIMIT})), 30))
         assert holder.is_alive()
     finally:
         holder.kill()
