@@ -25,6 +25,7 @@ from quantalpha.runner.orders import FINAL, IN_DOUBT, REJECTED
 
 SETTLING = 5.0  # seconds
 OVERLAP = 300_000  # ms of trades asked for again: what shows up late is not lost
+DAY = 86_400_000  # ms
 FRESH = 60.0  # seconds for which the venue's clock, once read, is known
 UNKNOWN = float("nan")
 
@@ -163,7 +164,7 @@ class Line:
     async def resolve(self, instruction: InstructionEvent) -> None:
         """Asks about an order in doubt until the venue knows it, or never will. It is not sent again."""
         dead, attempt = time.monotonic() + self.pace.dead, 0
-        while not self.broker.orders[instruction.client_id].final:
+        while not self.broker.orders[instruction.client_id].acknowledged:  # the stream may know it first
             asked = time.monotonic()
             try:
                 report = await self.trading.order(instruction.client_id, instruction.symbol)
@@ -194,6 +195,8 @@ class Line:
         if not self.broker.knows(report.client_id):
             return
         known = self.broker.orders[report.client_id]
+        if known.final and report.status not in FINAL and abs(report.filled) <= abs(known.reported):
+            return  # an answer that the stream has overtaken
         if report.status == known.status and report.filled == known.reported and known.venue_id is not None:
             return
         told = {"client_id": report.client_id, "venue_id": report.venue_id, "status": report.status, "filled": report.filled}
@@ -223,11 +226,13 @@ class Line:
         self.feed(FillEvent(**told, client_id=None, **cost))
 
     async def settle(self) -> None:
-        """Every fill since the last one known."""
+        """Every fill since the last one known; of a quiet market a day, or each question would be a longer one than the last."""
         for symbol in self.symbols:
+            asked = self.trading.now()
             for trade in await self.trading.trades_since(symbol, max(self._since[symbol] - OVERLAP, self._start)):
                 self.trade(trade)
                 self._since[symbol] = max(self._since[symbol], trade.time)
+            self._since[symbol] = max(self._since[symbol], asked - DAY)
 
     async def payments(self) -> None:
         until = self.trading.now()
@@ -264,13 +269,16 @@ class Line:
         """How well the line goes; also when the venue cannot be asked the time: then what it last said holds for a while."""
         with contextlib.suppress(ExchangeError):
             self._skew, self._checked = await self.trading.synchronise(), time.monotonic()
+        if self._skew != self._skew:
+            return  # not asked yet: who never hears is told by the silence
         known = time.monotonic() - self._checked < FRESH
         health = {"api_errors": self.trading.errors, "silence": self.silence(), "clock_skew": self._skew if known else UNKNOWN}
         self.feed(HealthEvent(**self._times(self.trading.now()), symbol="", **health, connected=self.stream.steady))
 
     def _say(self, instruction: InstructionEvent, status: str, reason: str) -> None:
-        """Our own word on an order that the venue has none on."""
-        if self.broker.orders[instruction.client_id].final:
+        """Our own word on an order that the venue has none on: where it has one, that stands."""
+        known = self.broker.orders[instruction.client_id]
+        if known.final or known.acknowledged and status == IN_DOUBT:
             return
         told = {"client_id": instruction.client_id, "venue_id": None, "status": status, "reason": reason}
         self.feed(OrderUpdateEvent(**self._times(self.trading.now()), symbol=instruction.symbol, **told))
