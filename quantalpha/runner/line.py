@@ -23,7 +23,7 @@ from quantalpha.runner.broker_exchange import ExchangeBroker
 from quantalpha.runner.events import AccountEvent, Event, FillEvent, FundingEvent, HealthEvent, InstructionEvent, OrderUpdateEvent
 from quantalpha.runner.orders import FINAL, IN_DOUBT, REJECTED
 
-SETTLING = 5.0  # seconds
+SETTLING = 3.0  # seconds
 OVERLAP = 300_000  # ms of trades asked for again: what shows up late is not lost
 DAY = 86_400_000  # ms
 FRESH = 60.0  # seconds for which the venue's clock, once read, is known

@@ -132,6 +132,8 @@ class Live:
             self._feed(event)
             return
         self.heard = self.closed = time.monotonic()
+        if isinstance(event, MarketOpenEvent) and event.bar <= self.session.engine.opened(event.symbol):
+            return  # it had opened before the session was resumed
         for each in self.merge.take(event, self.closed):
             self._feed(self._history(each))
 

@@ -21,7 +21,7 @@ from survival.exchange import Books
 from survival.schedule import FEEDS, LONGEST_LIFE, PLACES, SYMBOLS, VENUES, Doom, Schedule, draw
 
 FORK = multiprocessing.get_context("fork")
-PATIENCE = 60.0  # seconds for the last life to be ready, and to become quiet
+PATIENCE = 40.0  # seconds for the last life to be ready, and to become quiet
 SETTLED = 0.5  # seconds of quiet before the clock is stopped, and then before the session is
 HALTED = 7
 SPARE_LIVES = 3  # for sessions that a venue's faults ended, or a latch

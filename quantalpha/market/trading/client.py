@@ -206,8 +206,8 @@ class Trading(ABC):
         """The venue cancels all orders of the symbols unless this is said again within so many seconds; 0 ends it."""
 
     def weeks(self, since: int) -> list[tuple[int, int]]:
-        """Spans that a venue answers at once, from `since` to a little after now."""
-        end = self.now() + RECV_WINDOW
+        """Spans that a venue answers at once, from `since` to well after now: a clock that is behind must not hide the last trades."""
+        end = self.now() + WEEK // 7
         return [(start, min(start + WEEK, end)) for start in range(since, end, WEEK)]
 
 
