@@ -31,7 +31,7 @@ from quantalpha.runner.execution import Book, Execution, View
 from quantalpha.runner.flatten import Flatten
 from quantalpha.runner.holdings import Holdings
 from quantalpha.runner.orders import Orders
-from quantalpha.runner.protection import Need, Protection, levels
+from quantalpha.runner.protection import RESTS, Need, Protection, levels
 from quantalpha.runner.venue_setup import Setup
 from quantalpha.runner.views import AccountView, Position
 
@@ -271,9 +271,10 @@ class ExchangeBroker:
         for known in self._symbols.values():
             self._give_up(known)
 
-    def quiet(self) -> bool:
-        """Nothing but what protects a position is out."""
-        return all(each.instruction.purpose == "protection" for each in self.orders.unfinished())
+    def at_rest(self) -> bool:
+        """Nothing is under way: no trade is still to come, and all that is out are stops known to rest, for everything held."""
+        resting = all(each.instruction.purpose == "protection" and each.status in RESTS for each in self.orders.unfinished())
+        return resting and not any(each.fills_missing for each in self.orders) and self.protection.exposed(self._time) == 0.0
 
     def flat(self) -> bool:
         """The venue was asked after the last thing that happened here, and says that nothing is held or open."""

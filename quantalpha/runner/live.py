@@ -27,7 +27,7 @@ from quantalpha.runner.venue import Venue, opened
 
 TICK = 0.2  # seconds between looks at the clock, the latch and the state of the tasks
 LONGEST_LAG = 10.0  # seconds for which the opening of a bar waits for another symbol's close of the bar before
-SOCKET, FLATTEN, CANCEL = "socket", "flatten", "cancel"
+SOCKET, FLATTEN = "socket", "flatten"
 
 
 async def run(composition: Composition, params: config.Params, request: Request) -> Summary:
@@ -55,6 +55,7 @@ class Live:
         self.done = asyncio.Event()
         self.desk = _desk(session)
         self.tasks: list[asyncio.Task] = []
+        self.leaving = False
 
     async def follow(self) -> None:
         """Until asked to stop or done. Raises as `run_session` says."""
@@ -125,6 +126,8 @@ class Live:
         if not isinstance(event, MarketOpenEvent | MarketCloseEvent):
             self._feed(event)
             return
+        if self.leaving:
+            return  # nothing more is decided
         self.heard = time.monotonic()
         for each in self.merge.take(event, self.heard):
             self._feed(self._history(each))
@@ -134,7 +137,9 @@ class Live:
         return feed.as_history(event) if late else event
 
     def _feed(self, event: Event) -> None:
-        if not self.done.is_set() and self.session.feed(event):
+        if self.leaving:
+            self.session.feed(event)
+        elif not self.done.is_set() and self.session.feed(event):
             self.done.set()
 
     async def _watch(self, stop: asyncio.Event) -> None:
@@ -167,19 +172,25 @@ class Live:
         return self.desk.poll(self.session.clock(), lambda symbol: prices.get(symbol, float("nan")))
 
     async def _leave(self) -> None:
-        """A graceful stop, as `runner.on_stop` says; stops that protect a position rest on unless it is closed."""
-        wanted, broker = self.params.runner.on_stop, self.venue.broker
-        self.done.clear()
-        if wanted == FLATTEN:
+        """A graceful stop, as `runner.on_stop` says. What could still trade is cancelled in any case, for nobody would protect what it
+        buys; a position that is kept is left when its stops are known to rest."""
+        self.leaving, broker = True, self.venue.broker
+        if self.params.runner.on_stop == FLATTEN:
             self.session.feed(self._switch("tripped"))
-            await self._until(broker.flat)
+            await self._until(broker.flat, self.session.account.beat)
             self.session.feed(self._switch("reset"))
-        elif wanted == CANCEL:
-            broker.give_up()
-            await self._until(broker.quiet)
+            return
+        broker.give_up()
+        await self._until(broker.at_rest, self._look)
 
-    async def _until(self, over: Callable[[], bool]) -> None:
+    def _look(self) -> None:
+        """A kill switch counts to the last."""
+        self.session.look_at_latch()
+        self.session.require_running()
+
+    async def _until(self, over: Callable[[], bool], look: Callable[[], None]) -> None:
         while not over():
+            look()
             self._tick()
             await asyncio.sleep(TICK)
             self._require_tasks()

@@ -55,6 +55,19 @@ def test_an_order_is_placed_filled_protected_and_made_flat(venue):
     run(work())
 
 
+def test_a_session_is_at_rest_once_its_stop_is_known_to_rest(venue):
+    async def work():
+        async with session(venue[1]) as desk:
+            assert desk.broker.at_rest()
+            desk.order("qa-parent-1", 0.02)
+            assert not desk.broker.at_rest()
+            await desk.until(desk.broker.at_rest)
+            (stop,) = await desk.trading.open_orders([SYMBOL])
+            assert (stop.kind, stop.quantity, desk.quantity) == ("stop", -0.02, 0.02)
+
+    run(work())
+
+
 @pytest.mark.parametrize("fault", LOST)
 def test_a_lost_answer_is_asked_about_and_never_sent_again(venue, fault):
     server, address = venue
