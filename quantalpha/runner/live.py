@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from quantalpha import config, schema
 from quantalpha.errors import ExchangeError, Halted
@@ -19,15 +20,16 @@ from quantalpha.runner.agreement import agree
 from quantalpha.runner.approval import APPROVE
 from quantalpha.runner.composition import Composition
 from quantalpha.runner.desk import Desk, Terminal
-from quantalpha.runner.events import Event, MarketCloseEvent, MarketOpenEvent, SwitchEvent, TickEvent
+from quantalpha.runner.events import Event, MarketCloseEvent, MarketOpenEvent, QuoteEvent, SwitchEvent, TickEvent
 from quantalpha.runner.line import Line
 from quantalpha.runner.session import Request, Session, Summary
 from quantalpha.runner.socket import Socket
 from quantalpha.runner.venue import Venue, opened
+from quantalpha.runner.volume import Volume
 
 TICK = 0.2  # seconds between looks at the clock, the latch and the state of the tasks
 LONGEST_LAG = 10.0  # seconds for which the opening of a bar waits for another symbol's close of the bar before
-SOCKET, FLATTEN, CANCEL = "socket", "flatten", "cancel"
+SOCKET, FLATTEN, CANCEL, PACED = "socket", "flatten", "cancel", "adaptive"
 
 
 async def run(composition: Composition, params: config.Params, request: Request) -> Summary:
@@ -54,6 +56,7 @@ class Live:
         self.heard = time.monotonic()  # the market's last word
         self.done = asyncio.Event()
         self.desk = _desk(session)
+        self.volume = Volume(self.params, self.symbols)
         self.tasks: list[asyncio.Task] = []
 
     async def follow(self) -> None:
@@ -104,6 +107,8 @@ class Live:
         if self.venue is not None or by_socket:
             socket = Socket(self.params, self.symbols, self.session.composition.timeframe, self.take)
             self._start(socket.run(since if by_socket else None))
+        if self.venue is not None and self.params.execution.algorithm == PACED:
+            self._start(self.volume.run())
         if not by_socket:
             for symbol, last in since.items():
                 self._start(self._bars(symbol, last + self.step))
@@ -123,7 +128,7 @@ class Live:
     def take(self, event: Event) -> None:
         """Anything from outside. Bars go on in order of time; at a venue one that is long over is history, nothing to trade on."""
         if not isinstance(event, MarketOpenEvent | MarketCloseEvent):
-            self._feed(event)
+            self._feed(replace(event, traded=self.volume[event.symbol]) if isinstance(event, QuoteEvent) else event)
             return
         self.heard = time.monotonic()
         for each in self.merge.take(event, self.heard):
