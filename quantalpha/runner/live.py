@@ -53,7 +53,7 @@ class Live:
         self.session, self.venue, self.params = session, venue, session.params
         self.symbols, self.step = session.composition.symbols, session.step
         self.merge = feed.Merge(self.symbols, LONGEST_LAG)
-        self.heard = time.monotonic()  # the market's last word
+        self.heard = self.closed = time.monotonic()  # the market's last word, and its last bar
         self.done = asyncio.Event()
         self.desk = _desk(session)
         self.volume = Volume(self.params, self.symbols)
@@ -127,11 +127,13 @@ class Live:
 
     def take(self, event: Event) -> None:
         """Anything from outside. Bars go on in order of time; at a venue one that is long over is history, nothing to trade on."""
+        if isinstance(event, QuoteEvent):
+            self.heard = time.monotonic()
         if not isinstance(event, MarketOpenEvent | MarketCloseEvent):
             self._feed(replace(event, traded=self.volume[event.symbol]) if isinstance(event, QuoteEvent) else event)
             return
-        self.heard = time.monotonic()
-        for each in self.merge.take(event, self.heard):
+        self.heard = self.closed = time.monotonic()
+        for each in self.merge.take(event, self.closed):
             self._feed(self._history(each))
 
     def _history(self, event: Event) -> Event:
@@ -155,7 +157,7 @@ class Live:
             self._tick()
             self.session.require_running()
             self._require_tasks()
-            if self._silence() > patience:
+            if time.monotonic() - self.closed > patience:
                 raise Halted(
                     f"runner: no news for {patience:g} s (runner.stale_after); the position stays; check the venue, then run again"
                 )
