@@ -21,6 +21,7 @@ from quantalpha.market.stream import wall_ms
 from quantalpha.market.trading import RECV_WINDOW, InDoubt, News, OrderReport, Payment, Refused, Trade, Trading, user_stream
 from quantalpha.runner.broker_exchange import ExchangeBroker
 from quantalpha.runner.events import AccountEvent, Event, FillEvent, FundingEvent, HealthEvent, InstructionEvent, OrderUpdateEvent
+from quantalpha.runner.holdings import funding_terms
 from quantalpha.runner.orders import FINAL, IN_DOUBT, REJECTED
 
 SETTLING = 5.0  # seconds
@@ -213,17 +214,21 @@ class Line:
         told |= {"realised": realised, "reason": reason, "trade": trade.id, "maker": trade.maker}
         self.feed(FillEvent(**self._times(trade.time), symbol=trade.symbol, bar=trade.time - trade.time % self.step, **told))
 
-    def pay(self, payment: Payment) -> None:
-        """Funding; what a liquidation cost beyond its trades is the fee of a fill of nothing."""
-        if {(payment.symbol, payment.id), (payment.symbol, payment.time)} & (self.broker.trades | self.broker.settlements):
+    def pay(self, payment: Payment, settled: tuple[float, float | None] = (UNKNOWN, None)) -> None:
+        """Funding, with the rate and mark it was settled at; what a liquidation cost beyond its trades is the fee of a fill of nothing."""
+        if self._paid(payment):
             return
         told = {**self._times(payment.time), "symbol": payment.symbol, "bar": payment.time - payment.time % self.step}
         if payment.kind == "funding":
-            held = self.broker.holdings.quantity(payment.symbol)
-            self.feed(FundingEvent(**told, amount=payment.amount, rate=UNKNOWN, mark=UNKNOWN, quantity=held))
+            terms = funding_terms(payment.amount, *settled, self.broker.holdings.quantity(payment.symbol))
+            self.feed(FundingEvent(**told, amount=payment.amount, **terms))
             return
         cost = {"quantity": 0.0, "price": 0.0, "fee": -payment.amount, "realised": 0.0, "reason": "liquidation", "trade": payment.id}
         self.feed(FillEvent(**told, client_id=None, **cost))
+
+    def _paid(self, payment: Payment) -> bool:
+        """It is counted already."""
+        return bool({(payment.symbol, payment.id), (payment.symbol, payment.time)} & (self.broker.trades | self.broker.settlements))
 
     async def settle(self) -> None:
         """Every fill since the last one known; of a quiet market a day, or each question would be a longer one than the last."""
@@ -237,9 +242,18 @@ class Line:
     async def payments(self) -> None:
         until = self.trading.now()
         for symbol in self.symbols:
-            for payment in await self.trading.payments_since(symbol, max(self._paid_since - OVERLAP, self._start)):
-                self.pay(payment)
+            found = await self.trading.payments_since(symbol, max(self._paid_since - OVERLAP, self._start))
+            new = [payment for payment in found if not self._paid(payment)]
+            rates = await self._rates(symbol, [payment.time for payment in new if payment.kind == "funding"])
+            for payment in new:
+                self.pay(payment, rates.get(self.trading.minute(payment.time), (UNKNOWN, None)))
         self._paid_since = until
+
+    async def _rates(self, symbol: str, times: list[int]) -> dict[int, tuple[float, float | None]]:
+        """What these settlements were at; the money counts also where nobody says so."""
+        with contextlib.suppress(InDoubt, Refused):
+            return await self.trading.funding_rates(symbol, min(times)) if times else {}
+        return {}
 
     async def look(self) -> None:
         """The account as the venue has it, and what became of orders that rest only here. What something happened during is no look."""
