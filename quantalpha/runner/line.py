@@ -196,9 +196,8 @@ class Line:
         if not self.broker.knows(report.client_id):
             return
         known = self.broker.orders[report.client_id]
-        if known.final and report.status not in FINAL and abs(report.filled) <= abs(known.reported):
-            return  # an answer that the stream has overtaken
-        if report.status == known.status and report.filled == known.reported and known.venue_id is not None:
+        overtaken = known.final and report.status not in FINAL and abs(report.filled) <= abs(known.reported)  # by the stream
+        if overtaken or report.status == known.status and report.filled == known.reported and known.venue_id is not None:
             return
         told = {"client_id": report.client_id, "venue_id": report.venue_id, "status": report.status, "filled": report.filled}
         self.feed(OrderUpdateEvent(**self._times(report.time), symbol=report.symbol, **told, average=report.average, reason=report.reason))
