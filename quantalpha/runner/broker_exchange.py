@@ -28,7 +28,7 @@ from quantalpha.runner.events import (
 )  # fmt: skip
 from quantalpha.runner.flatten import Flatten
 from quantalpha.runner.holdings import Holdings
-from quantalpha.runner.orders import Orders
+from quantalpha.runner.orders import EMERGENCY, Orders
 from quantalpha.runner.protection import EXITS, RESTS, Need, Protection, exit_reason, levels
 from quantalpha.runner.traded import Traded
 from quantalpha.runner.venue_setup import Setup
@@ -247,7 +247,7 @@ class ExchangeBroker:
     def reason(self, client_id: str | None) -> str:
         """What a fill of this order is called: see FillEvent."""
         if client_id not in self.orders:
-            return "external"
+            return "flatten" if (client_id or "").startswith(EMERGENCY) else "external"
         placed = self.orders[client_id].instruction
         if placed.purpose == "flatten":
             return "flatten"

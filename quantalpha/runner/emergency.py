@@ -17,6 +17,7 @@ from quantalpha.errors import ExchangeError, QuantalphaError, UsageError
 from quantalpha.market.connect import Retry
 from quantalpha.market.trading import CONDITIONAL, AccountReport, Keys, OrderReport, open_trading
 from quantalpha.runner.events import InstructionEvent
+from quantalpha.runner.orders import EMERGENCY
 
 TROUBLE = (QuantalphaError, OSError, TimeoutError)  # what asking a venue may raise
 PACE = Retry(base=0.1, cap=5.0)  # between rounds: all orders of an account are a heavy question, and who asks too often is shut out
@@ -121,7 +122,7 @@ def held(account: AccountReport) -> dict[str, float]:
 def _closing(symbol: str, quantity: float) -> InstructionEvent:
     now = time.time_ns()
     times = {"event_time": now // 1_000_000, "recv_time": now // 1_000_000, "symbol": symbol, "bar": 0}
-    order = {"client_id": f"qa-flat-{now:x}", "parent": "", "action": "place", "kind": "market", "quantity": -quantity, "price": None}
+    order = {"client_id": f"{EMERGENCY}{now:x}", "parent": "", "action": "place", "kind": "market", "quantity": -quantity, "price": None}
     return InstructionEvent(**times, **order, reduce_only=True, purpose="flatten")
 
 

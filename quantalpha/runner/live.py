@@ -58,7 +58,7 @@ class Live:
         self.desk = _desk(session)
         self.volume = Volume(self.params, self.symbols)
         self.tasks: list[asyncio.Task] = []
-        self.leaving = False
+        self.leaving, self.dog = False, None
 
     async def follow(self) -> None:
         """Until asked to stop or done. Raises as `run_session` says."""
@@ -97,7 +97,7 @@ class Live:
         if self.session.resumed:
             venue.broker.resume()
         if self.params.runner.watchdog:
-            watchdog.spawn(self.session.account.name)
+            self.dog = watchdog.spawn(self.session.account.name)
         self._start(venue.line.run())
 
     def _silence(self) -> float:
@@ -162,6 +162,7 @@ class Live:
             self._tick()
             self.session.require_running()
             self._require_tasks()
+            self._require_watched()
             if time.monotonic() - self.closed > patience:
                 raise Halted(
                     f"runner: no news for {patience:g} s (runner.stale_after); the position stays; check the venue, then run again"
@@ -205,6 +206,11 @@ class Live:
     def _switch(self, phase: str) -> SwitchEvent:
         now = {"event_time": self.venue.trading.now(), "recv_time": self.session.clock(), "symbol": ""}
         return SwitchEvent(**now, name="on_stop", phase=phase, reason="runner.on_stop: flatten")
+
+    def _require_watched(self) -> None:
+        """A watchdog that has died (not left because another one watches, nor tripped) is followed by a new one."""
+        if self.dog is not None and self.dog.poll() not in (None, 0, Halted.exit_code):
+            self.dog = watchdog.spawn(self.session.account.name)
 
     def _require_tasks(self) -> None:
         """What ended a task ends the session."""

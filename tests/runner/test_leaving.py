@@ -78,3 +78,13 @@ def test_a_kill_switch_counts_to_the_last(leaving):
     leaving.session.halted = True
     with pytest.raises(Halted):
         asyncio.run(leaving._leave())
+
+
+@pytest.mark.parametrize("code, spawned", [(None, 0), (0, 0), (7, 0), (-9, 1), (1, 1)])
+def test_a_watchdog_that_has_died_is_followed_by_another(leaving, monkeypatch, code, spawned):
+    names = []
+    monkeypatch.setattr(live.watchdog, "spawn", lambda name: names.append(name) or SimpleNamespace(poll=lambda: None))
+    leaving.session.account = SimpleNamespace(name="live-x")
+    leaving.dog = SimpleNamespace(poll=lambda: code)
+    leaving._require_watched(), leaving._require_watched()
+    assert names == ["live-x"] * spawned
