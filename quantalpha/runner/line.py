@@ -26,7 +26,7 @@ from quantalpha.runner.orders import FINAL, IN_DOUBT, REJECTED
 
 SETTLING = 5.0  # seconds
 OVERLAP = 300_000  # ms of trades asked for again: what shows up late is not lost
-DAY = 86_400_000  # ms
+DAY, MANY = 86_400_000, 2  # ms; symbols up to which trades are asked for at full pace: a venue counts each question
 FRESH = 60.0  # seconds for which the venue's clock, once read, is known
 UNKNOWN = float("nan")
 
@@ -38,7 +38,7 @@ class Pace:
 
     account: float = 5.0
     trades: float = 3.0
-    payments: float = 30.0
+    payments: float = 120.0
     health: float = 2.0
     dead: float = RECV_WINDOW / 1000 + SETTLING
     doubt: Retry = field(default_factory=lambda: Retry(base=0.2, cap=5.0))
@@ -75,8 +75,8 @@ class Line:
 
     async def run(self) -> None:
         """Until cancelled, or `feed` raises."""
-        pace = self.pace
-        rounds = {self.settle: pace.trades, self.look: pace.account, self.payments: pace.payments, self.check: pace.health}
+        pace, crowd = self.pace, max(1.0, len(self.symbols) / MANY)
+        rounds = {self.settle: pace.trades * crowd, self.look: pace.account, self.payments: pace.payments, self.check: pace.health}
         tasks = [asyncio.create_task(self._guarded(self._forever(ask, pause))) for ask, pause in rounds.items()]
         tasks.append(asyncio.create_task(self._guarded(self.stream.run())))
         try:
