@@ -9,10 +9,11 @@ later moment is heard of; then all strategies decide on the same equity.
 An error ends the engine: what was under way is dropped, and nothing but the session's last word is taken after it.
 """
 
+import gc
 import hashlib
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -120,7 +121,7 @@ class Engine:
         """Takes one event from outside and everything that follows from it. Raises DataError when a bar arrives out of turn, and Halted
         when an earlier event has failed, unless this is the session's stop."""
         if self._dead and not (isinstance(event, SessionEvent) and event.phase == "stop"):
-            raise Halted(f"engine: stopped by an earlier error, takes no {kind_of(event)}; start a new session")
+            raise Halted(f"engine: stopped by an earlier error, takes no {type(event).__name__}; start a new session")
         try:
             self._take(event)
             self._finish()
@@ -142,6 +143,19 @@ class Engine:
             except Cut:  # an error ended the chain there, and the session
                 self._dead = False
         self._recovering = False
+
+    @contextmanager
+    def ready(self) -> Iterator[None]:
+        """Before the first live bar: what is loaded or compiled at its first use is so now, and what stands in memory by then is not
+        looked through for garbage, which takes tenths of a second."""
+        for strategy in self.strategies:
+            strategy.decider.decide(0.0)
+        gc.collect()
+        gc.freeze()
+        try:
+            yield
+        finally:
+            gc.unfreeze()
 
     def view(self, time: int = 0) -> AccountView:
         """The account and its markets as of the last event, or of `time` (ms) if that is later."""
