@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable
 
+MISREAD = 1000.0  # ms of the wall's time by which a client may misread the clock; at speed 1 venues allow the same
+
 
 class Clock:
     """`now()` = start + wall time since construction * speed, never beyond `end`; milliseconds since 1970 UTC. Speed 0 stands still.
@@ -41,11 +43,12 @@ class Clock:
     def drift(self) -> tuple[float, float]:
         """By how many milliseconds somebody may be (behind, ahead) who learnt the time once since the start and went on at the wall's pace.
 
-        Both 0 at speed 1. It is the most that a client's timestamps can be off without any fault of its own.
+        Both 0 at speed 1. It is the most that a client's timestamps can be off without any fault of its own. One that has learnt the pace
+        as well may be ahead by what it misread the time.
         """
         now = self._offset(self.wall())
         known = [*self._offsets, now, *self._at_the_end()]
-        return now - min(known), max(known) - now
+        return now - min(known), max(known) - now + MISREAD * max(self.speed - 1.0, 0.0)
 
     def _offset(self, wall: float) -> float:
         return self.at(wall) - wall * 1000

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from quantalpha import config, schema
 from quantalpha.errors import ExchangeError, Halted
@@ -19,15 +20,16 @@ from quantalpha.runner.agreement import agree
 from quantalpha.runner.approval import APPROVE
 from quantalpha.runner.composition import Composition
 from quantalpha.runner.desk import Desk, Terminal
-from quantalpha.runner.events import Event, MarketCloseEvent, MarketOpenEvent, SwitchEvent, TickEvent
+from quantalpha.runner.events import Event, MarketCloseEvent, MarketOpenEvent, QuoteEvent, SwitchEvent, TickEvent
 from quantalpha.runner.line import Line
 from quantalpha.runner.session import Request, Session, Summary
 from quantalpha.runner.socket import Socket
 from quantalpha.runner.venue import Venue, opened
+from quantalpha.runner.volume import Volume
 
 TICK = 0.2  # seconds between looks at the clock, the latch and the state of the tasks
 LONGEST_LAG = 10.0  # seconds for which the opening of a bar waits for another symbol's close of the bar before
-SOCKET, FLATTEN, CANCEL = "socket", "flatten", "cancel"
+SOCKET, FLATTEN, CANCEL, PACED = "socket", "flatten", "cancel", "adaptive"
 
 
 async def run(composition: Composition, params: config.Params, request: Request) -> Summary:
@@ -51,9 +53,10 @@ class Live:
         self.session, self.venue, self.params = session, venue, session.params
         self.symbols, self.step = session.composition.symbols, session.step
         self.merge = feed.Merge(self.symbols, LONGEST_LAG)
-        self.heard = time.monotonic()  # the market's last word
+        self.heard = self.closed = time.monotonic()  # the market's last word, and its last bar
         self.done = asyncio.Event()
         self.desk = _desk(session)
+        self.volume = Volume(self.params, self.symbols)
         self.tasks: list[asyncio.Task] = []
         self.stopwatch = latency.Stopwatch()
 
@@ -111,6 +114,8 @@ class Live:
         if self.venue is not None or by_socket:
             socket = Socket(self.params, self.symbols, self.session.composition.timeframe, self.take, self.stopwatch)
             self._start(socket.run(since if by_socket else None))
+        if self.venue is not None and self.params.execution.algorithm == PACED:
+            self._start(self.volume.run())
         if not by_socket:
             for symbol, last in since.items():
                 self._start(self._bars(symbol, last + self.step))
@@ -129,11 +134,13 @@ class Live:
 
     def take(self, event: Event) -> None:
         """Anything from outside. Bars go on in order of time; at a venue one that is long over is history, nothing to trade on."""
+        if isinstance(event, QuoteEvent):
+            self.heard = time.monotonic()
         if not isinstance(event, MarketOpenEvent | MarketCloseEvent):
-            self._feed(event)
+            self._feed(replace(event, traded=self.volume[event.symbol]) if isinstance(event, QuoteEvent) else event)
             return
-        self.heard = time.monotonic()
-        for each in self.merge.take(event, self.heard):
+        self.heard = self.closed = time.monotonic()
+        for each in self.merge.take(event, self.closed):
             self._feed(self._history(each))
 
     def _history(self, event: Event) -> Event:
@@ -157,7 +164,7 @@ class Live:
                 self._feed(answer)
             self._tick()
             self.session.require_running()
-            if self._silence() > patience:
+            if time.monotonic() - self.closed > patience:
                 raise Halted(
                     f"runner: no news for {patience:g} s (runner.stale_after); the position stays; check the venue, then run again"
                 )

@@ -219,6 +219,15 @@ def test_a_client_that_learnt_the_time_once_is_served_at_every_speed(tape, speed
         assert code(session, "GET", "/fapi/v3/balance", timestamp=start + 1_010_000 + 1_010) == -1021
 
 
+def test_a_client_that_learnt_the_pace_may_misread_the_time_by_as_much_as_at_speed_one(tape):
+    """A millisecond of ours is seconds of a fast tape."""
+    session = Session(tape, speed=3_600.0)
+    session.wall.seconds += 10
+    now, path = session.exchange.now(), "/fapi/v3/balance"
+    assert session.ask("GET", path, timestamp=now + 990 * 3_600)
+    assert code(session, "GET", path, timestamp=now + 1_010 * 3_600) == -1021
+
+
 def test_orders_are_counted(session):
     for _ in range(300):
         session.ask("POST", "/fapi/v1/order/test", **MARKET)
