@@ -14,14 +14,16 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 
 from quantalpha.errors import ExchangeError
-from quantalpha.market.connect import Retry
+from quantalpha.market.connect import Retry, written
 from quantalpha.market.stream import wall_ms
 from quantalpha.market.trading import RECV_WINDOW, InDoubt, News, OrderReport, Payment, Refused, Trade, Trading, user_stream
 from quantalpha.runner.broker_exchange import ExchangeBroker
 from quantalpha.runner.events import AccountEvent, Event, FillEvent, FundingEvent, HealthEvent, InstructionEvent, OrderUpdateEvent
 from quantalpha.runner.holdings import funding_terms
+from quantalpha.runner.latency import Stopwatch
 from quantalpha.runner.orders import FINAL, IN_DOUBT, REJECTED
 
 SETTLING = 5.0  # seconds
@@ -56,7 +58,7 @@ class Line:
         self.clock, self.silence = clock, silence
         self.step, self.pace = step, Pace() if pace is None else pace
         self.symbols = tuple(broker.setup.markets)
-        self.stream = user_stream(trading, self.news)
+        self.stream, self.stopwatch = user_stream(trading, self.news), Stopwatch()
         self._last: dict[str, asyncio.Task] = {}  # of each order, what is sent last
         self._start, self._paid_since, self._since = since, since, dict.fromkeys(self.symbols, since)
         self._skew, self._checked = UNKNOWN, -FRESH
@@ -125,6 +127,7 @@ class Line:
         self.ask()
 
     async def _place(self, instruction: InstructionEvent) -> None:
+        written.set(partial(self.stopwatch.written, instruction))  # within this delivery's task
         try:
             self.tell(await self.trading.place(instruction))
         except Refused as error:
