@@ -20,7 +20,7 @@ import random
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +31,7 @@ GRAINS = 600  # of a window: finished requests are counted together by the end o
 PROMPT = 1.0  # seconds within which a request must be sent once there is room, well below what a lifetime has over a timeout
 LONGEST_STOP = 3 * 86_400.0  # seconds; Binance bans for no longer, and a venue that says so errs
 LARGEST = 1e12  # no time, weight or limit of a sound state is
+LONGEST_LOCK = 0.5  # seconds; the lock is held for less than a millisecond
 POLL = 0.05  # seconds between looks while only requests under way stand before one
 Weights = dict[str, float]  # by the name of the limit
 
@@ -115,12 +116,15 @@ class Budget:
         return self._change(lambda state: state.used(name))
 
     def _change(self, act: Callable[["_State"], object]):
+        """Who closes a position does not wait for a process that hangs with the lock, nor for room on a full disk: what cannot be written
+        down then counts for nobody, and the venue's own word (`correct`) makes up for it."""
         path = self.folder / "state.json"
-        with locked(self.folder):
+        with locked(self.folder, LONGEST_LOCK):
             state = _State(_read(path), self.clock(), self.limits)
             outcome = act(state)
             if state.changed:
-                _write(path, state.told())
+                with suppress(OSError):
+                    _write(path, state.told())
         return outcome
 
 

@@ -15,7 +15,7 @@ from typing import Protocol
 from quantalpha import config
 from quantalpha.errors import ExchangeError, QuantalphaError, UsageError
 from quantalpha.market.connect import Retry
-from quantalpha.market.trading import AccountReport, Keys, OrderReport, open_trading
+from quantalpha.market.trading import CONDITIONAL, AccountReport, Keys, OrderReport, open_trading
 from quantalpha.runner.events import InstructionEvent
 
 TROUBLE = (QuantalphaError, OSError, TimeoutError)  # what asking a venue may raise
@@ -94,9 +94,10 @@ async def _seen(desk: Desk, found: Flattening) -> list[OrderReport]:
 
 
 async def _round(desk: Desk, found: Flattening) -> None:
-    """One look and what follows from it."""
+    """One look and what follows from it. A reduce-only order that waits for its price is cancelled too: Binance counts it against the
+    position, and refuses (-4118) to close that by another one."""
     orders = await _seen(desk, found)
-    entering = [order for order in orders if order.symbol in found.left and not order.reduce_only]
+    entering = [order for order in orders if order.symbol in found.left and not (order.reduce_only and order.kind in CONDITIONAL)]
     idle = {order.symbol for order in orders} - found.left.keys()
     steps = [desk.place(_closing(symbol, quantity)) for symbol, quantity in found.left.items()]
     steps += [desk.cancel(order.client_id, order.symbol) for order in entering] + [desk.cancel_all(symbol) for symbol in sorted(idle)]

@@ -103,6 +103,7 @@ class InstructionEvent(Event):
     reduce_only: bool
     purpose: str = "order"  # order | protection | flatten
     reference: float | None = None  # mid price when it was made: what slippage is measured from
+    predicted: float | None = None  # slippage expected of it then, a fraction of that price, + a cost; None where nobody knows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,12 +198,13 @@ class ApprovalEvent(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class QuoteEvent(Event):
-    """Best bid and ask: what executions are steered by. Never journalled: an instruction keeps the price it was made at."""
+    """Best bid and ask, and the volume: what executions are steered by. Never journalled: an instruction keeps the price it was made at."""
 
     bid: float
     ask: float
     bid_quantity: float
     ask_quantity: float
+    traded: float = float("nan")  # base units traded on the market since somebody began to count; NaN: nobody does
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,10 +21,12 @@ from quantalpha.market.stream import wall_ms
 from quantalpha.market.trading import RECV_WINDOW, InDoubt, News, OrderReport, Payment, Refused, Trade, Trading, user_stream
 from quantalpha.runner.broker_exchange import ExchangeBroker
 from quantalpha.runner.events import AccountEvent, Event, FillEvent, FundingEvent, HealthEvent, InstructionEvent, OrderUpdateEvent
+from quantalpha.runner.holdings import funding_terms
 from quantalpha.runner.orders import FINAL, IN_DOUBT, REJECTED
 
 SETTLING = 5.0  # seconds
 OVERLAP = 300_000  # ms of trades asked for again: what shows up late is not lost
+DAY = 86_400_000  # ms
 FRESH = 60.0  # seconds for which the venue's clock, once read, is known
 UNKNOWN = float("nan")
 
@@ -164,7 +166,7 @@ class Line:
     async def resolve(self, instruction: InstructionEvent) -> None:
         """Asks about an order in doubt until the venue knows it, or never will. It is not sent again."""
         dead, attempt = time.monotonic() + self.pace.dead, 0
-        while not self.broker.orders[instruction.client_id].final:
+        while not self.broker.orders[instruction.client_id].acknowledged:  # the stream may know it first
             asked = time.monotonic()
             try:
                 report = await self.trading.order(instruction.client_id, instruction.symbol)
@@ -195,6 +197,8 @@ class Line:
         if not self.broker.knows(report.client_id):
             return
         known = self.broker.orders[report.client_id]
+        if known.final and report.status not in FINAL and abs(report.filled) <= abs(known.reported):
+            return  # an answer that the stream has overtaken
         if report.status == known.status and report.filled == known.reported and known.venue_id is not None:
             return
         told = {"client_id": report.client_id, "venue_id": report.venue_id, "status": report.status, "filled": report.filled}
@@ -211,31 +215,46 @@ class Line:
         told |= {"realised": realised, "reason": reason, "trade": trade.id, "maker": trade.maker}
         self.feed(FillEvent(**self._times(trade.time), symbol=trade.symbol, bar=trade.time - trade.time % self.step, **told))
 
-    def pay(self, payment: Payment) -> None:
-        """Funding; what a liquidation cost beyond its trades is the fee of a fill of nothing."""
-        if {(payment.symbol, payment.id), (payment.symbol, payment.time)} & (self.broker.trades | self.broker.settlements):
+    def pay(self, payment: Payment, settled: tuple[float, float | None] = (UNKNOWN, None)) -> None:
+        """Funding, with the rate and mark it was settled at; what a liquidation cost beyond its trades is the fee of a fill of nothing."""
+        if self._paid(payment):
             return
         told = {**self._times(payment.time), "symbol": payment.symbol, "bar": payment.time - payment.time % self.step}
         if payment.kind == "funding":
-            held = self.broker.holdings.quantity(payment.symbol)
-            self.feed(FundingEvent(**told, amount=payment.amount, rate=UNKNOWN, mark=UNKNOWN, quantity=held))
+            terms = funding_terms(payment.amount, *settled, self.broker.holdings.quantity(payment.symbol))
+            self.feed(FundingEvent(**told, amount=payment.amount, **terms))
             return
         cost = {"quantity": 0.0, "price": 0.0, "fee": -payment.amount, "realised": 0.0, "reason": "liquidation", "trade": payment.id}
         self.feed(FillEvent(**told, client_id=None, **cost))
 
+    def _paid(self, payment: Payment) -> bool:
+        """It is counted already."""
+        return bool({(payment.symbol, payment.id), (payment.symbol, payment.time)} & (self.broker.trades | self.broker.settlements))
+
     async def settle(self) -> None:
-        """Every fill since the last one known."""
+        """Every fill since the last one known; of a quiet market a day, or each question would be a longer one than the last."""
         for symbol in self.symbols:
+            asked = self.trading.now()
             for trade in await self.trading.trades_since(symbol, max(self._since[symbol] - OVERLAP, self._start)):
                 self.trade(trade)
                 self._since[symbol] = max(self._since[symbol], trade.time)
+            self._since[symbol] = max(self._since[symbol], asked - DAY)
 
     async def payments(self) -> None:
         until = self.trading.now()
         for symbol in self.symbols:
-            for payment in await self.trading.payments_since(symbol, max(self._paid_since - OVERLAP, self._start)):
-                self.pay(payment)
+            found = await self.trading.payments_since(symbol, max(self._paid_since - OVERLAP, self._start))
+            new = [payment for payment in found if not self._paid(payment)]
+            rates = await self._rates(symbol, [payment.time for payment in new if payment.kind == "funding"])
+            for payment in new:
+                self.pay(payment, rates.get(self.trading.minute(payment.time), (UNKNOWN, None)))
         self._paid_since = until
+
+    async def _rates(self, symbol: str, times: list[int]) -> dict[int, tuple[float, float | None]]:
+        """What these settlements were at; the money counts also where nobody says so."""
+        with contextlib.suppress(InDoubt, Refused):
+            return await self.trading.funding_rates(symbol, min(times)) if times else {}
+        return {}
 
     async def look(self) -> None:
         """The account as the venue has it, and what became of orders that rest only here. What something happened during is no look."""
@@ -265,13 +284,16 @@ class Line:
         """How well the line goes; also when the venue cannot be asked the time: then what it last said holds for a while."""
         with contextlib.suppress(ExchangeError):
             self._skew, self._checked = await self.trading.synchronise(), time.monotonic()
+        if self._skew != self._skew:
+            return  # not asked yet: who never hears is told by the silence
         known = time.monotonic() - self._checked < FRESH
         health = {"api_errors": self.trading.errors, "silence": self.silence(), "clock_skew": self._skew if known else UNKNOWN}
         self.feed(HealthEvent(**self._times(self.trading.now()), symbol="", **health, connected=self.stream.steady))
 
     def _say(self, instruction: InstructionEvent, status: str, reason: str) -> None:
-        """Our own word on an order that the venue has none on."""
-        if self.broker.orders[instruction.client_id].final:
+        """Our own word on an order that the venue has none on: where it has one, that stands."""
+        known = self.broker.orders[instruction.client_id]
+        if known.final or known.acknowledged and status == IN_DOUBT:
             return
         told = {"client_id": instruction.client_id, "venue_id": None, "status": status, "reason": reason}
         self.feed(OrderUpdateEvent(**self._times(self.trading.now()), symbol=instruction.symbol, **told))

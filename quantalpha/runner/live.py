@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from quantalpha import config, schema
 from quantalpha.errors import ExchangeError, Halted
@@ -24,10 +25,11 @@ from quantalpha.runner.line import Line
 from quantalpha.runner.session import ON_STOP, Request, Session, Summary, account_of
 from quantalpha.runner.socket import Socket
 from quantalpha.runner.venue import Venue, opened
+from quantalpha.runner.volume import Volume
 
 TICK = 0.2  # seconds between looks at the clock, the latch and the state of the tasks
 LONGEST_LAG = 10.0  # seconds for which the opening of a bar waits for another symbol's close of the bar before
-SOCKET, FLATTEN, CANCEL = "socket", "flatten", "cancel"
+SOCKET, FLATTEN, CANCEL, PACED = "socket", "flatten", "cancel", "adaptive"
 
 
 async def run(composition: Composition, params: config.Params, request: Request) -> Summary:
@@ -55,6 +57,7 @@ class Live:
         self.heard = self.closed = time.monotonic()  # the market's last word, and its last bar
         self.done = asyncio.Event()
         self.desk = _desk(session)
+        self.volume = Volume(self.params, self.symbols)
         self.tasks: list[asyncio.Task] = []
 
     async def follow(self) -> None:
@@ -105,6 +108,8 @@ class Live:
         if self.venue is not None or by_socket:
             socket = Socket(self.params, self.symbols, self.session.composition.timeframe, self.take)
             self._start(socket.run(since if by_socket else None))
+        if self.venue is not None and self.params.execution.algorithm == PACED:
+            self._start(self.volume.run())
         if not by_socket:
             for symbol, last in since.items():
                 self._start(self._bars(symbol, last + self.step))
@@ -126,7 +131,7 @@ class Live:
         if isinstance(event, QuoteEvent):
             self.heard = time.monotonic()
         if not isinstance(event, MarketOpenEvent | MarketCloseEvent):
-            self._feed(event)
+            self._feed(replace(event, traded=self.volume[event.symbol]) if isinstance(event, QuoteEvent) else event)
             return
         self.heard = self.closed = time.monotonic()
         for each in self.merge.take(event, self.closed):

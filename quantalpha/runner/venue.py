@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from quantalpha import config
+from quantalpha.errors import UsageError
+from quantalpha.market.connect import is_local
 from quantalpha.market.trading import Trading, open_trading
 from quantalpha.runner import emergency, risk
 from quantalpha.runner.broker_exchange import ExchangeBroker
@@ -13,7 +15,7 @@ from quantalpha.runner.events import InstructionEvent
 from quantalpha.runner.line import Line
 from quantalpha.runner.venue_setup import Market, Setup, terms_of, with_rules
 
-TESTNET = "testnet"
+REHEARSE, TESTNET = "rehearse", "testnet"
 
 
 @dataclass
@@ -36,11 +38,21 @@ async def opened(composition: Composition, params: config.Params, mode: str, nam
     name: the session's, from which its orders have theirs. Raises UsageError without keys, ExchangeError where the venue stays away, and
     ReconcileError where it will not be set up so.
     """
+    _require_practice(params.venue, mode)
     async with open_trading(params.venue, emergency.keys_of(mode, params.venue), demo=mode == TESTNET) as trading:
         await trading.preflight(composition.symbols, composition.account.leverage, composition.account.margin_mode)
         venue = Venue(trading, None)
         venue.broker = ExchangeBroker(_setup(composition, params, trading, name, venue), retelling=retelling)
         yield venue
+
+
+def _require_practice(venue: config.Venue, mode: str) -> None:
+    """A rehearsal's orders go to nobody but this machine: to a real venue they would be live ones that no gate has passed."""
+    if mode == REHEARSE and not is_local(venue):
+        raise UsageError(
+            f"--mode rehearse: venue.rest_url is {venue.rest_url or 'the real venue'}, expected a practice exchange on this machine, "
+            "such as http://127.0.0.1:8899; name its profile, or use --mode testnet"
+        )
 
 
 def _setup(composition: Composition, params: config.Params, trading: Trading, name: str, venue: Venue) -> Setup:

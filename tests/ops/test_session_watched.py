@@ -28,9 +28,8 @@ def test_log_alerts_and_report_agree_with_the_journal(trained, tmp_path):
     watched = tmp_path / "watched"
     watched.mkdir()
     with webhook() as hook, entered(CHECKOUT, QUANTALPHA_ALERTS=hook.address):
-        with watching(watched, params) as observers:
-            request = Request(name="s1", sessions=tmp_path / "sessions", observers=tuple(observers))
-            summary = run_replay(bundle, params, bars.iloc[700:800], request)
+        request = Request(name="s1", sessions=tmp_path / "sessions", watching=lambda _, past: watching(watched, params, past))
+        summary = run_replay(bundle, params, bars.iloc[700:800], request)
         told = hook.texts(hook.mail.qsize())
     frames = recorded(tmp_path / "sessions" / "s1")
     (report,) = reports(tmp_path / "sessions" / "s1")

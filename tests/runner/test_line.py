@@ -2,6 +2,7 @@
 something is held, and an account that ends as the venue says."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from trading_accounts import KEYS, NAMES, Told, account_at
@@ -241,7 +242,7 @@ def test_a_stop_that_is_triggered_is_told_as_one(name):
             await desk.until(lambda: not desk.broker.orders.unfinished())
             await agree(desk.line)
 
-    with account_at(name, speed=300.0) as (server, address):
+    with account_at(name, speed=1200.0) as (server, address):
         run(work(address))
 
 
@@ -258,6 +259,9 @@ def test_funding_is_counted_once(name):
             paid = [each for each in desk.told if isinstance(each, FundingEvent)]
             assert len({(each.symbol, each.event_time) for each in paid}) == len(paid)
             assert desk.broker.holdings[SYMBOL].funding == pytest.approx(sum(each.amount for each in paid))
+            for each in paid:
+                assert each.amount == pytest.approx(-each.quantity * each.rate * each.mark, abs=1e-6)
+                assert each.quantity == pytest.approx(0.02, rel=1e-3) and each.mark > 0.0
 
     with account_at(name, speed=7200.0) as (server, address):
         run(work(address))
@@ -291,5 +295,21 @@ def test_a_bad_day_ends_as_the_venue_says(venue, seed):
             assert len(set(trades)) == len(trades)
             everything = await desk.trading.trades_since(SYMBOL, desk.line._start)
             assert sorted(trades) == sorted(each.id for each in everything)
+
+    run(work())
+
+
+def test_adaptive_goes_with_the_volume_that_the_quotes_carry(venue):
+    """Counted from the order's beginning on; before anybody trades nothing is sent, however much was traded before."""
+
+    async def work():
+        async with session(venue[1], algorithm="adaptive") as desk:
+            quote = replace(desk.last_quote, traded=1_000.0)
+            desk.feed(quote)
+            desk.order("qa-parent-1", 0.02)
+            assert not desk.sent()
+            desk.feed(replace(quote, traded=1_000.1))
+            (placed,) = [each for each in desk.told if isinstance(each, InstructionEvent)]
+            assert placed.quantity == pytest.approx(0.01)  # a tenth of what was traded meanwhile
 
     run(work())

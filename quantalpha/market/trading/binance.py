@@ -13,7 +13,7 @@ from quantalpha.errors import ExchangeError
 from quantalpha.market.trading import words
 from quantalpha.market.trading.binance_answers import conditional, error_code, ordinary, payment, position, rules, told_of, trade, true
 from quantalpha.market.trading.client import Trading
-from quantalpha.market.trading.replies import judge, understood
+from quantalpha.market.trading.replies import judge, number, understood
 from quantalpha.market.trading.words import (
     AccountReport,
     InDoubt,
@@ -202,6 +202,11 @@ class Binance(Trading):
                 found = [payment(row, kind) for row in await self._ask("fapiPrivateGetIncome", **terms)]
                 paid |= {each.id: each for each in found}
         return sorted(paid.values(), key=lambda each: (each.time, each.id))
+
+    @understood
+    async def funding_rates(self, symbol: str, since: int) -> dict[int, tuple[float, float | None]]:
+        rows = await self._ask("fapiPublicGetFundingRate", symbol=symbol, startTime=self.minute(since), limit=PAGE)
+        return {self.minute(int(row["fundingTime"])): (float(row["fundingRate"]), number(row.get("markPrice"))) for row in rows}
 
     @understood
     async def account(self) -> AccountReport:
