@@ -62,7 +62,7 @@ class Line:
         self._last: dict[str, asyncio.Task] = {}  # of each order, what is sent last
         self._start, self._paid_since, self._since = since, since, dict.fromkeys(self.symbols, since)
         self._skew, self._checked = UNKNOWN, -FRESH
-        self._wanted = asyncio.Event()
+        self._wanted = {self.settle: asyncio.Event(), self.look: asyncio.Event()}
         self._failure: Exception | None = None
         self._over = asyncio.Event()
 
@@ -99,25 +99,26 @@ class Line:
             self._over.set()
 
     async def _forever(self, ask: Callable[[], Awaitable], pause: float) -> None:
-        """A question that is not answered is asked again at its next turn; trades also as soon as there is word of news."""
+        """A question that is not answered is asked again at its next turn; trades and the account also as soon as there is news."""
         while True:
             with contextlib.suppress(InDoubt, Refused):  # counted in the line's health
                 await ask()
-            if ask == self.settle:
-                await self._news_or(pause)
-            else:
-                await asyncio.sleep(pause)
+            await self._news_or(pause, self._wanted.get(ask))
 
-    async def _news_or(self, pause: float) -> None:
-        try:
-            await asyncio.wait_for(self._wanted.wait(), pause)
-        except TimeoutError:
+    async def _news_or(self, pause: float, wanted: asyncio.Event | None) -> None:
+        """Not by `wait_for`, which before Python 3.12 swallows a cancellation that meets the news."""
+        if wanted is None:
+            await asyncio.sleep(pause)
             return
-        self._wanted.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await wanted.wait()
+        wanted.clear()
 
     def ask(self) -> None:
-        """Trades are asked for now."""
-        self._wanted.set()
+        """Trades and the account are asked for now."""
+        for wanted in self._wanted.values():
+            wanted.set()
 
     async def _deliver(self, instruction: InstructionEvent, before: asyncio.Task | None) -> None:
         if before is not None:

@@ -15,14 +15,14 @@ from dataclasses import replace
 from quantalpha import config, schema
 from quantalpha.errors import ExchangeError, Halted
 from quantalpha.market import stream
-from quantalpha.runner import accounts, feed, latency, watchdog
+from quantalpha.runner import accounts, feed, folders, latency, watchdog
 from quantalpha.runner.agreement import agree
 from quantalpha.runner.approval import APPROVE
 from quantalpha.runner.composition import Composition
 from quantalpha.runner.desk import Desk, Terminal
 from quantalpha.runner.events import Event, MarketCloseEvent, MarketOpenEvent, QuoteEvent, SwitchEvent, TickEvent
 from quantalpha.runner.line import Line
-from quantalpha.runner.session import Request, Session, Summary
+from quantalpha.runner.session import ON_STOP, Request, Session, Summary, account_of
 from quantalpha.runner.socket import Socket
 from quantalpha.runner.venue import Venue, opened
 from quantalpha.runner.volume import Volume
@@ -38,6 +38,7 @@ async def run(composition: Composition, params: config.Params, request: Request)
     async with contextlib.AsyncExitStack() as stack:
         venue = None
         if request.mode in accounts.VENUES:
+            account_of(request.mode, params, folders.root(request.sessions) / request.name).latch.require_open()  # before anything is sent
             venue = await stack.enter_async_context(opened(composition, params, request.mode, request.name, request.resume))
         start = Session.resume if request.resume else Session.start
         session = start(composition, params, request, composition.paper() if venue is None else venue.broker)
@@ -212,7 +213,7 @@ class Live:
 
     def _switch(self, phase: str) -> SwitchEvent:
         now = {"event_time": self.venue.trading.now(), "recv_time": self.session.clock(), "symbol": ""}
-        return SwitchEvent(**now, name="on_stop", phase=phase, reason="runner.on_stop: flatten")
+        return SwitchEvent(**now, name=ON_STOP, phase=phase, reason="runner.on_stop: flatten")
 
     def _require_watched(self) -> None:
         """A watchdog that has died (not left because another one watches, nor tripped) is followed by a new one."""
