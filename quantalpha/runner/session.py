@@ -276,7 +276,15 @@ class Session:
             self.engine.observers += self._stack.enter_context(self.request.watching(self.folder, self.past))
         what = f"{self.mode} {'+'.join(each.id for each in self.composition.bundles)}"
         self._say("resume" if self.resumed else "start", "; ".join([what, *(f"{name} overridden" for name in self.overridden)]))
+        self._begin_anew()
         return self
+
+    def _begin_anew(self) -> None:
+        """A session that a switch had halted trades again: its account could not be held before a person had reset it."""
+        halted = self.engine.halted
+        if halted is not None:
+            now = {"event_time": 0, "recv_time": self.clock(), "symbol": ""}
+            self.engine.feed(SwitchEvent(**now, name=halted.name, phase="reset", reason="resumed after a reset"))
 
     def __exit__(self, kind, error, trace) -> None:
         if isinstance(error, QuantalphaError):
