@@ -29,6 +29,7 @@ class Desk:
     line: Line
     told: list[Event] = field(default_factory=list)
     task: asyncio.Task | None = None
+    last_quote: QuoteEvent | None = None
 
     def feed(self, event: Event) -> None:
         queue, instructions = deque([event]), []
@@ -60,7 +61,8 @@ class Desk:
         told = await self.trading.exchange.fetch_order_book("BTC/USDT:USDT", 20 if self.trading.venue.name == "binanceusdm" else 50)
         (bid, bids), (ask, asks) = told["bids"][0][:2], told["asks"][0][:2]
         times = {"event_time": self.trading.now(), "recv_time": self.line.clock(), "symbol": SYMBOL}
-        self.feed(QuoteEvent(**times, bid=bid, ask=ask, bid_quantity=bids, ask_quantity=asks))
+        self.last_quote = QuoteEvent(**times, bid=bid, ask=ask, bid_quantity=bids, ask_quantity=asks)
+        self.feed(self.last_quote)
 
     def tick(self) -> None:
         self.feed(TickEvent(event_time=self.trading.now(), recv_time=self.line.clock(), symbol=""))

@@ -47,7 +47,7 @@ class Reporter:
 
 def rows(report: Report) -> dict[str, object]:
     """A report for a table or JSON: as `Report` documents it, with the values that follow from its sums."""
-    follows = {"return": report.change, "slippage": report.slippage, "uptime": report.uptime}
+    follows = {"return": report.change, "slippage": report.slippage, "predicted": report.predicted, "uptime": report.uptime}
     return asdict(report) | {"vetoes": dict(report.vetoes)} | follows
 
 

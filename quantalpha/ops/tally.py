@@ -23,6 +23,7 @@ from quantalpha.runner.events import (
     SignalEvent,
     SwitchEvent,
 )
+from quantalpha.runner.execution.slippage import measured
 
 SESSION, PERIODS = "session", {"day": "daily", "week": "weekly", "month": "monthly"}
 REMEMBERED = 10_000  # instructions whose reference price is kept until they fill
@@ -34,7 +35,8 @@ class Report:
 
     start and end: of the period, as far as the session lasted then (opening of its first bar, close of its last); first: equity before it
     (after the first bar, where it is the session's first); drawdown: from the highest equity within it; slippage: paid against the mid
-    price at which orders were made, weighted by notional, + a cost, known of `measured` quote of them; predicted: by the bundle's costs.
+    price at which orders were made, weighted by notional, + a cost, known of `measured` quote of them; predicted: from the books of
+    the orders that filled, and by the bundle's costs where no book was seen.
     """
 
     session: str
@@ -57,7 +59,9 @@ class Report:
     funding: float = 0.0
     slippage_cost: float = 0.0
     measured: float = 0.0
-    predicted: float | None = None
+    usual: float | None = None  # slippage of the bundle's costs
+    expected_cost: float = 0.0
+    foretold: float = 0.0  # quote traded of which it is known
     vetoes: Counter = field(default_factory=Counter)
     switches: list[str] = field(default_factory=list)
     doubts: int = 0  # orders the venue refused or left in doubt
@@ -73,6 +77,10 @@ class Report:
         return self.slippage_cost / self.measured if self.measured else None
 
     @property
+    def predicted(self) -> float | None:
+        return self.expected_cost / self.foretold if self.foretold else self.usual
+
+    @property
     def uptime(self) -> float | None:
         """Share of the period's bars that were seen."""
         return self.bars / self.expected if self.expected else None
@@ -83,10 +91,10 @@ class Tally:
 
     def __init__(self, session: str, periods: Iterable[str] = PERIODS, predicted: float | None = None):
         self.session, self.predicted = session, predicted
-        self.whole = Report(session, SESSION, predicted=predicted)
-        self.running = {period: Report(session, period, predicted=predicted) for period in periods}
+        self.whole = Report(session, SESSION, usual=predicted)
+        self.running = {period: Report(session, period, usual=predicted) for period in periods}
         self._until: dict[str, int] = {}
-        self._references: dict[str, float] = {}
+        self._orders: dict[str, InstructionEvent] = {}
         self._named: deque[str] = deque()
 
     def add(self, event: Event) -> list[Report]:
@@ -98,9 +106,9 @@ class Tally:
         if fold is not None:
             for report in (self.whole, *self.running.values()):
                 fold(report, event)
-        if isinstance(event, FillEvent) and event.client_id in self._references:
+        if isinstance(event, FillEvent) and event.client_id in self._orders:
             for report in (self.whole, *self.running.values()):
-                _slip(report, event, self._references[event.client_id])
+                _slip(report, event, self._orders[event.client_id])
         return ended
 
     def _roll(self, bar: int) -> list[Report]:
@@ -113,14 +121,14 @@ class Tally:
             start, self._until[period] = bounds(period, bar)
             if until is not None:
                 ended.append(_finished(report, until))
-                self.running[period] = Report(self.session, period, start=start, first=report.equity, predicted=self.predicted)
+                self.running[period] = Report(self.session, period, start=start, first=report.equity, usual=self.predicted)
         return ended
 
     def _remember(self, instruction: InstructionEvent) -> None:
-        self._references[instruction.client_id] = instruction.reference
+        self._orders[instruction.client_id] = instruction
         self._named.append(instruction.client_id)
         if len(self._named) > REMEMBERED:
-            self._references.pop(self._named.popleft(), None)
+            self._orders.pop(self._named.popleft(), None)
 
 
 def bounds(period: str, time: int) -> tuple[int, int]:
@@ -173,9 +181,14 @@ def _fill(report: Report, event: FillEvent) -> None:
     report.fees += event.fee
 
 
-def _slip(report: Report, event: FillEvent, reference: float) -> None:
-    report.slippage_cost += event.quantity * (event.price - reference)
-    report.measured += abs(event.quantity) * reference
+def _slip(report: Report, event: FillEvent, order: InstructionEvent) -> None:
+    found = measured(event.quantity, [event], order.reference, order.reference)
+    notional = abs(event.quantity) * order.reference
+    report.slippage_cost += found.price
+    report.measured += notional
+    if order.predicted is not None:
+        report.expected_cost += order.predicted * notional
+        report.foretold += notional
 
 
 def _funding(report: Report, event: FundingEvent) -> None:

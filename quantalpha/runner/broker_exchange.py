@@ -5,10 +5,10 @@ comes from events alone. After a restart it hears the record again and only reme
 Two clocks: event times are the venue's, and what is told to it carries them; durations are measured on ours, the receive times.
 """
 
-import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
+from functools import lru_cache, partial
 
 from quantalpha import perp
 from quantalpha.perp.account import fresh, terms
@@ -27,31 +27,13 @@ from quantalpha.runner.events import (
     QuoteEvent,
     ValidatedOrderEvent,
 )  # fmt: skip
-from quantalpha.runner.execution import Book, Execution, View
 from quantalpha.runner.flatten import Flatten
 from quantalpha.runner.holdings import Holdings
-from quantalpha.runner.orders import Orders
-from quantalpha.runner.protection import Need, Protection, levels
+from quantalpha.runner.orders import EMERGENCY, Orders
+from quantalpha.runner.protection import EXITS, RESTS, Need, Protection, exit_reason, levels
+from quantalpha.runner.traded import Traded
 from quantalpha.runner.venue_setup import Setup
 from quantalpha.runner.views import AccountView, Position
-
-EMPTY = Book((), ())
-
-
-@dataclass
-class _Symbol:
-    """What is known of one symbol beyond its orders. opened: ms, of the fill that made the position; best: of the bars closed since."""
-
-    book: Book = EMPTY
-    close: float = float("nan")
-    mark: float = float("nan")
-    target: float = 0.0
-    opened: int = 0
-    best: float = 0.0
-    bars: int = 0
-    execution: Execution | None = None
-    parent: tuple[ValidatedOrderEvent, Decimal] | None = None  # the last order decided, and the position then; None once it is done with
-    waiting: bool = False  # it follows the execution that it has overtaken
 
 
 class ExchangeBroker:
@@ -63,7 +45,8 @@ class ExchangeBroker:
         self.orders, self.holdings = Orders(), Holdings(setup.account.initial_cash)
         self.protection = Protection(self.orders, {symbol: market.terms.tick for symbol, market in setup.markets.items()})
         self._flatten = Flatten(self.orders, self.holdings, setup.seed)
-        self._symbols = {symbol: _Symbol() for symbol in setup.markets}
+        self._symbols = {symbol: Traded() for symbol in setup.markets}
+        self._liquidation = lru_cache(maxsize=64)(partial(perp.liquidation_price, account=setup.account))  # asked after every event
         self._terms = {symbol: terms(setup.account, _FREE, None, symbol) for symbol in setup.markets}
         self.told: AccountEvent | None = None  # the venue's last word
         self.base = 0.0  # what lies in the wallet beyond the capital and what it has earned
@@ -73,21 +56,13 @@ class ExchangeBroker:
         self._halted, self._retelling = False, retelling
         self.trades: set[tuple[str, str]] = set()  # (symbol, venue's name) of what was counted
         self.settlements: set[tuple[str, int]] = set()  # (symbol, ms) of funding that was counted
+        for symbol in setup.markets:
+            self.order_quantity(symbol, 0.0)  # loads what is compiled, which takes a second
 
     def account(self) -> AccountView:
         positions = {symbol: self._position(symbol) for symbol in self._symbols}
-        pending = {symbol: self._entering(known) for symbol, known in self._symbols.items() if known.parent is not None}
+        pending = {symbol: known.entering() for symbol, known in self._symbols.items() if known.parent is not None}
         return AccountView(self.holdings.equity(self._marks), positions, self.holdings.cash, pending=pending)
-
-    def _entering(self, known: _Symbol) -> float:
-        """What of the order under way will make the position larger or turn it; what closes frees nothing before it has traded."""
-        if known.execution is None or known.waiting:
-            order, then = known.parent
-            quantity, closing = order.quantity, min(abs(float(then)), abs(order.quantity)) if order.quantity * float(then) < 0 else 0.0
-        else:
-            quantity = known.execution.remaining
-            closing = max(abs(known.execution.closing) - abs(known.execution.filled), 0.0)
-        return math.copysign(max(abs(quantity) - closing, 0.0), quantity)
 
     @property
     def _marks(self) -> dict[str, float]:
@@ -99,7 +74,7 @@ class ExchangeBroker:
         if told.get("quantity") == held.quantity:
             liquidation = told["liquidation_price"]
         else:  # not told yet
-            liquidation = perp.liquidation_price(held.quantity, held.entry_price, self.holdings.cash, self.setup.account)
+            liquidation = self._liquidation(held.quantity, held.entry_price, self.holdings.cash)
         return Position(held.quantity, held.entry_price, self._symbols[symbol].mark, liquidation)
 
     def opened(self, bars: Sequence[MarketOpenEvent]) -> Iterable[Event]:
@@ -108,16 +83,9 @@ class ExchangeBroker:
     def closed(self, bars: Sequence[MarketCloseEvent]) -> Iterable[Event]:
         for bar in bars:
             self._pass(bar)
-            self._close(bar)
+            self._symbols[bar.symbol].closed(bar, self.holdings.quantity(bar.symbol))
         told = [each for bar in bars for each in self._act(bar.symbol)]
         return [*told, *(self._equity(bar) for bar in bars)]
-
-    def _close(self, bar: MarketCloseEvent) -> None:
-        known, held = self._symbols[bar.symbol], self.holdings.quantity(bar.symbol)
-        known.close, known.mark = bar.close, bar.close if bar.mark is None else bar.mark
-        if held:
-            known.best = max(known.best, bar.high) if held > 0 else min(known.best, bar.low)
-            known.bars += 1
 
     def _equity(self, bar: MarketCloseEvent) -> EquityEvent:
         times = {"event_time": bar.event_time, "recv_time": bar.recv_time, "symbol": bar.symbol, "bar": bar.bar}
@@ -181,7 +149,7 @@ class ExchangeBroker:
             for symbol in event.positions.keys() & self._symbols.keys():
                 self._symbols[symbol].mark = event.positions[symbol]["mark"]
         elif isinstance(event, QuoteEvent) and event.symbol in self._symbols:
-            self._symbols[event.symbol].book = Book.of(event)
+            self._symbols[event.symbol].quoted(event)
 
     def rebase(self) -> None:
         """What the wallet holds now is what it should hold."""
@@ -202,17 +170,9 @@ class ExchangeBroker:
         known = self._symbols.get(event.symbol)
         if known is None:
             return
-        if after * before <= 0.0:
-            known.opened, known.best, known.bars = event.event_time, event.price, 0
-        elif abs(after) > abs(before):
-            known.best = max(known.best, event.price) if after > 0 else min(known.best, event.price)
-        if known.parent is not None and self.reason(event.client_id) in ("stop_loss", "take_profit"):
-            self._give_up(known)  # the position it was to change is gone
-
-    def _give_up(self, known: _Symbol) -> None:
-        known.parent, known.waiting = None, False
-        if known.execution is not None:
-            known.execution.stop()
+        known.filled(event, before, after)
+        if known.parent is not None and event.reason in EXITS:
+            known.give_up()  # the position it was to change is gone
 
     def _act(self, symbol: str) -> list[InstructionEvent]:
         if self._retelling:
@@ -225,8 +185,8 @@ class ExchangeBroker:
     def _stamped(self, told: Iterable[InstructionEvent]) -> list[InstructionEvent]:
         return [replace(each, event_time=self._venue_time) for each in told]
 
-    def _execute(self, symbol: str, known: _Symbol) -> Iterable[InstructionEvent]:
-        view = View(self._time, known.book)
+    def _execute(self, symbol: str, known: Traded) -> Iterable[InstructionEvent]:
+        view = known.view(self._time)
         if known.execution is not None:
             yield from known.execution.act(view)
             if known.execution.done:
@@ -237,7 +197,7 @@ class ExchangeBroker:
             if known.execution is not None:
                 yield from known.execution.act(view)
 
-    def _begin(self, symbol: str, known: _Symbol, order: ValidatedOrderEvent, since: Decimal) -> None:
+    def _begin(self, symbol: str, known: Traded, order: ValidatedOrderEvent, since: Decimal) -> None:
         """since: what others have traded since it was decided; it gets so much smaller, for the position wanted is the same."""
         known.waiting = False
         quantity = float(Decimal(repr(order.quantity)) - since)
@@ -245,15 +205,18 @@ class ExchangeBroker:
             known.parent = None
             return
         order, position = replace(order, quantity=quantity), float(known.parent[1] + since)
-        known.execution = execution.of(self.setup.execution, order, position, self.setup.markets[symbol].terms, self.orders)
+        known.begin(execution.of(self.setup.execution, order, position, self.setup.markets[symbol].terms, self.orders))
 
-    def _need(self, symbol: str, known: _Symbol) -> Need:
+    def _need(self, symbol: str, known: Traded) -> Need:
         market, position = self.setup.markets[symbol], self._position(symbol)
         if position.quantity == 0.0:
             return Need(symbol, 0.0, known.opened, {})
         wanted = levels(position, market.stops, market.distance, known.best)
-        overdue = market.stops.max_bars is not None and known.bars >= market.stops.max_bars
-        return Need(symbol, position.quantity, known.opened, wanted, overdue)
+        return Need(symbol, position.quantity, known.opened, wanted, self._overdue(symbol))
+
+    def _overdue(self, symbol: str) -> bool:
+        longest = self.setup.markets[symbol].stops.max_bars
+        return longest is not None and self._symbols[symbol].bars >= longest
 
     def send(self, instruction: InstructionEvent) -> None:
         self.setup.outbox(instruction)
@@ -262,18 +225,19 @@ class ExchangeBroker:
         """Cancels what would open a position, closes what is held; said again, what is still to be done. Stops rest until nothing is."""
         self._halted = True
         for known in self._symbols.values():
-            self._give_up(known)
+            known.give_up()
         books = {symbol: known.book for symbol, known in self._symbols.items()}
         return [] if self._retelling else self._stamped(self._flatten.act(self._time, books))
 
     def give_up(self) -> None:
         """What is under way is cancelled with the next tick; a restart goes on with it. Stops rest on."""
         for known in self._symbols.values():
-            self._give_up(known)
+            known.give_up()
 
-    def quiet(self) -> bool:
-        """Nothing but what protects a position is out."""
-        return all(each.instruction.purpose == "protection" for each in self.orders.unfinished())
+    def at_rest(self) -> bool:
+        """Nothing is under way: no trade is still to come, and all that is out are stops known to rest, for everything held."""
+        resting = all(each.instruction.purpose == "protection" and each.status in RESTS for each in self.orders.unfinished())
+        return resting and not any(each.fills_missing for each in self.orders) and self.protection.exposed(self._time) == 0.0
 
     def flat(self) -> bool:
         """The venue was asked after the last thing that happened here, and says that nothing is held or open."""
@@ -287,13 +251,19 @@ class ExchangeBroker:
     def reason(self, client_id: str | None) -> str:
         """What a fill of this order is called: see FillEvent."""
         if client_id not in self.orders:
-            return "external"
+            return "flatten" if (client_id or "").startswith(EMERGENCY) else "external"
         placed = self.orders[client_id].instruction
         if placed.purpose == "flatten":
             return "flatten"
         if placed.purpose == "protection":
-            return "take_profit" if placed.kind == "take_profit" else "stop_loss"
+            return self._exit(placed)
         return "order" if placed.kind == "market" else "limit"
+
+    def _exit(self, placed: InstructionEvent) -> str:
+        symbol, market = placed.symbol, self.setup.markets[placed.symbol]
+        position = self._position(symbol)
+        still = levels(position, replace(market.stops, trailing_stop=None), market.distance, position.entry_price)
+        return exit_reason(placed, self._need(symbol, self._symbols[symbol]), still["stop"], market.terms.tick)
 
 
 _FREE = perp.Costs(maker=0.0, taker=0.0, slippage=0.0, liquidation=0.0)  # sizes do not depend on costs

@@ -103,6 +103,7 @@ class InstructionEvent(Event):
     reduce_only: bool
     purpose: str = "order"  # order | protection | flatten
     reference: float | None = None  # mid price when it was made: what slippage is measured from
+    predicted: float | None = None  # slippage expected of it then, a fraction of that price, + a cost; None where nobody knows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,12 +198,13 @@ class ApprovalEvent(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class QuoteEvent(Event):
-    """Best bid and ask: what executions are steered by. Never journalled: an instruction keeps the price it was made at."""
+    """Best bid and ask, and the volume: what executions are steered by. Never journalled: an instruction keeps the price it was made at."""
 
     bid: float
     ask: float
     bid_quantity: float
     ask_quantity: float
+    traded: float = float("nan")  # base units traded on the market since somebody began to count; NaN: nobody does
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,9 +232,11 @@ def kind_of(event: Event) -> str:
 def to_json(event: Event) -> str:
     """Its stored form, in which no secret stands. Every number is the shortest decimal that reads back to it; orjson is five times as fast
     as json, but has no word for NaN and infinity."""
-    values = masked(event.__dict__) if isinstance(event, WORDED) else event.__dict__
+    values = masked(event.__dict__) if type(event) in WORDED else event.__dict__
     text = orjson.dumps(values)
-    return json.dumps(values) if b"null" in text else text.decode()
+    if b"null" in text and text.count(b"null") != sum(value is None for value in values.values()):
+        return json.dumps(values)
+    return text.decode()
 
 
 def from_json(kind: str, payload: str) -> Event:

@@ -4,6 +4,7 @@ Positions are one-way: average cost on the way in, realised profit on the way ou
 currency, quantities in signed base units, added up as the decimals they are, so that a closed position is exactly 0.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -93,3 +94,11 @@ def _entry(held: Holding, event: FillEvent, after: float) -> float:
     if event.quantity * held.quantity > 0.0:
         return (held.quantity * held.entry_price + event.quantity * event.price) / (held.quantity + event.quantity)
     return event.price
+
+
+def funding_terms(amount: float, rate: float, mark: float | None, held: float) -> dict[str, float]:
+    """amount = -quantity * rate * mark: the one that the venue does not tell follows from the others; NaN where it cannot. held: base units
+    now, which a trade since the settlement may have changed."""
+    if mark is None:
+        return {"rate": rate, "mark": -amount / (held * rate) if held * rate else math.nan, "quantity": held}
+    return {"rate": rate, "mark": mark, "quantity": -amount / (rate * mark) if rate * mark else held}

@@ -14,18 +14,21 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 
 from quantalpha.errors import ExchangeError
-from quantalpha.market.connect import Retry
+from quantalpha.market.connect import Retry, written
 from quantalpha.market.stream import wall_ms
 from quantalpha.market.trading import RECV_WINDOW, InDoubt, News, OrderReport, Payment, Refused, Trade, Trading, user_stream
 from quantalpha.runner.broker_exchange import ExchangeBroker
 from quantalpha.runner.events import AccountEvent, Event, FillEvent, FundingEvent, HealthEvent, InstructionEvent, OrderUpdateEvent
+from quantalpha.runner.holdings import funding_terms
+from quantalpha.runner.latency import Stopwatch
 from quantalpha.runner.orders import FINAL, IN_DOUBT, REJECTED
 
 SETTLING = 3.0  # seconds
 OVERLAP = 300_000  # ms of trades asked for again: what shows up late is not lost
-DAY = 86_400_000  # ms
+DAY, MANY = 86_400_000, 2  # ms; symbols up to which trades are asked for at full pace: a venue counts each question
 FRESH = 60.0  # seconds for which the venue's clock, once read, is known
 UNKNOWN = float("nan")
 
@@ -37,7 +40,7 @@ class Pace:
 
     account: float = 5.0
     trades: float = 3.0
-    payments: float = 30.0
+    payments: float = 120.0
     health: float = 2.0
     dead: float = RECV_WINDOW / 1000 + SETTLING
     doubt: Retry = field(default_factory=lambda: Retry(base=0.2, cap=5.0))
@@ -55,11 +58,11 @@ class Line:
         self.clock, self.silence = clock, silence
         self.step, self.pace = step, Pace() if pace is None else pace
         self.symbols = tuple(broker.setup.markets)
-        self.stream = user_stream(trading, self.news)
+        self.stream, self.stopwatch = user_stream(trading, self.news), Stopwatch()
         self._last: dict[str, asyncio.Task] = {}  # of each order, what is sent last
         self._start, self._paid_since, self._since = since, since, dict.fromkeys(self.symbols, since)
         self._skew, self._checked = UNKNOWN, -FRESH
-        self._wanted = asyncio.Event()
+        self._wanted = {self.settle: asyncio.Event(), self.look: asyncio.Event()}
         self._failure: Exception | None = None
         self._over = asyncio.Event()
 
@@ -74,8 +77,8 @@ class Line:
 
     async def run(self) -> None:
         """Until cancelled, or `feed` raises."""
-        pace = self.pace
-        rounds = {self.settle: pace.trades, self.look: pace.account, self.payments: pace.payments, self.check: pace.health}
+        pace, crowd = self.pace, max(1.0, len(self.symbols) / MANY)
+        rounds = {self.settle: pace.trades * crowd, self.look: pace.account, self.payments: pace.payments, self.check: pace.health}
         tasks = [asyncio.create_task(self._guarded(self._forever(ask, pause))) for ask, pause in rounds.items()]
         tasks.append(asyncio.create_task(self._guarded(self.stream.run())))
         try:
@@ -96,25 +99,26 @@ class Line:
             self._over.set()
 
     async def _forever(self, ask: Callable[[], Awaitable], pause: float) -> None:
-        """A question that is not answered is asked again at its next turn; trades also as soon as there is word of news."""
+        """A question that is not answered is asked again at its next turn; trades and the account also as soon as there is news."""
         while True:
             with contextlib.suppress(InDoubt, Refused):  # counted in the line's health
                 await ask()
-            if ask == self.settle:
-                await self._news_or(pause)
-            else:
-                await asyncio.sleep(pause)
+            await self._news_or(pause, self._wanted.get(ask))
 
-    async def _news_or(self, pause: float) -> None:
-        try:
-            await asyncio.wait_for(self._wanted.wait(), pause)
-        except TimeoutError:
+    async def _news_or(self, pause: float, wanted: asyncio.Event | None) -> None:
+        """Not by `wait_for`, which before Python 3.12 swallows a cancellation that meets the news."""
+        if wanted is None:
+            await asyncio.sleep(pause)
             return
-        self._wanted.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await wanted.wait()
+        wanted.clear()
 
     def ask(self) -> None:
-        """Trades are asked for now."""
-        self._wanted.set()
+        """Trades and the account are asked for now."""
+        for wanted in self._wanted.values():
+            wanted.set()
 
     async def _deliver(self, instruction: InstructionEvent, before: asyncio.Task | None) -> None:
         if before is not None:
@@ -124,6 +128,7 @@ class Line:
         self.ask()
 
     async def _place(self, instruction: InstructionEvent) -> None:
+        written.set(partial(self.stopwatch.written, instruction))  # within this delivery's task
         try:
             self.tell(await self.trading.place(instruction))
         except Refused as error:
@@ -195,9 +200,8 @@ class Line:
         if not self.broker.knows(report.client_id):
             return
         known = self.broker.orders[report.client_id]
-        if known.final and report.status not in FINAL and abs(report.filled) <= abs(known.reported):
-            return  # an answer that the stream has overtaken
-        if report.status == known.status and report.filled == known.reported and known.venue_id is not None:
+        overtaken = known.final and report.status not in FINAL and abs(report.filled) <= abs(known.reported)  # by the stream
+        if overtaken or report.status == known.status and report.filled == known.reported and known.venue_id is not None:
             return
         told = {"client_id": report.client_id, "venue_id": report.venue_id, "status": report.status, "filled": report.filled}
         self.feed(OrderUpdateEvent(**self._times(report.time), symbol=report.symbol, **told, average=report.average, reason=report.reason))
@@ -213,17 +217,21 @@ class Line:
         told |= {"realised": realised, "reason": reason, "trade": trade.id, "maker": trade.maker}
         self.feed(FillEvent(**self._times(trade.time), symbol=trade.symbol, bar=trade.time - trade.time % self.step, **told))
 
-    def pay(self, payment: Payment) -> None:
-        """Funding; what a liquidation cost beyond its trades is the fee of a fill of nothing."""
-        if {(payment.symbol, payment.id), (payment.symbol, payment.time)} & (self.broker.trades | self.broker.settlements):
+    def pay(self, payment: Payment, settled: tuple[float, float | None] = (UNKNOWN, None)) -> None:
+        """Funding, with the rate and mark it was settled at; what a liquidation cost beyond its trades is the fee of a fill of nothing."""
+        if self._paid(payment):
             return
         told = {**self._times(payment.time), "symbol": payment.symbol, "bar": payment.time - payment.time % self.step}
         if payment.kind == "funding":
-            held = self.broker.holdings.quantity(payment.symbol)
-            self.feed(FundingEvent(**told, amount=payment.amount, rate=UNKNOWN, mark=UNKNOWN, quantity=held))
+            terms = funding_terms(payment.amount, *settled, self.broker.holdings.quantity(payment.symbol))
+            self.feed(FundingEvent(**told, amount=payment.amount, **terms))
             return
         cost = {"quantity": 0.0, "price": 0.0, "fee": -payment.amount, "realised": 0.0, "reason": "liquidation", "trade": payment.id}
         self.feed(FillEvent(**told, client_id=None, **cost))
+
+    def _paid(self, payment: Payment) -> bool:
+        """It is counted already."""
+        return bool({(payment.symbol, payment.id), (payment.symbol, payment.time)} & (self.broker.trades | self.broker.settlements))
 
     async def settle(self) -> None:
         """Every fill since the last one known; of a quiet market a day, or each question would be a longer one than the last."""
@@ -237,9 +245,18 @@ class Line:
     async def payments(self) -> None:
         until = self.trading.now()
         for symbol in self.symbols:
-            for payment in await self.trading.payments_since(symbol, max(self._paid_since - OVERLAP, self._start)):
-                self.pay(payment)
+            found = await self.trading.payments_since(symbol, max(self._paid_since - OVERLAP, self._start))
+            new = [payment for payment in found if not self._paid(payment)]
+            rates = await self._rates(symbol, [payment.time for payment in new if payment.kind == "funding"])
+            for payment in new:
+                self.pay(payment, rates.get(self.trading.minute(payment.time), (UNKNOWN, None)))
         self._paid_since = until
+
+    async def _rates(self, symbol: str, times: list[int]) -> dict[int, tuple[float, float | None]]:
+        """What these settlements were at; the money counts also where nobody says so."""
+        with contextlib.suppress(InDoubt, Refused):
+            return await self.trading.funding_rates(symbol, min(times)) if times else {}
+        return {}
 
     async def look(self) -> None:
         """The account as the venue has it, and what became of orders that rest only here. What something happened during is no look."""

@@ -10,25 +10,27 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from quantalpha import config, schema
 from quantalpha.errors import ExchangeError, Halted
 from quantalpha.market import stream
-from quantalpha.runner import accounts, feed, watchdog
+from quantalpha.runner import accounts, feed, folders, latency, watchdog
 from quantalpha.runner.agreement import agree, catch_up
 from quantalpha.runner.approval import APPROVE
 from quantalpha.runner.composition import Composition
 from quantalpha.runner.desk import Desk, Terminal
 from quantalpha.runner.events import Event, MarketCloseEvent, MarketOpenEvent, QuoteEvent, SwitchEvent, TickEvent
 from quantalpha.runner.line import Line
-from quantalpha.runner.session import Request, Session, Summary
+from quantalpha.runner.session import ON_STOP, Request, Session, Summary, account_of
 from quantalpha.runner.socket import Socket
 from quantalpha.runner.venue import Venue, opened
+from quantalpha.runner.volume import Volume
 
 TICK = 0.2  # seconds between looks at the clock, the latch and the state of the tasks
 PARTING = 5.0  # seconds for the last questions
 LONGEST_LAG = 10.0  # seconds for which the opening of a bar waits for another symbol's close of the bar before
-SOCKET, FLATTEN, CANCEL = "socket", "flatten", "cancel"
+SOCKET, FLATTEN, PACED = "socket", "flatten", "adaptive"
 
 
 async def run(composition: Composition, params: config.Params, request: Request) -> Summary:
@@ -37,6 +39,7 @@ async def run(composition: Composition, params: config.Params, request: Request)
     async with contextlib.AsyncExitStack() as stack:
         venue = None
         if request.mode in accounts.VENUES:
+            account_of(request.mode, params, folders.root(request.sessions) / request.name).latch.require_open()  # before anything is sent
             venue = await stack.enter_async_context(opened(composition, params, request.mode, request.name, request.resume))
         start = Session.resume if request.resume else Session.start
         session = start(composition, params, request, composition.paper() if venue is None else venue.broker)
@@ -55,27 +58,35 @@ class Live:
         self.heard = self.closed = time.monotonic()  # the market's last word, and its last bar
         self.done = asyncio.Event()
         self.desk = _desk(session)
+        self.volume = Volume(self.params, self.symbols)
         self.tasks: list[asyncio.Task] = []
+        self.leaving, self.dog = False, None
+        self.stopwatch = latency.Stopwatch()
 
     async def follow(self) -> None:
         """Until asked to stop or done. Raises as `run_session` says."""
         with asked_to_stop() as stop:
             since = {symbol: await self._caught_up(symbol) for symbol in self.symbols}
             self.session.require_young(max(since.values()) + self.step, self.params.runner.max_model_age)
-            try:
-                if self.venue is not None:
-                    await self._connect()
-                self._listen(since)
-                await self._watch(stop)
-                if self.venue is not None:
-                    await self._leave()
-            except Halted:
-                await self._settle_up()
-                raise
-            finally:
-                for task in self.tasks:
-                    task.cancel()
-                await asyncio.gather(*self.tasks, return_exceptions=True)
+            with self.session.engine.ready():
+                await self._trade(since, stop)
+
+    async def _trade(self, since: dict[str, int], stop: asyncio.Event) -> None:
+        try:
+            if self.venue is not None:
+                await self._connect()
+            self._listen(since)
+            await self._watch(stop)
+            if self.venue is not None:
+                await self._leave()
+        except Halted:
+            await self._settle_up()
+            raise
+        finally:
+            for task in self.tasks:
+                task.cancel()
+            await asyncio.gather(*self.tasks, return_exceptions=True)
+            self.stopwatch.write(self.session.folder)
 
     async def _caught_up(self, symbol: str) -> int:
         """Shows a new session its history; open time (ms) of the last closed bar it has seen."""
@@ -93,11 +104,12 @@ class Live:
         venue, began = self.venue, self.session.began
         since = venue.trading.now() if began is None else began
         venue.line = Line(venue.trading, venue.broker, self.take, step=self.step, since=since, silence=self._silence)
+        venue.line.stopwatch = self.stopwatch
         await agree(venue.line, adopt=self.session.request.adopt)
         if self.session.resumed:
             venue.broker.resume()
         if self.params.runner.watchdog:
-            watchdog.spawn(self.session.account.name)
+            self.dog = watchdog.spawn(self.session.account.name)
         self._start(venue.line.run())
 
     def _silence(self) -> float:
@@ -106,8 +118,10 @@ class Live:
     def _listen(self, since: dict[str, int]) -> None:
         by_socket = self.params.runner.feed == SOCKET
         if self.venue is not None or by_socket:
-            socket = Socket(self.params, self.symbols, self.session.composition.timeframe, self.take)
+            socket = Socket(self.params, self.symbols, self.session.composition.timeframe, self.take, self.stopwatch)
             self._start(socket.run(since if by_socket else None))
+        if self.venue is not None and self.params.execution.algorithm == PACED:
+            self._start(self.volume.run())
         if not by_socket:
             for symbol, last in since.items():
                 self._start(self._bars(symbol, last + self.step))
@@ -129,8 +143,10 @@ class Live:
         if isinstance(event, QuoteEvent):
             self.heard = time.monotonic()
         if not isinstance(event, MarketOpenEvent | MarketCloseEvent):
-            self._feed(event)
+            self._feed(replace(event, traded=self.volume[event.symbol]) if isinstance(event, QuoteEvent) else event)
             return
+        if self.leaving:
+            return  # nothing more is decided
         self.heard = self.closed = time.monotonic()
         if isinstance(event, MarketOpenEvent) and event.bar <= self.session.engine.opened(event.symbol):
             return  # it had opened before the session was resumed
@@ -142,7 +158,9 @@ class Live:
         return feed.as_history(event) if late else event
 
     def _feed(self, event: Event) -> None:
-        if not self.done.is_set() and self.session.feed(event):
+        if self.leaving:
+            self.session.feed(event)
+        elif not self.done.is_set() and self.session.feed(event):
             self.done.set()
 
     async def _watch(self, stop: asyncio.Event) -> None:
@@ -158,6 +176,7 @@ class Live:
                 self._feed(answer)
             self._tick()
             self.session.require_running()
+            self._require_watched()
             if time.monotonic() - self.closed > patience:
                 raise Halted(
                     f"runner: no news for {patience:g} s (runner.stale_after); the position stays; check the venue, then run again"
@@ -175,17 +194,16 @@ class Live:
         return self.desk.poll(self.session.clock(), lambda symbol: prices.get(symbol, float("nan")))
 
     async def _leave(self) -> None:
-        """A graceful stop, as `runner.on_stop` says; stops that protect a position rest on unless it is closed."""
-        wanted, broker = self.params.runner.on_stop, self.venue.broker
-        self.done.clear()
-        if wanted == FLATTEN:
+        """A graceful stop, as `runner.on_stop` says. What could still trade is cancelled in any case, for nobody would protect what it
+        buys; a position that is kept is left when its stops are known to rest."""
+        self.leaving, broker = True, self.venue.broker
+        if self.params.runner.on_stop == FLATTEN:
             self.session.feed(self._switch("tripped"))
-            await self._until(broker.flat)
+            await self._until(broker.flat, self.session.account.beat)
             self.session.feed(self._switch("reset"))
-        elif wanted == CANCEL:
+        else:
             broker.give_up()
-            await self._until(broker.quiet)
-
+            await self._until(broker.at_rest, self._look)
         await self._settle_up()
 
     async def _settle_up(self) -> None:
@@ -196,15 +214,26 @@ class Live:
             async with asyncio.timeout(PARTING):
                 await catch_up(self.venue.line)
 
-    async def _until(self, over: Callable[[], bool]) -> None:
+    def _look(self) -> None:
+        """A kill switch counts to the last."""
+        self.session.look_at_latch()
+        self.session.require_running()
+
+    async def _until(self, over: Callable[[], bool], look: Callable[[], None]) -> None:
         while not over():
+            look()
             self._tick()
             await asyncio.sleep(TICK)
             self._require_tasks()
 
     def _switch(self, phase: str) -> SwitchEvent:
         now = {"event_time": self.venue.trading.now(), "recv_time": self.session.clock(), "symbol": ""}
-        return SwitchEvent(**now, name="on_stop", phase=phase, reason="runner.on_stop: flatten")
+        return SwitchEvent(**now, name=ON_STOP, phase=phase, reason="runner.on_stop: flatten")
+
+    def _require_watched(self) -> None:
+        """A watchdog that has died (not left because another one watches, nor tripped) is followed by a new one."""
+        if self.dog is not None and self.dog.poll() not in (None, 0, Halted.exit_code):
+            self.dog = watchdog.spawn(self.session.account.name)
 
     def _require_tasks(self) -> None:
         """What ended a task ends the session."""

@@ -27,6 +27,7 @@ SETTLES = 500  # ms for which an order just made is not followed by another of i
 UNANSWERED = 3000  # ms after which a stop that nobody has answered for gets another beside it; the first of two to trade leaves nothing
 RESTS = (states.OPEN, states.PARTLY_FILLED)
 STOP, TAKE_PROFIT, CLOSE = "stop", "take_profit", "market"
+EXITS = ("stop_loss", "trailing_stop", "take_profit", "time_stop")  # what their fills are called
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,19 @@ def levels(position: Position, stops: Stops, distance: float, best: float) -> di
     if stops.take_profit is not None:
         wanted[TAKE_PROFIT] = position.entry_price * (1.0 + side * stops.take_profit)
     return wanted
+
+
+def exit_reason(order: InstructionEvent, need: Need, fixed: float, tick: float) -> str:
+    """What a fill of a protective order is called: see FillEvent. need: of the position it closes; fixed: the stop where it would be if
+    nothing trailed. A market order was sent because time was up, or because the market had reached the level it should have waited at."""
+    side = 1.0 if order.quantity < 0 else -1.0
+    if order.kind == CLOSE and need.close:
+        return "time_stop"
+    beyond = order.kind == CLOSE and order.reference is not None and TAKE_PROFIT in need.levels
+    if order.kind == TAKE_PROFIT or beyond and (order.reference - need.levels[TAKE_PROFIT]) * side >= 0.0:
+        return "take_profit"
+    level = need.levels.get(STOP, fixed) if order.price is None else order.price
+    return "trailing_stop" if (level - fixed) * side > tick else "stop_loss"
 
 
 class Protection:

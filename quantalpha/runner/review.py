@@ -17,7 +17,7 @@ from quantalpha.runner.events import (
 from quantalpha.runner.journal import FILE, read
 from quantalpha.schema import from_epoch_ms
 
-ORDERED = ["client_id", "ordered", "decided", "refused", "sent", "reference", "filled", "price", "fee", "bar"]
+ORDERED = ["client_id", "ordered", "decided", "refused", "sent", "reference", "predicted", "filled", "price", "fee", "bar"]
 FORCED = ["bar", "quantity", "price", "fee", "reason", "held"]
 
 
@@ -30,7 +30,8 @@ def review(events: list[Event]) -> dict[str, pd.DataFrame]:
     """orders, forced, signals, bars, switches. Times in ms since 1970 UTC, quantities signed base units, money in quote currency.
 
     orders, by the bar decided on: `ordered`, `decided` (when the order was made), `refused` (risk's reason, "" if none), `sent` and
-    `reference` of its first instruction (NaN where none was journalled), `filled`, mean `price`, `fee`, and the `bar` it first traded in.
+    `reference` and `predicted` slippage of its first instruction (NaN where none was journalled or nothing was known), `filled`, mean
+    `price`, `fee`, and the `bar` it first traded in.
     forced: fills that no decision asked for (stops, liquidations, a switch's); `held`: the position before.
     signals, by bar: `bundle` and `features`, the hash of what the model was shown ("" where the journal does not say). bars, by bar:
     `late`, ms between a close and its receipt. switches: what tripped and was reset.
@@ -67,12 +68,14 @@ def _orders(events: list[Event]) -> pd.DataFrame:
         for event in events
         if type(event) is OrderEvent
     ]
-    frame = pd.DataFrame(rows, columns=["on", "client_id", "ordered", "decided", "refused", "sent", "reference"])
-    return frame.astype({"sent": float, "reference": float})
+    frame = pd.DataFrame(rows, columns=["on", "client_id", "ordered", "decided", "refused", "sent", "reference", "predicted"])
+    return frame.astype({"sent": float, "reference": float, "predicted": float})
 
 
 def _arrival(instruction: InstructionEvent | None) -> dict:
-    return {} if instruction is None else {"sent": instruction.recv_time, "reference": instruction.reference}
+    if instruction is None:
+        return {}
+    return {"sent": instruction.recv_time, "reference": instruction.reference, "predicted": instruction.predicted}
 
 
 def _parents(events: list[Event]) -> dict[str, str]:

@@ -31,7 +31,7 @@ from quantalpha.runner.switches import DailyLoss, Drawdown, LiquidationNear, Tri
 from quantalpha.runner.views import AccountView, Position
 
 LOOK = 1.0  # seconds between two looks at the venue; where it asks about many symbols, longer
-MANY = 5
+MANY = 2
 ANSWER = 10.0  # seconds within which a look must be answered
 ATTEMPT = 30.0  # seconds of one attempt at flattening, before it is said that it goes on
 FRESH = 0.5  # of runner.dead_man: an older heartbeat no longer renews the venue's timer

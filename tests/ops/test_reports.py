@@ -1,5 +1,6 @@
 """A session's report: the sums of its journal, at the ends of the market's days, weeks and months."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import happened
@@ -127,6 +128,15 @@ def test_what_a_short_position_pays_is_a_cost_too():
     events = [happened.instructed(1, 100.0), happened.filled(1, -1.0, 99.0), happened.filled(2, -1.0, 99.0, client_id="unknown")]
     (report,) = fold(events, "s1", "session")
     assert report.slippage == pytest.approx(0.01) and report.measured == 100.0
+
+
+def test_predicted_slippage_is_that_of_the_orders_that_filled():
+    foretold = replace(happened.instructed(1, 100.0), predicted=0.002)
+    events = [foretold, happened.filled(1, 1.0, 101.0), happened.instructed(2, 50.0), happened.filled(2, 1.0, 50.0)]
+    (report,) = fold(events, "s1", "session", 0.5)
+    assert report.predicted == pytest.approx(0.002) and report.slippage == pytest.approx(1.0 / 150.0)
+    (usual,) = fold(events[2:], "s1", "session", 0.5)
+    assert usual.predicted == 0.5 and rows(usual)["predicted"] == 0.5
 
 
 def test_two_symbols_of_one_moment_are_one_bar():

@@ -247,3 +247,11 @@ def test_an_order_nobody_answers_for_is_never_replaced():
     assert asked(market, START + 3_600_000) == [] and not market.done
     answer(orders, states.REJECTED)  # the venue never had it
     assert asked(market, START + 3_600_000) == [] and market.done
+
+
+@given(quantity=st.integers(-50, 50).filter(lambda lots: abs(lots) > 5))
+def test_what_an_order_is_expected_to_lose_stands_in_its_instruction(quantity):
+    for algorithm in ("market", "limit"):
+        (told,) = made(quantity * LOT, Orders(), algorithm).act(View(START, CALM))
+        half = 0.1 / 1000.1
+        assert told.predicted == pytest.approx(half if algorithm == "market" else -half)

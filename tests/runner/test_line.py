@@ -2,6 +2,7 @@
 something is held, and an account that ends as the venue says."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from trading_accounts import KEYS, NAMES, Told, account_at
@@ -9,6 +10,7 @@ from venue_session import HOUR, SYMBOL, assemble, session
 
 from quantalpha.errors import ReconcileError
 from quantalpha.market.trading import open_trading
+from quantalpha.runner import emergency
 from quantalpha.runner.agreement import agree, differences
 from quantalpha.runner.events import AccountEvent, FillEvent, FundingEvent, HealthEvent, InstructionEvent, OrderUpdateEvent
 
@@ -51,6 +53,33 @@ def test_an_order_is_placed_filled_protected_and_made_flat(venue):
             assert desk.fills[-1].reason == "flatten"
             await agrees(desk)
             assert all(count == 1 for count in desk.sent().values())
+
+    run(work())
+
+
+def test_a_session_is_at_rest_once_its_stop_is_known_to_rest(venue):
+    async def work():
+        async with session(venue[1]) as desk:
+            assert desk.broker.at_rest()
+            desk.order("qa-parent-1", 0.02)
+            assert not desk.broker.at_rest()
+            await desk.until(desk.broker.at_rest)
+            (stop,) = await desk.trading.open_orders([SYMBOL])
+            assert (stop.kind, stop.quantity, desk.quantity) == ("stop", -0.02, 0.02)
+
+    run(work())
+
+
+def test_what_a_kill_has_closed_is_no_strangers_trade(venue):
+    """Nor after a reset, when a session hears of it: it would trip again on what it was stopped by."""
+
+    async def work():
+        async with session(venue[1]) as desk:
+            desk.order("qa-parent-1", 0.02)
+            await desk.until(desk.broker.at_rest)
+            assert (await emergency.flatten(desk.trading, 10.0)).flat
+            await desk.until(lambda: desk.quantity == 0.0)
+            assert desk.fills[-1].reason == "flatten"
 
     run(work())
 
@@ -258,6 +287,9 @@ def test_funding_is_counted_once(name):
             paid = [each for each in desk.told if isinstance(each, FundingEvent)]
             assert len({(each.symbol, each.event_time) for each in paid}) == len(paid)
             assert desk.broker.holdings[SYMBOL].funding == pytest.approx(sum(each.amount for each in paid))
+            for each in paid:
+                assert each.amount == pytest.approx(-each.quantity * each.rate * each.mark, abs=1e-6)
+                assert each.quantity == pytest.approx(0.02, rel=1e-3) and each.mark > 0.0
 
     with account_at(name, speed=7200.0) as (server, address):
         run(work(address))
@@ -291,5 +323,21 @@ def test_a_bad_day_ends_as_the_venue_says(venue, seed):
             assert len(set(trades)) == len(trades)
             everything = await desk.trading.trades_since(SYMBOL, desk.line._start)
             assert sorted(trades) == sorted(each.id for each in everything)
+
+    run(work())
+
+
+def test_adaptive_goes_with_the_volume_that_the_quotes_carry(venue):
+    """Counted from the order's beginning on; before anybody trades nothing is sent, however much was traded before."""
+
+    async def work():
+        async with session(venue[1], algorithm="adaptive") as desk:
+            quote = replace(desk.last_quote, traded=1_000.0)
+            desk.feed(quote)
+            desk.order("qa-parent-1", 0.02)
+            assert not desk.sent()
+            desk.feed(replace(quote, traded=1_000.1))
+            (placed,) = [each for each in desk.told if isinstance(each, InstructionEvent)]
+            assert placed.quantity == pytest.approx(0.01)  # a tenth of what was traded meanwhile
 
     run(work())

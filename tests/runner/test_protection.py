@@ -1,7 +1,7 @@
 """Protection: a position is never held without an order out that ends it, and nothing rests for what is no longer held."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +12,7 @@ from quantalpha.runner import orders as states
 from quantalpha.runner.events import FillEvent, InstructionEvent, OrderUpdateEvent
 from quantalpha.runner.execution import Book
 from quantalpha.runner.orders import Orders
-from quantalpha.runner.protection import AGAIN, SETTLES, Need, Protection, levels
+from quantalpha.runner.protection import AGAIN, SETTLES, Need, Protection, exit_reason, levels
 from quantalpha.runner.views import Position
 
 
@@ -192,6 +192,23 @@ SHORT = Position(-2.0, 1000.0, 990.0)
 ])  # fmt: skip
 def test_levels(position, stops, distance, best, wanted):
     assert levels(position, stops, distance, best) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_each_exit_is_called_what_it_was(side):
+    """A long (and its mirror image) at 1000, its stop fixed at 2 % and trailed, its profit taken at 3 %."""
+    desk = Desk()
+    at = lambda far: 1000.0 + side * far  # noqa: E731
+    desk.hold(side, stop=at(-20.0), take_profit=at(30.0))
+    stop, take_profit = desk.told
+    close = replace(stop, kind="market", price=None, reference=at(1.0))
+    need = Need("BTCUSDT", side, 0, {"stop": at(-20.0), "take_profit": at(30.0)})
+    trailed = replace(need, levels=need.levels | {"stop": at(-5.0)})
+    called = lambda order, need: exit_reason(order, need, at(-20.0), 0.1)  # noqa: E731
+    assert called(stop, trailed) == called(close, need) == "stop_loss"
+    assert called(replace(stop, price=at(-5.0)), trailed) == called(close, trailed) == "trailing_stop"
+    assert called(take_profit, need) == called(replace(close, reference=at(30.5)), need) == "take_profit"
+    assert called(close, replace(need, close=True)) == "time_stop"
 
 
 def protected(desk: Desk) -> bool:

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from quantalpha.runner.events import Event, FillEvent, FundingEvent, InstructionEvent, OrderEvent
 from quantalpha.runner.holdings import Holdings
 from quantalpha.runner.journal import read
-from survival.exchange import DEPOSIT, Bare
+from survival.exchange import Bare
 from survival.play import Played
 
+NAMES = ("duplicate", "untold", "fills", "positions", "money", "resting", "stops", "recovery", "journal", "error", "end", "harness")
 BOUND = 20.0  # seconds for which a position may lack its stop while a session lives
 CENT = 0.01
 DUST = 1e-9
@@ -58,7 +59,7 @@ def orders(played: Played, events: list[Event]) -> Iterable[str]:
 def fills(played: Played, events: list[Event]) -> Iterable[str]:
     here = Counter((each.symbol, each.trade) for each in events if type(each) is FillEvent)
     there = Counter((each.symbol, each.trade) for each in played.books.fills)
-    for key in (here | there).keys():
+    for key in here | there:
         if here[key] != there[key]:
             yield f"fills: trade {key} is {there[key]} times at the venue and {here[key]} times in the journal"
 
@@ -79,9 +80,9 @@ def resting(played: Played) -> Iterable[str]:
     """At the end every open order is a stop or a take-profit of a position that is held, and every position has its stop."""
     held = played.books.positions
     for order in played.books.orders:
-        if order.status in ("untriggered", "new", "partially_filled"):
-            if not order.stop or order.symbol not in held or order.side * held[order.symbol] > 0:
-                yield f"resting: {order.client_id} of {order.quantity} {order.symbol} rests, {held.get(order.symbol, 0.0)} is held"
+        needed = order.stop and order.symbol in held and order.side * held[order.symbol] < 0
+        if order.status in ("untriggered", "new", "partially_filled") and not needed:
+            yield f"resting: {order.client_id} of {order.quantity} {order.symbol} rests, {held.get(order.symbol, 0.0)} is held"
 
 
 def stops(played: Played) -> Iterable[str]:

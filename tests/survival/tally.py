@@ -99,8 +99,7 @@ def tally(all_of_them: list[Verdict]) -> str:
     lines.append(f"{sum(each.halted for each in all_of_them):,} halted by a kill switch, and flat")
     lines += [f"{sum(each.venue == name for each in all_of_them):,} on {name}" for name in ("binanceusdm", "bybit")]
     laws_broken = Counter(line.split(":")[0] for each in all_of_them for line in each.broken)
-    for name in ("duplicate", "untold", "fills", "positions", "money", "resting", "stops", "recovery", "journal", "error", "end", "harness"):
-        lines.append(f"{laws_broken[name]:6} broken: {name}")
+    lines += [f"{laws_broken[name]:6} broken: {name}" for name in laws.NAMES]
     lines += ["recovery, seconds", *histogram([each for verdict in all_of_them for each in verdict.recoveries])]
     lines += ["longest stretch without a stop while a session lived, seconds", *histogram([each.bare[0] for each in all_of_them])]
     lines += ["... while none did", *histogram([each.bare[1] for each in all_of_them])]

@@ -35,6 +35,7 @@ from quantalpha.market.trading.words import (
 
 RECV_WINDOW = 5000  # ms after its timestamp at which the venue no longer takes a request
 REMEMBERED = 50  # requests behind `errors`
+MINUTE = 60_000  # ms
 WEEK = 7 * 86_400_000  # the longest span either venue answers at once
 
 
@@ -189,6 +190,10 @@ class Trading(ABC):
         """Funding and what a liquidation cost beyond its trades, from that time on, oldest first, each once."""
 
     @abstractmethod
+    async def funding_rates(self, symbol: str, since: int) -> dict[int, tuple[float, float | None]]:
+        """What was settled from that time on: by the minute (ms since 1970 UTC) the rate and the mark price, None where it is not told."""
+
+    @abstractmethod
     async def account(self) -> AccountReport: ...
 
     @abstractmethod
@@ -204,6 +209,11 @@ class Trading(ABC):
     @abstractmethod
     async def dead_man(self, seconds: float, symbols: Iterable[str]) -> None:
         """The venue cancels all orders of the symbols unless this is said again within so many seconds; 0 ends it."""
+
+    @staticmethod
+    def minute(time: int) -> int:
+        """A settlement and what is paid for it are told some milliseconds apart."""
+        return time - time % MINUTE
 
     def weeks(self, since: int) -> list[tuple[int, int]]:
         """Spans that a venue answers at once, from `since` to well after now: a clock that is behind must not hide the last trades."""

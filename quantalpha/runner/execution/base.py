@@ -150,7 +150,8 @@ class Execution:
 
     def _moved(self, child: VenueOrder, view: View) -> InstructionEvent:
         price = self._price(child.quantity, view.book)
-        return replace(child.instruction, action="amend", price=price, reference=view.book.mid, **self._moment(view))
+        expected = slippage.expected(child.instruction.kind, child.quantity, view.book, self.terms.model)
+        return replace(child.instruction, action="amend", price=price, reference=view.book.mid, predicted=expected, **self._moment(view))
 
     def _next(self, view: View) -> InstructionEvent | None:
         """The next child, or None where there is nothing to send now."""
@@ -179,6 +180,7 @@ class Execution:
             price=self._price(quantity, view.book) if style == "post_only" else None,
             reduce_only=reduces,
             reference=view.book.mid if sound else None,
+            predicted=slippage.expected(style, quantity, view.book, self.terms.model),
         )
 
     def _moment(self, view: View) -> dict[str, int]:

@@ -29,6 +29,14 @@ def predicted(quantity: float, book: Book, model: Model) -> float:
     return side * ((money + (size - taken) * beyond) / (size * mid) - 1.0)
 
 
+def expected(kind: str, quantity: float, book: Book, model: Model) -> float | None:
+    """`predicted` of an order of that kind; one that rests earns its distance from the mid. None where nothing is known."""
+    if not book.sound:
+        return None
+    side = math.copysign(1.0, quantity)
+    return predicted(quantity, book, model) if kind == "market" else side * (book.touch(quantity) / book.mid - 1.0)
+
+
 def permitted(quantity: float, book: Book, model: Model, limit: float, lot: float) -> float:
     """The most of `quantity` (signed, in lots) that is expected to lose at most `limit`; 0.0 where not one lot is, or nothing is known."""
     if predicted(quantity, book, model) <= limit:

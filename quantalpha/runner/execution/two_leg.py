@@ -16,6 +16,7 @@ from quantalpha.errors import UsageError
 from quantalpha.perp import meets_minimum, round_price
 from quantalpha.runner import orders as states
 from quantalpha.runner.events import InstructionEvent
+from quantalpha.runner.execution import slippage
 from quantalpha.runner.execution.base import PAUSE, REFUSALS, Terms, exact, refusal
 from quantalpha.runner.execution.book import Book
 from quantalpha.runner.orders import DUST, Orders, VenueOrder, child_id
@@ -211,6 +212,7 @@ class TwoLeg:
                 price=self._price(leg, book) if kind == "post_only" else None,
                 reduce_only=_reduces(leg, quantity),
                 reference=book.mid if book.sound else None,
+                predicted=slippage.expected(kind, quantity, book, leg.terms.model),
             )
         )
 
