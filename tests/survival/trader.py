@@ -33,7 +33,8 @@ NAME = "survivor"
 SETTINGS = [
     "venue.source=practice", "venue.timeout=1.0", "runner.watchdog=false", "runner.max_model_age=null", "runner.retries=3",
     "risk.history=30", "risk.max_var=null", "risk.max_cvar=null", "risk.orders_per_minute=10000",
-    "switches.daily_loss=0.9", "switches.drawdown=0.9", "switches.consecutive_losses=100000", "switches.volatility=10000.0", "switches.volatility_bars=2", "switches.api_errors=0.99",
+    "switches.daily_loss=0.9", "switches.drawdown=0.9",
+    "switches.consecutive_losses=100000", "switches.volatility=10000.0", "switches.volatility_bars=2", "switches.api_errors=0.99",
     "switches.clock_skew=1000.0", "runner.stale_after=40.0",
 ]  # fmt: skip
 LEVERAGE = 1.0
