@@ -91,7 +91,7 @@ def stops(played: Played) -> Iterable[str]:
         alive = lived(played, bare)
         if alive > BOUND:
             yield f"stops: a position in {bare.symbol} had none for {alive:.1f} s while a session lived"
-        if alone(played, bare.begin) and not any(abs(at - bare.begin) < 1.0 for at in played.books.fills_at):
+        if alone(played, bare.begin) and not any(abs(at - bare.begin) < 1.0 for at in played.books.moved_at):
             yield f"stops: a position in {bare.symbol} lost its stop while no session lived"
 
 
