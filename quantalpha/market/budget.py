@@ -252,7 +252,11 @@ def _is_state(told) -> bool:
 
 
 def _write(path: Path, told: dict) -> None:
-    """Whole or not at all for every process; not forced onto the disk, which would cost more than the request."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(told))
-    os.replace(temporary, path)
+    """In one write over what was there, filled up with blanks, so that a process killed anywhere leaves the old state or the new one. Not
+    forced onto the disk, as a rename forces it on some file systems: that would cost more than the request."""
+    text = json.dumps(told).encode()
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+    try:
+        os.pwrite(handle, text.ljust(os.fstat(handle).st_size), 0)
+    finally:
+        os.close(handle)

@@ -26,6 +26,11 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,119}"
 VENUES = ("rehearse", "testnet", "live")  # modes whose orders go to a venue
 
 
+def name_of(mode: str, venue: config.Venue) -> str:
+    """Of the account that sessions of this mode trade at this venue."""
+    return f"{mode}-{venue.kept_as}"
+
+
 class AccountFolder:
     """root: where all accounts lie; None: the workspace's data/accounts."""
 

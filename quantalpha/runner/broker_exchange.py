@@ -8,6 +8,7 @@ Two clocks: event times are the venue's, and what is told to it carries them; du
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from functools import lru_cache, partial
 
 from quantalpha import perp
 from quantalpha.perp.account import fresh, terms
@@ -45,6 +46,7 @@ class ExchangeBroker:
         self.protection = Protection(self.orders, {symbol: market.terms.tick for symbol, market in setup.markets.items()})
         self._flatten = Flatten(self.orders, self.holdings, setup.seed)
         self._symbols = {symbol: Traded() for symbol in setup.markets}
+        self._liquidation = lru_cache(maxsize=64)(partial(perp.liquidation_price, account=setup.account))  # asked after every event
         self._terms = {symbol: terms(setup.account, _FREE, None, symbol) for symbol in setup.markets}
         self.told: AccountEvent | None = None  # the venue's last word
         self.base = 0.0  # what lies in the wallet beyond the capital and what it has earned
@@ -54,6 +56,8 @@ class ExchangeBroker:
         self._halted, self._retelling = False, retelling
         self.trades: set[tuple[str, str]] = set()  # (symbol, venue's name) of what was counted
         self.settlements: set[tuple[str, int]] = set()  # (symbol, ms) of funding that was counted
+        for symbol in setup.markets:
+            self.order_quantity(symbol, 0.0)  # loads what is compiled, which takes a second
 
     def account(self) -> AccountView:
         positions = {symbol: self._position(symbol) for symbol in self._symbols}
@@ -70,7 +74,7 @@ class ExchangeBroker:
         if told.get("quantity") == held.quantity:
             liquidation = told["liquidation_price"]
         else:  # not told yet
-            liquidation = perp.liquidation_price(held.quantity, held.entry_price, self.holdings.cash, self.setup.account)
+            liquidation = self._liquidation(held.quantity, held.entry_price, self.holdings.cash)
         return Position(held.quantity, held.entry_price, self._symbols[symbol].mark, liquidation)
 
     def opened(self, bars: Sequence[MarketOpenEvent]) -> Iterable[Event]:

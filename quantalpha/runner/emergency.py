@@ -139,13 +139,14 @@ async def desk_of(card: dict, watchdog: bool = False):
 
 
 def keys_of(mode: str, venue: config.Venue, watchdog: bool = False) -> Keys:
-    """The API key of the environment; in a rehearsal on this machine the practice exchange's own, where none is set. UsageError else."""
+    """The API key of the environment, or UsageError; in a rehearsal on this machine the practice exchange's own: it knows no other, and a
+    real one is shown to nobody but its venue."""
+    if mode == "rehearse" and any(f"//{host}:" in (venue.rest_url or "").replace("[", "").replace("]", "") for host in LOOPBACK):
+        return Keys(*PRACTICE)
     given = config.environment()
     for name in ("QUANTALPHA_WATCHDOG_API", "QUANTALPHA_API") if watchdog else ("QUANTALPHA_API",):
         if f"{name}_KEY" in given:
             return Keys(given[f"{name}_KEY"], config.secret(f"{name}_SECRET"))
-    if mode == "rehearse" and any(f"//{host}:" in (venue.rest_url or "").replace("[", "").replace("]", "") for host in LOOPBACK):
-        return Keys(*PRACTICE)
     raise UsageError("secret QUANTALPHA_API_KEY: not set; put it and QUANTALPHA_API_SECRET into .env, a key that may not withdraw")
 
 

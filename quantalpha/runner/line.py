@@ -14,14 +14,16 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 
 from quantalpha.errors import ExchangeError
-from quantalpha.market.connect import Retry
+from quantalpha.market.connect import Retry, written
 from quantalpha.market.stream import wall_ms
 from quantalpha.market.trading import RECV_WINDOW, InDoubt, News, OrderReport, Payment, Refused, Trade, Trading, user_stream
 from quantalpha.runner.broker_exchange import ExchangeBroker
 from quantalpha.runner.events import AccountEvent, Event, FillEvent, FundingEvent, HealthEvent, InstructionEvent, OrderUpdateEvent
 from quantalpha.runner.holdings import funding_terms
+from quantalpha.runner.latency import Stopwatch
 from quantalpha.runner.orders import FINAL, IN_DOUBT, REJECTED
 
 SETTLING = 5.0  # seconds
@@ -56,11 +58,11 @@ class Line:
         self.clock, self.silence = clock, silence
         self.step, self.pace = step, Pace() if pace is None else pace
         self.symbols = tuple(broker.setup.markets)
-        self.stream = user_stream(trading, self.news)
+        self.stream, self.stopwatch = user_stream(trading, self.news), Stopwatch()
         self._last: dict[str, asyncio.Task] = {}  # of each order, what is sent last
         self._start, self._paid_since, self._since = since, since, dict.fromkeys(self.symbols, since)
         self._skew, self._checked = UNKNOWN, -FRESH
-        self._wanted = asyncio.Event()
+        self._wanted = {self.settle: asyncio.Event(), self.look: asyncio.Event()}
         self._failure: Exception | None = None
         self._over = asyncio.Event()
 
@@ -97,25 +99,26 @@ class Line:
             self._over.set()
 
     async def _forever(self, ask: Callable[[], Awaitable], pause: float) -> None:
-        """A question that is not answered is asked again at its next turn; trades also as soon as there is word of news."""
+        """A question that is not answered is asked again at its next turn; trades and the account also as soon as there is news."""
         while True:
             with contextlib.suppress(InDoubt, Refused):  # counted in the line's health
                 await ask()
-            if ask == self.settle:
-                await self._news_or(pause)
-            else:
-                await asyncio.sleep(pause)
+            await self._news_or(pause, self._wanted.get(ask))
 
-    async def _news_or(self, pause: float) -> None:
-        try:
-            await asyncio.wait_for(self._wanted.wait(), pause)
-        except TimeoutError:
+    async def _news_or(self, pause: float, wanted: asyncio.Event | None) -> None:
+        """Not by `wait_for`, which before Python 3.12 swallows a cancellation that meets the news."""
+        if wanted is None:
+            await asyncio.sleep(pause)
             return
-        self._wanted.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await wanted.wait()
+        wanted.clear()
 
     def ask(self) -> None:
-        """Trades are asked for now."""
-        self._wanted.set()
+        """Trades and the account are asked for now."""
+        for wanted in self._wanted.values():
+            wanted.set()
 
     async def _deliver(self, instruction: InstructionEvent, before: asyncio.Task | None) -> None:
         if before is not None:
@@ -125,6 +128,7 @@ class Line:
         self.ask()
 
     async def _place(self, instruction: InstructionEvent) -> None:
+        written.set(partial(self.stopwatch.written, instruction))  # within this delivery's task
         try:
             self.tell(await self.trading.place(instruction))
         except Refused as error:

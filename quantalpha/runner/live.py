@@ -15,14 +15,14 @@ from dataclasses import replace
 from quantalpha import config, schema
 from quantalpha.errors import ExchangeError, Halted
 from quantalpha.market import stream
-from quantalpha.runner import accounts, feed, watchdog
+from quantalpha.runner import accounts, feed, folders, latency, watchdog
 from quantalpha.runner.agreement import agree
 from quantalpha.runner.approval import APPROVE
 from quantalpha.runner.composition import Composition
 from quantalpha.runner.desk import Desk, Terminal
 from quantalpha.runner.events import Event, MarketCloseEvent, MarketOpenEvent, QuoteEvent, SwitchEvent, TickEvent
 from quantalpha.runner.line import Line
-from quantalpha.runner.session import Request, Session, Summary
+from quantalpha.runner.session import ON_STOP, Request, Session, Summary, account_of
 from quantalpha.runner.socket import Socket
 from quantalpha.runner.venue import Venue, opened
 from quantalpha.runner.volume import Volume
@@ -38,6 +38,7 @@ async def run(composition: Composition, params: config.Params, request: Request)
     async with contextlib.AsyncExitStack() as stack:
         venue = None
         if request.mode in accounts.VENUES:
+            account_of(request.mode, params, folders.root(request.sessions) / request.name).latch.require_open()  # before anything is sent
             venue = await stack.enter_async_context(opened(composition, params, request.mode, request.name, request.resume))
         start = Session.resume if request.resume else Session.start
         session = start(composition, params, request, composition.paper() if venue is None else venue.broker)
@@ -59,23 +60,29 @@ class Live:
         self.volume = Volume(self.params, self.symbols)
         self.tasks: list[asyncio.Task] = []
         self.leaving, self.dog = False, None
+        self.stopwatch = latency.Stopwatch()
 
     async def follow(self) -> None:
         """Until asked to stop or done. Raises as `run_session` says."""
         with asked_to_stop() as stop:
             since = {symbol: await self._caught_up(symbol) for symbol in self.symbols}
             self.session.require_young(max(since.values()) + self.step, self.params.runner.max_model_age)
-            try:
-                if self.venue is not None:
-                    await self._connect()
-                self._listen(since)
-                await self._watch(stop)
-                if self.venue is not None:
-                    await self._leave()
-            finally:
-                for task in self.tasks:
-                    task.cancel()
-                await asyncio.gather(*self.tasks, return_exceptions=True)
+            with self.session.engine.ready():
+                await self._trade(since, stop)
+
+    async def _trade(self, since: dict[str, int], stop: asyncio.Event) -> None:
+        try:
+            if self.venue is not None:
+                await self._connect()
+            self._listen(since)
+            await self._watch(stop)
+            if self.venue is not None:
+                await self._leave()
+        finally:
+            for task in self.tasks:
+                task.cancel()
+            await asyncio.gather(*self.tasks, return_exceptions=True)
+            self.stopwatch.write(self.session.folder)
 
     async def _caught_up(self, symbol: str) -> int:
         """Shows a new session its history; open time (ms) of the last closed bar it has seen."""
@@ -93,6 +100,7 @@ class Live:
         venue, began = self.venue, self.session.began
         since = venue.trading.now() if began is None else began
         venue.line = Line(venue.trading, venue.broker, self.take, step=self.step, since=since, silence=self._silence)
+        venue.line.stopwatch = self.stopwatch
         await agree(venue.line, adopt=self.session.request.adopt)
         if self.session.resumed:
             venue.broker.resume()
@@ -106,7 +114,7 @@ class Live:
     def _listen(self, since: dict[str, int]) -> None:
         by_socket = self.params.runner.feed == SOCKET
         if self.venue is not None or by_socket:
-            socket = Socket(self.params, self.symbols, self.session.composition.timeframe, self.take)
+            socket = Socket(self.params, self.symbols, self.session.composition.timeframe, self.take, self.stopwatch)
             self._start(socket.run(since if by_socket else None))
         if self.venue is not None and self.params.execution.algorithm == PACED:
             self._start(self.volume.run())
@@ -154,6 +162,7 @@ class Live:
         patience = self.params.runner.stale_after * self.step / 1000
         while not (stop.is_set() or self.done.is_set()):
             await _first(stop, self.done, *self.tasks)
+            self._require_tasks()
             for each in self.merge.late(time.monotonic()):
                 self._feed(each)
             self.session.look_at_latch()
@@ -161,7 +170,6 @@ class Live:
                 self._feed(answer)
             self._tick()
             self.session.require_running()
-            self._require_tasks()
             self._require_watched()
             if time.monotonic() - self.closed > patience:
                 raise Halted(
@@ -205,7 +213,7 @@ class Live:
 
     def _switch(self, phase: str) -> SwitchEvent:
         now = {"event_time": self.venue.trading.now(), "recv_time": self.session.clock(), "symbol": ""}
-        return SwitchEvent(**now, name="on_stop", phase=phase, reason="runner.on_stop: flatten")
+        return SwitchEvent(**now, name=ON_STOP, phase=phase, reason="runner.on_stop: flatten")
 
     def _require_watched(self) -> None:
         """A watchdog that has died (not left because another one watches, nor tripped) is followed by a new one."""

@@ -29,11 +29,12 @@ from quantalpha.runner.events import AccountEvent, Event, MarketCloseEvent, Sess
 from quantalpha.runner.journal import FILE, Journal, Retold, read
 from quantalpha.runner.protocols import Broker
 from quantalpha.runner.status import Status, status
+from quantalpha.runner.switches.market import USUAL
 
 REPLAY, PAPER = "replay", "paper"
 MODES = (REPLAY, PAPER, *accounts.VENUES)
+ON_STOP = "on_stop"  # what a graceful stop with runner.on_stop=flatten is called among the switches
 REPLAY_BATCH = 4096  # events held in memory: a tape can be read again
-VOLATILITY_HISTORY = 20  # bars that tell the usual volatility
 OnStatus = Callable[[Status], None]
 
 
@@ -141,6 +142,17 @@ def gates_of(composition: Composition, params: config.Params, mode: str) -> Gate
     return Gates(limits, kill, asked)
 
 
+def account_of(mode: str, params: config.Params, session: Path) -> AccountFolder:
+    """Where latch and heartbeat of the account lie that the session of this folder trades; on paper every session is one of its own."""
+    name = f"{mode}-{session.name}" if mode == PAPER else accounts.name_of(mode, params.venue)
+    return AccountFolder(name, session.parent.parent / "accounts")
+
+
+def needed_history(params: config.Params, lookback: int) -> int:
+    """Closed bars that models, limits and switches look back on at a venue."""
+    return max(lookback, 1 + max(params.risk.history, USUAL + params.switches.volatility_bars))
+
+
 @dataclass(frozen=True)
 class Setting:
     """What runs, how, and where it is written down."""
@@ -165,7 +177,7 @@ class Session:
         self.until = max(int(each.until.timestamp() * 1000) for each in composition.bundles)
         self.journal, self.started = journal, time.monotonic()
         self.engine = Engine(composition.strategies(), broker, gates_of(composition, params, self.mode), journal, self.clock)
-        self.engine.observers.append(self._count)
+        self.engine.observers += [self._count, self._latch]
         self._stack = ExitStack()
 
     @classmethod
@@ -210,8 +222,7 @@ class Session:
     @property
     def account(self) -> AccountFolder:
         """Where latch and heartbeat of its account lie; on paper every session is an account of its own."""
-        of = self.folder.name if self.mode == PAPER else self.params.venue.kept_as
-        return AccountFolder(f"{self.mode}-{of}", self.folder.parent.parent / "accounts")
+        return account_of(self.mode, self.params, self.folder)
 
     @property
     def card(self) -> dict:
@@ -222,8 +233,8 @@ class Session:
     @property
     def history_bars(self) -> int:
         """Closed bars shown before the first live one; at a venue limits and switches look back too, and refuse where they cannot."""
-        looks_back = max(self.params.risk.history, VOLATILITY_HISTORY + self.params.switches.volatility_bars) + 1
-        return max(self.composition.lookback, looks_back) if self.mode in accounts.VENUES else self.composition.lookback
+        lookback = self.composition.lookback
+        return needed_history(self.params, lookback) if self.mode in accounts.VENUES else lookback
 
     @property
     def resumed(self) -> bool:
@@ -254,6 +265,11 @@ class Session:
             now = {"event_time": 0, "recv_time": self.clock(), "symbol": ""}
             self.feed(SwitchEvent(**now, name=standing["name"], phase="tripped", reason=standing["reason"]))
 
+    def _latch(self, event: Event) -> None:
+        """A switch latches the account the moment it has tripped; a graceful stop that closes the position is none."""
+        if isinstance(event, SwitchEvent) and event.phase == "tripped" and event.name != ON_STOP:
+            self.account.latch.set(event.name, event.reason, event.values)
+
     def _count(self, event: Event) -> None:
         self.in_sample += isinstance(event, MarketCloseEvent) and not event.warm_up and event.bar <= self.until
 
@@ -264,7 +280,15 @@ class Session:
             self.engine.observers += self._stack.enter_context(self.request.watching(self.folder, self.past))
         what = f"{self.mode} {'+'.join(each.id for each in self.composition.bundles)}"
         self._say("resume" if self.resumed else "start", "; ".join([what, *(f"{name} overridden" for name in self.overridden)]))
+        self._begin_anew()
         return self
+
+    def _begin_anew(self) -> None:
+        """A session that a switch had halted trades again: its account could not be held before a person had reset it."""
+        halted = self.engine.halted
+        if halted is not None:
+            now = {"event_time": 0, "recv_time": self.clock(), "symbol": ""}
+            self.engine.feed(SwitchEvent(**now, name=halted.name, phase="reset", reason="resumed after a reset"))
 
     def __exit__(self, kind, error, trace) -> None:
         if isinstance(error, QuantalphaError):
