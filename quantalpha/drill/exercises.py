@@ -87,9 +87,7 @@ def _line(own: config.Switches) -> list[Exercise]:
     return [
         Exercise("api_errors", "every question about the account answered 503 (limit 0.1)", _limit(api_errors=0.1), failing, relent=sound),
         Exercise("silence", "the venue goes into maintenance (limit 3 s)", _limit(silence=3.0), silent, relent=heard),
-        Exercise(
-            "clock_skew", f"the venue's clock jumps {skew:g} s", _limit(clock_skew=own.clock_skew), _skewed(skew), CHECKED, in_time
-        ),
+        Exercise("clock_skew", f"the venue's clock jumps {skew:g} s", _limit(clock_skew=own.clock_skew), _skewed(skew), CHECKED, in_time),
     ]
 
 
