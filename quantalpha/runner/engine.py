@@ -367,6 +367,7 @@ class Engine:
         """The first trip stands, until the account is flat and a person has reset it."""
         if event.phase == "reset":
             self.halted, self.targets = None, dict.fromkeys(self.targets, 0.0)
+            self.broker.release()
             return []
         self.halted = event if self.halted is None or event.phase == "flat" else self.halted
         if self.halted.phase != "tripped":

@@ -16,7 +16,7 @@ import pandas as pd
 
 from quantalpha import __version__, config, schema, timeframe, verdict
 from quantalpha.bundle import Bundle
-from quantalpha.errors import DataError, Halted, QuantalphaError, UsageError
+from quantalpha.errors import DataError, GateRefused, Halted, QuantalphaError, UsageError
 from quantalpha.files import read_json
 from quantalpha.market import stream
 from quantalpha.runner import accounts, feed, folders, risk, switches
@@ -41,15 +41,17 @@ OnStatus = Callable[[Status], None]
 @dataclass(frozen=True)
 class Request:
     """How a session is to run. name: None makes one of time and bundle; resume: go on with the session of that name. capital: quote
-    currency the account begins with, None: what the bundle was judged with. adopt: take over what nobody here made at the venue. sessions:
-    folder of all, None: data/sessions. watching: opened with the session's folder and what its
-    journal holds already; its observers are told of every event once it is durable."""
+    currency the account begins with, None: what the bundle was judged with. adopt: take over what nobody here made at the venue.
+    cleared: `runner.prelive` was gone through, without which nothing is traded live. sessions: folder of all, None: data/sessions.
+    watching: opened with the session's folder and what its journal holds already; its observers are told of every event once it is
+    durable."""
 
     mode: str = PAPER
     name: str | None = None
     resume: bool = False
     capital: float | None = None
     adopt: bool = False
+    cleared: bool = False
     sessions: Path | None = None
     on_status: OnStatus | None = None
     watching: Callable[[Path, Sequence[Event]], AbstractContextManager[list[Callable[[Event], None]]]] | None = None
@@ -99,6 +101,8 @@ def run_session(bundles: Bundle | Sequence[Bundle], params: config.Params, reque
     composition = compose(bundles, request.capital)
     if request.mode not in MODES[1:]:
         raise UsageError(f"mode: expected {', '.join(MODES[1:])} (or replay, over recorded bars), found {request.mode!r}")
+    if request.mode == "live" and not request.cleared:
+        raise GateRefused("live: nobody has gone through the pre-live list, so nothing is traded; rehearse, or use --mode testnet")
     for each in composition.bundles:
         if each.venue not in (params.venue.kept_as, config.IMPORT):  # what was made from own files trades wherever the user points it
             raise UsageError(

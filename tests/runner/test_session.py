@@ -15,7 +15,7 @@ import pytest
 
 from quantalpha import config, features
 from quantalpha.config import Params
-from quantalpha.errors import DataError, ExchangeError, Halted, UsageError
+from quantalpha.errors import DataError, ExchangeError, GateRefused, Halted, UsageError
 from quantalpha.market import stream
 from quantalpha.market.synthetic import synthetic_bars
 from quantalpha.promotion.reconcile import Recorded, reconcile
@@ -161,6 +161,12 @@ def test_a_model_that_has_learnt_nothing_for_long_is_not_run(exchange, trained, 
 def test_an_unknown_mode_is_a_usage_error(trained, tape_settings, sessions):
     with pytest.raises(UsageError, match="expected paper"):
         run_session(trained, tape_settings, Request(mode="lived", sessions=sessions))
+
+
+def test_nothing_is_traded_live_before_the_list_was_gone_through(trained, tape_settings, sessions):
+    with pytest.raises(GateRefused, match="pre-live"):
+        run_session(trained, tape_settings, Request(mode="live", sessions=sessions))
+    assert not sessions.exists()
 
 
 @pytest.mark.parametrize("name", ["", "../elsewhere", "a/b", "/tmp/x", ".hidden", "a" * 300, "ä" * 90, "a" + "é" * 90])
