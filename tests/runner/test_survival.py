@@ -13,7 +13,7 @@ from quantalpha.runner.journal import FILE, Journal, Retold, read
 
 def test_sessions_survive_faults_and_kills(tmp_path):
     """Real processes, killed by SIGKILL, on a venue in another process, with the journal on the disk."""
-    verdicts = list(tally.verdicts(500_000, 6, 3, tmp_path))
+    verdicts = list(tally.verdicts(500_000, 6, 6, tmp_path))
     assert [line for each in verdicts for line in each.broken] == []
     assert sum(each.kills for each in verdicts) >= 4 and sum(each.orders for each in verdicts) > 0
     assert f"{len(verdicts)} schedules" in tally.tally(verdicts) and all(name in tally.tally(verdicts) for name in NAMES)

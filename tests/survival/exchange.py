@@ -1,10 +1,13 @@
 """The venue of one schedule in a process of its own, and what was true there: every order and fill, the wallet, when a stop was missing."""
 
 import asyncio
+import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from quantalpha.practice import ApiKey, Faults, Limits, Server, StreamFaults, Tape, TradingFaults, serve
 from quantalpha.practice.bybit_limit import AddressLimit
@@ -130,9 +133,14 @@ def _order(each) -> VenueOrder:
     return VenueOrder(each.id, each.client_id, each.symbol, *signed, each.status, each.trigger is not None, each.side)
 
 
-def run(tape: Tape, schedule: Schedule, control: Connection) -> None:
-    """Until told "end": says its addresses, then does what `control` says: calm, quiet, books."""
-    asyncio.run(_run(tape, schedule, control))
+def run(tape: Tape, schedule: Schedule, control: Connection, log: Path) -> None:
+    """Until told "end": says its addresses, then does what `control` says: calm, quiet, books. log: takes its troubles."""
+    with log.open("w", buffering=1) as sys.stderr:
+        try:
+            asyncio.run(_run(tape, schedule, control))
+        except Exception:
+            traceback.print_exc()
+            raise SystemExit(1) from None
 
 
 async def _run(tape: Tape, schedule: Schedule, control: Connection) -> None:

@@ -78,8 +78,9 @@ def _venue(tape: Tape, schedule: Schedule, folder: Path) -> Iterator[tuple[Conne
     """The exchange's process, and the parameters of those who trade there."""
     ours, theirs = FORK.Pipe()
     os.environ["QUANTALPHA_CACHE"] = str(folder / "cache")
-    process = FORK.Process(target=exchange.run, args=(tape, schedule, theirs))
+    process = FORK.Process(target=exchange.run, args=(tape, schedule, theirs, folder / "exchange.log"))
     process.start()
+    theirs.close()  # so that its death is heard
     try:
         yield ours, trader.settings(schedule, *ours.recv())
         ours.send("end")
@@ -111,9 +112,15 @@ class _Player:
             self._live(None)
             self._open_latch()
             self.played.books = self._ask("books")
-            if self._over and not any(at > self.asked_to_stop for at in self.played.books.moved_at):
+            if self._over and not self._moved_meanwhile:
                 return
         self.played.trouble = f"never came to an end: exit codes {[life.code for life in self.played.lives]}"
+
+    @property
+    def _moved_meanwhile(self) -> bool:
+        """A stop may be hit, or funding be paid, after the last look of a session that leaves a position: the next one hears of it."""
+        kept = self.played.schedule.on_stop != "flatten" and self.played.lives[-1].code == 0
+        return kept and any(at > self.asked_to_stop for at in self.played.books.moved_at)
 
     @property
     def _over(self) -> bool:
