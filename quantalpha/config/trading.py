@@ -72,6 +72,8 @@ class Runner(Section):
     retries: Annotated[int, Field(ge=0)]
     max_model_age: Timeframe | None
     feed: Literal["rest", "socket"]
+    paper_price: Literal["open", "book"]
+    paper_latency: Annotated[float, Field(ge=0)]
     orders: Literal["send", "approve", "signal"]
     approve_within: Positive
     on_stop: Literal["keep", "cancel", "flatten"]

@@ -135,6 +135,19 @@ class FillEvent(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WalkedEvent(Event):
+    """What an order on paper pays in the displayed book: `runner.walk`. quantity: signed, base units; displayed: the share of it that the
+    book showed; mid: of that book."""
+
+    bar: int
+    client_id: str
+    quantity: float
+    price: float
+    mid: float
+    displayed: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class FundingEvent(Event):
     """Funding settled on the position held: `amount` in quote, + received."""
 
@@ -214,7 +227,7 @@ class TickEvent(Event):
 
 MARKET = (SessionEvent, MarketOpenEvent, MarketCloseEvent)
 ORDERS = (SignalEvent, OrderEvent, ValidatedOrderEvent, RejectedOrderEvent, InstructionEvent)
-RESULTS = (OrderUpdateEvent, FillEvent, FundingEvent, EquityEvent)
+RESULTS = (OrderUpdateEvent, WalkedEvent, FillEvent, FundingEvent, EquityEvent)
 STATE = (AccountEvent, HealthEvent, SwitchEvent, ApprovalEvent)
 WORDED = (SessionEvent, OrderUpdateEvent, SwitchEvent, ApprovalEvent)  # hold words of others, in which a secret may stand
 PASSING = (QuoteEvent, TickEvent)  # change nothing that a restart must know

@@ -25,10 +25,13 @@ from quantalpha.runner.line import Line
 from quantalpha.runner.session import Request, Session, Summary
 from quantalpha.runner.socket import Socket
 from quantalpha.runner.venue import Venue, opened
+from quantalpha.runner.venue_setup import model_of
 from quantalpha.runner.volume import Volume
+from quantalpha.runner.walk import Walker
 
 TICK = 0.2  # seconds between looks at the clock, the latch and the state of the tasks
 LONGEST_LAG = 10.0  # seconds for which the opening of a bar waits for another symbol's close of the bar before
+BOOK = "book"
 SOCKET, FLATTEN, CANCEL, PACED = "socket", "flatten", "cancel", "adaptive"
 
 
@@ -59,6 +62,7 @@ class Live:
         self.volume = Volume(self.params, self.symbols)
         self.tasks: list[asyncio.Task] = []
         self.stopwatch = latency.Stopwatch()
+        self.walker: Walker | None = None  # of paper orders, with `runner.paper_price: book`
 
     async def follow(self) -> None:
         """Until asked to stop or done. Raises as `run_session` says."""
@@ -111,14 +115,23 @@ class Live:
 
     def _listen(self, since: dict[str, int]) -> None:
         by_socket = self.params.runner.feed == SOCKET
-        if self.venue is not None or by_socket:
+        walks = self.venue is None and self.params.runner.paper_price == BOOK
+        if self.venue is not None or by_socket or walks:
             socket = Socket(self.params, self.symbols, self.session.composition.timeframe, self.take, self.stopwatch)
-            self._start(socket.run(since if by_socket else None))
+            self._start(socket.run(since if by_socket else None, depth=walks))
+            if walks:
+                self._walk(socket)
         if self.venue is not None and self.params.execution.algorithm == PACED:
             self._start(self.volume.run())
         if not by_socket:
             for symbol, last in since.items():
                 self._start(self._bars(symbol, last + self.step))
+
+    def _walk(self, socket: Socket) -> None:
+        models = {symbol: model_of(costs) for symbol, costs in self.session.composition.costs().items()}
+        self.walker = Walker(self.session.engine.broker, socket.book, models, self._feed)
+        self.walker.latency = self.params.runner.paper_latency
+        self._start(self.walker.run())
 
     def _start(self, work) -> None:
         self.tasks.append(asyncio.create_task(work))
@@ -141,7 +154,13 @@ class Live:
             return
         self.heard = self.closed = time.monotonic()
         for each in self.merge.take(event, self.closed):
-            self._feed(self._history(each))
+            self._go_on(each)
+
+    def _go_on(self, bar: MarketOpenEvent | MarketCloseEvent) -> None:
+        if self.walker is None:
+            self._feed(self._history(bar))
+        else:
+            self.walker.take(bar)
 
     def _history(self, event: Event) -> Event:
         late = self.venue is not None and isinstance(event, MarketCloseEvent) and event.event_time + self.step <= self.venue.trading.now()
@@ -158,7 +177,7 @@ class Live:
             await _first(stop, self.done, *self.tasks)
             self._require_tasks()
             for each in self.merge.late(time.monotonic()):
-                self._feed(each)
+                self._go_on(each)
             self.session.look_at_latch()
             for answer in self._answers():
                 self._feed(answer)
