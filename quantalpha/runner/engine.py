@@ -120,7 +120,7 @@ class Engine:
         """Takes one event from outside and everything that follows from it. Raises DataError when a bar arrives out of turn, and Halted
         when an earlier event has failed, unless this is the session's stop."""
         if self._dead and not (isinstance(event, SessionEvent) and event.phase == "stop"):
-            raise Halted(f"engine: stopped by an earlier error, takes no {kind_of(event)}; start a new session")
+            raise Halted(f"engine: stopped by an earlier error, takes no {type(event).__name__}; start a new session")
         try:
             self._take(event)
             self._finish()

@@ -9,8 +9,10 @@ import signal
 import sys
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 from quantalpha import config, schema
 from quantalpha.errors import ExchangeError, Halted
@@ -21,12 +23,14 @@ from quantalpha.runner.approval import APPROVE
 from quantalpha.runner.composition import Composition
 from quantalpha.runner.desk import Desk, Terminal
 from quantalpha.runner.events import Event, MarketCloseEvent, MarketOpenEvent, QuoteEvent, SwitchEvent, TickEvent
+from quantalpha.runner.legs import native, place_of, told_at
 from quantalpha.runner.line import Line
 from quantalpha.runner.session import Request, Session, Summary
 from quantalpha.runner.socket import Socket
-from quantalpha.runner.venue import Venue, opened
+from quantalpha.runner.venue import Side, Venue, opened
 from quantalpha.runner.volume import Volume
 
+RATES = 600.0  # seconds between questions for funding rates, by which orders are shared out
 TICK = 0.2  # seconds between looks at the clock, the latch and the state of the tasks
 LONGEST_LAG = 10.0  # seconds for which the opening of a bar waits for another symbol's close of the bar before
 SOCKET, FLATTEN, CANCEL, PACED = "socket", "flatten", "cancel", "adaptive"
@@ -41,7 +45,9 @@ async def run(composition: Composition, params: config.Params, request: Request)
             venue = await stack.enter_async_context(opened(composition, params, request.mode, request.name, request.resume))
         start = Session.resume if request.resume else Session.start
         session = start(composition, params, request, composition.paper() if venue is None else venue.broker)
-        with session.account.hold(session.card), session:
+        for folder, card in session.accounts:
+            stack.enter_context(folder.hold(card))
+        with session:
             await Live(session, venue).follow()
     return session.summary()
 
@@ -51,12 +57,14 @@ class Live:
 
     def __init__(self, session: Session, venue: Venue | None):
         self.session, self.venue, self.params = session, venue, session.params
+        self.sides = () if venue is None else venue.sides
         self.symbols, self.step = session.composition.symbols, session.step
         self.merge = feed.Merge(self.symbols, LONGEST_LAG)
-        self.heard = self.closed = time.monotonic()  # the market's last word, and its last bar
+        self.closed = time.monotonic()  # the market's last bar
+        self.heard = defaultdict(time.monotonic)  # by place, the market's last word
         self.done = asyncio.Event()
         self.desk = _desk(session)
-        self.volume = Volume(self.params, self.symbols)
+        self.volumes = {side.place: Volume(side.params, self.symbols) for side in self.sides}
         self.tasks: list[asyncio.Task] = []
 
     async def follow(self) -> None:
@@ -88,30 +96,52 @@ class Live:
         return int(schema.epoch_ms(history.index)[-1])
 
     async def _connect(self) -> None:
-        """The venue and this session agree on the account, or nothing is traded; then somebody watches them both."""
-        venue, began = self.venue, self.session.began
-        since = venue.trading.now() if began is None else began
-        venue.line = Line(venue.trading, venue.broker, self.take, step=self.step, since=since, silence=self._silence)
-        await agree(venue.line, adopt=self.session.request.adopt)
+        """The venues and this session agree on the account, or nothing is traded; then somebody watches them all."""
+        for side in self.sides:
+            since = self.session.began.get(side.place, side.trading.now())
+            terms = {"step": self.step, "since": since, "silence": partial(self._silence, side.place)}
+            side.line = Line(side.trading, side.broker, self._taking(side.place), **terms)
+            await agree(side.line, adopt=self.session.request.adopt)
         if self.session.resumed:
-            venue.broker.resume()
-        if self.params.runner.watchdog:
-            watchdog.spawn(self.session.account.name)
-        self._start(venue.line.run())
+            self.venue.broker.resume()
+        for folder, _ in self.session.accounts if self.params.runner.watchdog else ():
+            watchdog.spawn(folder.name)
+        for side in self.sides:
+            self._start(side.line.run())
 
-    def _silence(self) -> float:
-        return time.monotonic() - self.heard
+    def _silence(self, place: str) -> float:
+        return time.monotonic() - self.heard[place]
+
+    def _taking(self, place: str) -> Callable[[Event], None]:
+        """Takes what the venue at `place` tells."""
+        return self.take if place == "" else lambda event: self.take(told_at(event, place))
 
     def _listen(self, since: dict[str, int]) -> None:
         by_socket = self.params.runner.feed == SOCKET
         if self.venue is not None or by_socket:
             socket = Socket(self.params, self.symbols, self.session.composition.timeframe, self.take)
             self._start(socket.run(since if by_socket else None))
-        if self.venue is not None and self.params.execution.algorithm == PACED:
-            self._start(self.volume.run())
+        for side in self.sides:
+            self._look_on(side)
         if not by_socket:
             for symbol, last in since.items():
                 self._start(self._bars(symbol, last + self.step))
+
+    def _look_on(self, side: Side) -> None:
+        """What its executions are steered by beyond the first venue's quotes."""
+        if side.place:
+            socket = Socket(side.params, self.symbols, self.session.composition.timeframe, self._taking(side.place))
+            self._start(socket.run())
+        if len(self.sides) > 1:
+            self._start(self._rates(side))
+        if self.params.execution.algorithm == PACED:
+            self._start(self.volumes[side.place].run())
+
+    async def _rates(self, side: Side) -> None:
+        while True:
+            with contextlib.suppress(ExchangeError):  # nobody is the cheaper for what is not known
+                await side.learn_rates()
+            await asyncio.sleep(RATES)
 
     def _start(self, work) -> None:
         self.tasks.append(asyncio.create_task(work))
@@ -128,13 +158,19 @@ class Live:
     def take(self, event: Event) -> None:
         """Anything from outside. Bars go on in order of time; at a venue one that is long over is history, nothing to trade on."""
         if isinstance(event, QuoteEvent):
-            self.heard = time.monotonic()
+            event = self._quote(event)
         if not isinstance(event, MarketOpenEvent | MarketCloseEvent):
-            self._feed(replace(event, traded=self.volume[event.symbol]) if isinstance(event, QuoteEvent) else event)
+            self._feed(event)
             return
-        self.heard = self.closed = time.monotonic()
+        self.heard[""] = self.closed = time.monotonic()
         for each in self.merge.take(event, self.closed):
             self._feed(self._history(each))
+
+    def _quote(self, event: QuoteEvent) -> QuoteEvent:
+        """With the volume, where somebody counts it."""
+        place = place_of(event.symbol)
+        self.heard[place] = time.monotonic()
+        return replace(event, traded=self.volumes[place][native(event.symbol)]) if place in self.volumes else event
 
     def _history(self, event: Event) -> Event:
         late = self.venue is not None and isinstance(event, MarketCloseEvent) and event.event_time + self.step <= self.venue.trading.now()

@@ -3,6 +3,7 @@
 import math
 
 from quantalpha.runner.events import AccountEvent, Event, FillEvent, InstructionEvent, OrderUpdateEvent, SessionEvent
+from quantalpha.runner.legs import place_of
 from quantalpha.runner.orders import FINAL, OPEN, PARTLY_FILLED
 from quantalpha.runner.switches.base import SECOND, Trip, recorded
 from quantalpha.runner.views import AccountView
@@ -32,7 +33,8 @@ class Reconcile:
         return None
 
     def _compare(self, view: AccountView, event: AccountEvent) -> None:
-        for symbol in {*view.positions, *event.positions}:
+        here_too = (symbol for symbol in view.positions if place_of(symbol) == event.symbol)
+        for symbol in {*here_too, *event.positions}:
             venue, here = event.positions.get(symbol, {"quantity": 0.0}).get("quantity", math.nan), view.quantity(symbol)
             if abs(venue - here) <= EXACT * max(1.0, abs(here)):
                 self._since.pop(symbol, None)
