@@ -30,6 +30,7 @@ from quantalpha.runner.sizing import Sizing, Standing
 from quantalpha.runner.views import AccountView
 
 ROUTE = "route"
+USED = 0.95  # of a venue's margin by positions: fees and a move before the order trades need some too
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ class TwoVenues:
     def _offer(self, broker: ExchangeBroker, leg: str, fee: float) -> Offer:
         known, account = broker.known(leg), self.setting.account
         margin = 0.0 if broker.told is None else broker.told.equity
-        most = account.leverage * margin / known.book.mid if known.book.sound else 0.0
+        most = USED * account.leverage * margin / known.book.mid if known.book.sound else 0.0
         least = broker.setup.markets[leg].terms.min_notional
         return Offer(known.book, fee, self.setting.funding(leg), broker.holdings.quantity(leg), max(most, 0.0), least)
 
