@@ -106,11 +106,10 @@ class Line:
                 await asyncio.sleep(pause)
 
     async def _news_or(self, pause: float) -> None:
-        try:
-            await asyncio.wait_for(self._wanted.wait(), pause)
-        except TimeoutError:
-            return
-        self._wanted.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause):  # wait_for would swallow a cancellation that meets an arrival
+                await self._wanted.wait()
+                self._wanted.clear()
 
     def ask(self) -> None:
         """Trades are asked for now."""
