@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,15 +35,32 @@ def write_atomic(path: Path, data: bytes | str | Iterable[bytes]) -> Path:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """The block has `folder` to itself among all processes of this machine that ask; others wait. Not to be nested."""
-    folder.mkdir(parents=True, exist_ok=True)
+def locked(folder: Path, patience: float | None = None) -> Iterator[None]:
+    """The block has `folder` to itself among all processes of this machine that ask; others wait. Not to be nested.
+
+    patience: seconds after which nobody waits any more for one that hangs, and the block runs beside it; None: forever.
+    """
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        _wait_for(handle, patience)
         yield
     finally:
         os.close(handle)
+
+
+def _wait_for(handle: int, patience: float | None) -> None:
+    if patience is None:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        return
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            time.sleep(0.001)
 
 
 @contextmanager

@@ -100,7 +100,11 @@ class FeatureSet:
         """float64[len(names)] at the last bar of `window` (at least `lookback` bars): equal to `compute(window).iloc[-1]`."""
         if len(window) < self.lookback:
             raise DataError(f"features: expected at least {self.lookback} bars (the lookback), found {len(window)}; pass a longer window")
-        arrays, give = self.arrays(window, self.lookback), Feature.trusted if self._seen else Feature.values
+        return self.last(self.arrays(window, self.lookback))
+
+    def last(self, arrays: Arrays) -> np.ndarray:
+        """`latest` of `lookback` rows as arrays, float64 for each of `columns` ("timestamp": int64). A frame would cost as much again."""
+        give = Feature.trusted if self._seen else Feature.values
         found = np.array([values[-1] for values in self._rows(arrays, self.lookback - 1, self.lookback, give)])
         self._seen = True
         return found

@@ -63,6 +63,7 @@ class NoAnswer(Exception):
 
 
 body: ContextVar[str] = ContextVar("body", default="")  # the last reply within one request
+written: ContextVar[Callable[[], None] | None] = ContextVar("written", default=None)  # told as a request's body goes to the socket
 
 
 class _Paid:
@@ -79,6 +80,13 @@ class _Paid:
         cost = self.calculate_rate_limiter_cost(api, method, path, params, config)
         async with self.budget.spend(_weights(self.id, path, cost)):
             return await super().fetch2(path, api, method, params, config)
+
+    def open(self, lazy=False):
+        """ccxt's session, in whose requests `written` is told."""
+        fresh = self.session is None
+        super().open(lazy)
+        if fresh and self.session is not None:
+            self.session.trace_configs.append(_told_when_written())
 
     def on_rest_response(self, status, reason, url, method, headers, text, *sent):
         """ccxt's hook on every HTTP reply."""
@@ -159,6 +167,21 @@ def trading_client(venue: config.Venue, keys: tuple[str, str], judge: Callable[[
     exchange.budget.share, exchange.budget.patience = 1.0, PATIENCE
     exchange.inspect = judge
     return exchange, (NoAnswer, ccxt.BaseError, *PARSING)
+
+
+def _told_when_written():
+    """aiohttp's word that a body, which goes out in one write with its headers, is the next thing that the socket gets."""
+    import aiohttp
+
+    async def on_chunk(*_) -> None:
+        tell = written.get()
+        if tell is not None:
+            tell()
+
+    config = aiohttp.TraceConfig()
+    config.on_request_chunk_sent.append(on_chunk)
+    config.freeze()
+    return config
 
 
 def rate_limits(exchange) -> dict[str, Limit]:

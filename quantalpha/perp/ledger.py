@@ -75,6 +75,8 @@ class Ledger:
         check_prices(time_ms, open=open, mark_open=mark)
         slip = self._valid_at(time_ms, slippage)
         held, prices = self._state.quantity, (mark, float(funding_rate), float(open))
+        if self._idle(funding_rate):
+            return []
         self._state, amount, fill = self._clock.open_one(self._state, self._terms, self._tiers, *prices, *slip)
         events: list[Event] = []
         if held != 0.0 and funding_rate != 0.0:
@@ -87,6 +89,8 @@ class Ledger:
         if not low <= open <= high:
             raise DataError(f"ledger at {time_ms}: expected low <= open <= high, found {low}, {open}, {high}")
         slip = self._valid_at(time_ms, slippage)
+        if self._state.quantity == 0.0 == self._state.rested:
+            return []
         self._state, *fills = self._clock.inside(self._state, self._terms, self._tiers, float(open), float(high), float(low), *slip)
         return self._fills(time_ms, *fills)
 
@@ -119,11 +123,16 @@ class Ledger:
         resting = 0.0 if limit is None else float(limit)
         return self._clock.decide(self._state, self._terms, float(target), resting, float(close), _mark(close, mark))
 
+    def _idle(self, funding_rate: float) -> bool:
+        """Nothing is due at an open: the commonest one, without a compiled call."""
+        state = self._state
+        return state.order == 0.0 and (state.quantity == 0.0 or (funding_rate == 0.0 and state.held < self._terms.max_bars))
+
     def _valid_at(self, time_ms: int, slippage: tuple[float, float] | None) -> tuple[float, float]:
         """Bring the maintenance table up to date; the slippage as the clock takes it."""
         if self._modelled != (slippage is not None):
             raise UsageError(f"ledger at {time_ms}: a slippage model and its values for each bar come together; found {slippage}")
-        table = in_force(self._tables, time_ms)[1]
+        table = self._tiers if len(self._tables) == 1 else in_force(self._tables, time_ms)[1]
         if table is not self._tiers:
             self._tiers, self._state = table, self._clock.settle(self._state, self._terms, table)
         return (math.nan, 0.0) if slippage is None else (float(slippage[0]), float(slippage[1]))

@@ -14,7 +14,7 @@ from quantalpha.market.trading import patiently
 from quantalpha.runner.broker_exchange import ExchangeBroker
 from quantalpha.runner.events import AccountEvent, FillEvent
 from quantalpha.runner.line import Line
-from quantalpha.runner.orders import DUST
+from quantalpha.runner.orders import ADOPTED, DUST
 
 CENT = 0.01  # quote currency
 PRICE = 1e-5  # relative: venues round average prices
@@ -104,7 +104,7 @@ async def _adopt(line: Line, found: list[Difference]) -> None:
     for symbol in [each.name for each in found if each.kind == "position"]:
         there = told.positions.get(symbol, {"quantity": 0.0, "entry_price": told_mark(broker, symbol)})
         quantity = there["quantity"] - broker.holdings.quantity(symbol)
-        terms = {"quantity": quantity, "price": there["entry_price"], "fee": 0.0, "trade": f"adopted-{told.event_time}"}
+        terms = {"quantity": quantity, "price": there["entry_price"], "fee": 0.0, "trade": f"{ADOPTED}{told.event_time}"}
         times = {"event_time": told.event_time, "recv_time": line.clock(), "bar": told.event_time - told.event_time % line.step}
         realised = broker.holdings[symbol].profit(quantity, there["entry_price"])
         line.feed(FillEvent(**times, symbol=symbol, client_id=None, **terms, realised=realised, reason="external"))

@@ -8,6 +8,7 @@ Two clocks: event times are the venue's, and what is told to it carries them; du
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from functools import lru_cache, partial
 
 from quantalpha import perp
 from quantalpha.runner import execution
@@ -26,8 +27,8 @@ from quantalpha.runner.events import (
 )  # fmt: skip
 from quantalpha.runner.flatten import Flatten
 from quantalpha.runner.holdings import Holdings
-from quantalpha.runner.orders import Orders
-from quantalpha.runner.protection import EXITS, Need, Protection, exit_reason, levels
+from quantalpha.runner.orders import EMERGENCY, Orders
+from quantalpha.runner.protection import EXITS, RESTS, Need, Protection, exit_reason, levels
 from quantalpha.runner.sizing import Sizing, Standing
 from quantalpha.runner.traded import Traded
 from quantalpha.runner.venue_setup import Setup
@@ -45,6 +46,7 @@ class ExchangeBroker:
         self._flatten = Flatten(self.orders, self.holdings, setup.seed)
         self._symbols = {symbol: Traded() for symbol in setup.markets}
         self._sizing = {symbol: Sizing(setup.account, symbol) for symbol in setup.markets}
+        self._liquidation = lru_cache(maxsize=64)(partial(perp.liquidation_price, account=setup.account))  # asked after every event
         self.told: AccountEvent | None = None  # the venue's last word
         self.base = 0.0  # what lies in the wallet beyond the capital and what it has earned
         self.changes = 0  # of the account, as far as it is heard or told here: what a look at the venue may have missed
@@ -53,6 +55,8 @@ class ExchangeBroker:
         self._halted, self.retelling = False, retelling
         self.trades: set[tuple[str, str]] = set()  # (symbol, venue's name) of what was counted
         self.settlements: set[tuple[str, int]] = set()  # (symbol, ms) of funding that was counted
+        for symbol in setup.markets:
+            self.order_quantity(symbol, 0.0)  # loads what is compiled, which takes a second
 
     def account(self) -> AccountView:
         positions = {symbol: self._position(symbol) for symbol in self._symbols}
@@ -69,7 +73,7 @@ class ExchangeBroker:
         if told.get("quantity") == held.quantity:
             liquidation = told["liquidation_price"]
         else:  # not told yet
-            liquidation = perp.liquidation_price(held.quantity, held.entry_price, self.holdings.cash, self.setup.account)
+            liquidation = self._liquidation(held.quantity, held.entry_price, self.holdings.cash)
         return Position(held.quantity, held.entry_price, self._symbols[symbol].mark, liquidation)
 
     def opened(self, bars: Sequence[MarketOpenEvent]) -> Iterable[Event]:
@@ -237,9 +241,10 @@ class ExchangeBroker:
         for known in self._symbols.values():
             known.give_up()
 
-    def quiet(self) -> bool:
-        """Nothing but what protects a position is out."""
-        return all(each.instruction.purpose == "protection" for each in self.orders.unfinished())
+    def at_rest(self) -> bool:
+        """Nothing is under way: no trade is still to come, and all that is out are stops known to rest, for everything held."""
+        resting = all(each.instruction.purpose == "protection" and each.status in RESTS for each in self.orders.unfinished())
+        return resting and not any(each.fills_missing for each in self.orders) and self.protection.exposed(self.time) == 0.0
 
     def flat(self) -> bool:
         """The venue was asked after the last thing that happened here, and says that nothing is held or open."""
@@ -253,7 +258,7 @@ class ExchangeBroker:
     def reason(self, client_id: str | None) -> str:
         """What a fill of this order is called: see FillEvent."""
         if client_id not in self.orders:
-            return "external"
+            return "flatten" if (client_id or "").startswith(EMERGENCY) else "external"
         placed = self.orders[client_id].instruction
         if placed.purpose == "flatten":
             return "flatten"

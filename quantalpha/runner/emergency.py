@@ -15,8 +15,9 @@ from typing import Protocol
 from quantalpha import config
 from quantalpha.errors import ExchangeError, QuantalphaError, UsageError
 from quantalpha.market.connect import Retry
-from quantalpha.market.trading import AccountReport, Keys, OrderReport, open_trading
+from quantalpha.market.trading import CONDITIONAL, AccountReport, Keys, OrderReport, open_trading
 from quantalpha.runner.events import InstructionEvent
+from quantalpha.runner.orders import EMERGENCY
 
 TROUBLE = (QuantalphaError, OSError, TimeoutError)  # what asking a venue may raise
 PACE = Retry(base=0.1, cap=5.0)  # between rounds: all orders of an account are a heavy question, and who asks too often is shut out
@@ -94,9 +95,10 @@ async def _seen(desk: Desk, found: Flattening) -> list[OrderReport]:
 
 
 async def _round(desk: Desk, found: Flattening) -> None:
-    """One look and what follows from it."""
+    """One look and what follows from it. A reduce-only order that waits for its price is cancelled too: Binance counts it against the
+    position, and refuses (-4118) to close that by another one."""
     orders = await _seen(desk, found)
-    entering = [order for order in orders if order.symbol in found.left and not order.reduce_only]
+    entering = [order for order in orders if order.symbol in found.left and not (order.reduce_only and order.kind in CONDITIONAL)]
     idle = {order.symbol for order in orders} - found.left.keys()
     steps = [desk.place(_closing(symbol, quantity)) for symbol, quantity in found.left.items()]
     steps += [desk.cancel(order.client_id, order.symbol) for order in entering] + [desk.cancel_all(symbol) for symbol in sorted(idle)]
@@ -120,7 +122,7 @@ def held(account: AccountReport) -> dict[str, float]:
 def _closing(symbol: str, quantity: float) -> InstructionEvent:
     now = time.time_ns()
     times = {"event_time": now // 1_000_000, "recv_time": now // 1_000_000, "symbol": symbol, "bar": 0}
-    order = {"client_id": f"qa-flat-{now:x}", "parent": "", "action": "place", "kind": "market", "quantity": -quantity, "price": None}
+    order = {"client_id": f"{EMERGENCY}{now:x}", "parent": "", "action": "place", "kind": "market", "quantity": -quantity, "price": None}
     return InstructionEvent(**times, **order, reduce_only=True, purpose="flatten")
 
 
@@ -138,15 +140,15 @@ async def desk_of(card: dict, watchdog: bool = False):
 
 
 def keys_of(mode: str, venue: config.Venue, watchdog: bool = False, second: bool = False) -> Keys:
-    """The API key of the environment, of watchdog or second venue the one for it; in a rehearsal on this machine the practice exchange's
-    own, where none is set. UsageError else."""
+    """The API key of the environment (of watchdog or second venue the one for it), or UsageError; in a rehearsal on this machine the
+    practice exchange's own: it knows no other, and a real one is shown to nobody but its venue."""
+    if mode == "rehearse" and any(f"//{host}:" in (venue.rest_url or "").replace("[", "").replace("]", "") for host in LOOPBACK):
+        return Keys(*PRACTICE)
     given = config.environment()
     own = "QUANTALPHA_SECOND_API" if second else "QUANTALPHA_API"
     for name in ("QUANTALPHA_WATCHDOG_API", own) if watchdog and not second else (own,):
         if f"{name}_KEY" in given:
             return Keys(given[f"{name}_KEY"], config.secret(f"{name}_SECRET"))
-    if mode == "rehearse" and any(f"//{host}:" in (venue.rest_url or "").replace("[", "").replace("]", "") for host in LOOPBACK):
-        return Keys(*PRACTICE)
     raise UsageError(f"secret {own}_KEY: not set; put it and {own}_SECRET into .env, a key that may not withdraw")
 
 

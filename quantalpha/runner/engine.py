@@ -9,10 +9,11 @@ later moment is heard of; then all strategies decide on the same equity.
 An error ends the engine: what was under way is dropped, and nothing but the session's last word is taken after it.
 """
 
+import gc
 import hashlib
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,6 +21,7 @@ import numpy as np
 from quantalpha.errors import DataError, Halted, UsageError
 from quantalpha.runner.approval import Decision, Gate
 from quantalpha.runner.events import (
+    NAMES,
     PASSING,
     AccountEvent,
     ApprovalEvent,
@@ -89,6 +91,7 @@ class Engine:
         self.symbols = tuple(dict.fromkeys(each.symbol for each in self.strategies))
         if len({each.name for each in self.strategies}) < len(self.strategies):
             raise UsageError("engine: two strategies of one account are the same bundle; give each its own")
+        self._sharing = {symbol: [each for each in self.strategies if each.symbol == symbol] for symbol in self.symbols}
         self.targets = dict.fromkeys((each.name for each in self.strategies), 0.0)
         self.halted: SwitchEvent | None = None
         self.observers: list[Callable[[Event], None]] = []
@@ -143,6 +146,19 @@ class Engine:
                 self._dead = False
         self._recovering = False
 
+    @contextmanager
+    def ready(self) -> Iterator[None]:
+        """Before the first live bar: what is loaded or compiled at its first use is so now, and what stands in memory by then is not
+        looked through for garbage, which takes tenths of a second."""
+        for strategy in self.strategies:
+            strategy.decider.decide(0.0)
+        gc.collect()
+        gc.freeze()
+        try:
+            yield
+        finally:
+            gc.unfreeze()
+
     def view(self, time: int = 0) -> AccountView:
         """The account and its markets as of the last event, or of `time` (ms) if that is later."""
         time = max(self._time, time)
@@ -171,14 +187,10 @@ class Engine:
             self._run(self._queue.popleft())
 
     def _run(self, event: Event) -> None:
-        kind, passing = type(event), isinstance(event, PASSING)
+        kind = type(event)
+        passing = kind in PASSING
         if not passing:
-            event = self.journal.append(event)
-            name = kind_of(event)
-            self.counts[name] += 1
-            self.last[name] = event
-            self._done.append(event)
-            self._time = max(self._time, 0 if kind is SessionEvent else event.event_time)  # whose time is ours, not the market's
+            event = self._noted(event, NAMES[kind])
         effect = self._effects.get(kind)
         if effect is not None:
             self._spread(effect(event))
@@ -187,9 +199,18 @@ class Engine:
         if self.gates.switches is not None and kind is not QuoteEvent:
             self._watch(event)
 
+    def _noted(self, event: Event, name: str) -> Event:
+        event = self.journal.append(event)
+        self.counts[name] += 1
+        self.last[name] = event
+        self._done.append(event)
+        if event.event_time > self._time and name != "Session":  # whose time is ours, not the market's
+            self._time = event.event_time
+        return event
+
     def _spread(self, events: Iterable[Event]) -> None:
         """To the end of the queue; on recovery without instructions, which come as they were recorded."""
-        self._queue.extend(event for event in events if not (self._recovering and type(event) is InstructionEvent))
+        self._queue.extend(events if not self._recovering else [event for event in events if type(event) is not InstructionEvent])
 
     def _finish(self) -> None:
         """The chain is over: make it durable, then let the world know."""
@@ -197,7 +218,9 @@ class Engine:
             return
         self.journal.commit()
         done, self._done = self._done, []
-        for event in () if self._recovering else done:
+        if self._recovering:
+            return
+        for event in done:
             if type(event) is InstructionEvent:
                 self.broker.send(event)
             for observe in self.observers:
@@ -219,7 +242,7 @@ class Engine:
         """What follows from slices that a later moment has overtaken: who has no bar there is not waited for."""
         happened = []
         for kind, finish in ((MarketOpenEvent, self._opened_all), (MarketCloseEvent, self._closed_all)):
-            if any(_before(each, event) for each in self._slices[kind].values()):
+            if self._slices[kind] and any(_before(each, event) for each in self._slices[kind].values()):
                 happened += finish()
         return happened
 
@@ -232,9 +255,8 @@ class Engine:
         self._closed[event.symbol], self._step = event.bar, event.event_time - event.bar
         self._closes[event.symbol].append(event.close)
         self._returns[event.symbol] = None
-        for strategy in self.strategies:
-            if strategy.symbol == event.symbol:
-                strategy.decider.observe(event)
+        for strategy in self._sharing[event.symbol]:
+            strategy.decider.observe(event)
         if event.warm_up:
             return []
         self._slices[MarketCloseEvent][event.symbol] = event
@@ -265,9 +287,10 @@ class Engine:
         if recorded is not None:
             return recorded
         edge, target = strategy.decider.decide(previous)
-        shown = {"features": strategy.decider.fingerprint, "novelty": strategy.decider.novelty}
-        values = {"edge": edge, "previous": previous, "target": target, "strategy": strategy.name}
-        return SignalEvent(**self._stamp(bar), bar=bar.bar, **values, **shown)
+        return SignalEvent(
+            event_time=bar.event_time, recv_time=self.clock(), symbol=bar.symbol, bar=bar.bar, edge=edge, previous=previous, target=target,
+            strategy=strategy.name, features=strategy.decider.fingerprint, novelty=strategy.decider.novelty,
+        )  # fmt: skip
 
     def _signal(self, event: SignalEvent) -> Iterable[Event]:
         """Once everybody has spoken, the targets of a symbol are one; what gets smaller comes first, to make room for what grows."""
@@ -275,11 +298,11 @@ class Engine:
         if len(self._wishes) < self._asked:
             return []
         orders = [order for symbol in self.symbols for order in self._order(symbol, event)]
-        return sorted(orders, key=lambda order: enters(order.quantity, self.broker.account().quantity(order.symbol)))
+        return orders and sorted(orders, key=lambda order: enters(order.quantity, self.broker.account().quantity(order.symbol)))
 
     def _order(self, symbol: str, event: SignalEvent) -> Iterable[Event]:
         """What brings a symbol to the targets of its strategies; those that were not asked want what they held."""
-        sharing = [each for each in self.strategies if each.symbol == symbol]
+        sharing = self._sharing[symbol]
         if not any(each.name in self._wishes for each in sharing):
             return []
         target = sum(each.share * self._wishes.get(each.name, self.targets[each.name]) for each in sharing)
@@ -293,8 +316,8 @@ class Engine:
 
     def _hold(self, symbol: str) -> None:
         """What the strategies of a symbol wished for is what they hold from now on."""
-        names = [each.name for each in self.strategies if each.symbol == symbol and each.name in self._wishes]
-        self.targets |= {name: self._wishes[name] for name in names}
+        for each in self._sharing.get(symbol, ()):  # an order may come from outside, as a pair does
+            self.targets[each.name] = self._wishes.get(each.name, self.targets[each.name])
 
     def _judge(self, event: OrderEvent) -> Iterable[Event]:
         view = self.view()

@@ -233,9 +233,11 @@ def kind_of(event: Event) -> str:
 def to_json(event: Event) -> str:
     """Its stored form, in which no secret stands. Every number is the shortest decimal that reads back to it; orjson is five times as fast
     as json, but has no word for NaN and infinity."""
-    values = masked(event.__dict__) if isinstance(event, WORDED) else event.__dict__
+    values = masked(event.__dict__) if type(event) in WORDED else event.__dict__
     text = orjson.dumps(values)
-    return json.dumps(values) if b"null" in text else text.decode()
+    if b"null" in text and text.count(b"null") != sum(value is None for value in values.values()):
+        return json.dumps(values)
+    return text.decode()
 
 
 def from_json(kind: str, payload: str) -> Event:

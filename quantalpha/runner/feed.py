@@ -52,17 +52,19 @@ class Merge:
             self._waiting.append((now, event))
             return self.late(now)
         self._closed[event.symbol] = event.event_time
-        overtaken = [each for _, each in self._waiting if each.symbol == event.symbol]  # its own opening is older
-        if not overtaken:
+        if all(each.symbol != event.symbol or each.bar > event.bar for _, each in self._waiting):
             return [event, *self.late(now)]
-        return [*self._released(len(self._waiting)), event]
+        older = [each for _, each in self._waiting if each.bar <= event.bar]  # its own opening among them: it is not waited for any longer
+        self._waiting = deque(each for each in self._waiting if each[1].bar > event.bar)
+        return [*older, event, *self.late(now)]
 
     def late(self, now: float) -> list[MarketEvent]:
         """Openings that have waited long enough, or need not wait."""
         due = 0
         for heard, event in self._waiting:
-            if now - heard < self.longest_lag and any(closed < event.event_time for closed in self._closed.values()):
-                break
+            missing = any(closed < event.event_time for closed in self._closed.values())
+            if -1 < self._closed[event.symbol] < event.event_time or missing and now - heard < self.longest_lag:
+                break  # its own bars never come out of turn
             due += 1
         return self._released(due)
 

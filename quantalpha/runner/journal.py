@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from quantalpha.errors import DataError, Halted, ReconcileError
 from quantalpha.runner.events import (
+    NAMES,
     EquityEvent,
     Event,
     FillEvent,
@@ -74,13 +75,14 @@ class Journal:
                 self._connection.exec_driver_sql(f"PRAGMA {setting}")
             METADATA.create_all(self._connection)
             self._connection.commit()
+            self._driver = self._connection.connection.driver_connection
         except sa.exc.DBAPIError as error:
             raise Halted(f"journal: {path}: cannot be made: {error.orig}; the folder must exist, be writable and have room") from None
 
     def append(self, event: Event) -> Event:
         """Takes the event; durable after the next `commit`."""
         self.seq += 1
-        self._pending.append((self.session, self.seq, event.event_time, event.recv_time, kind_of(event), to_json(event)))
+        self._pending.append((self.session, self.seq, event.event_time, event.recv_time, NAMES[type(event)], to_json(event)))
         return event
 
     def commit(self) -> None:
@@ -94,12 +96,12 @@ class Journal:
             return
         events, self._pending = self._pending, []
         try:
-            with self._connection.begin():
-                self._connection.exec_driver_sql(INSERT, events)
-        except sa.exc.DBAPIError as error:
+            with self._driver:  # commits, or rolls back; SQLAlchemy's own way takes a third of a millisecond more
+                self._driver.executemany(INSERT, events)
+        except self._engine.dialect.dbapi.Error as error:
             self.seq = events[0][1] - 1
             where = f"{self._engine.url.database}, event {events[0][1]}"
-            raise Halted(f"journal: {where}: cannot be stored: {error.orig}; make room or unlock it, then run again") from None
+            raise Halted(f"journal: {where}: cannot be stored: {error}; make room or unlock it, then run again") from None
 
     def close(self) -> None:
         try:

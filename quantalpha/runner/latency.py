@@ -1,4 +1,5 @@
 """How long something took, as a histogram whose buckets grow with the value: a thousand of them at most, each quantile within 1 %.
+A session keeps one: from the frame that closes a bar, as it is read, to the bytes of the order that follows from it.
 
 The idea is HdrHistogram's (hdrhistogram.org, Gil Tene): constant relative error over the whole range, so that histograms of many processes
 can be added without loss. Here a bucket is GROWTH times as wide as the one before and stands for its geometric middle.
@@ -6,12 +7,14 @@ can be added without loss. Here a bucket is GROWTH times as wide as the one befo
 
 import json
 import math
+import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from quantalpha.errors import DataError
 from quantalpha.files import read_json, write_atomic
+from quantalpha.runner.events import InstructionEvent
 
 SHORTEST, LONGEST = 1e-6, 100.0  # seconds; what lies beyond is counted in the outermost bucket
 GROWTH = 1.018  # a value is at most sqrt(1.018) - 1 = 0.9 % from the middle of its bucket
@@ -100,6 +103,38 @@ class Histogram:
     def write(self, folder: Path) -> Path:
         """As latency.json in a session's folder."""
         return write_atomic(folder / FILE, json.dumps(self.to_dict()) + "\n")
+
+
+class Stopwatch:
+    """Times each symbol's first order after a close. clock: that of `received`, ns."""
+
+    def __init__(self, clock: Callable[[], int] = time.time_ns):
+        self.clock, self.histogram = clock, Histogram()
+        self._bar, self._received = -1, 0
+        self._timed: set[str] = set()
+
+    def closed(self, bar: int, received: int) -> None:
+        """A bar's last frame was read; of several symbols the last one counts, for which all decisions wait."""
+        if bar != self._bar:
+            self._timed.clear()
+        self._bar, self._received = bar, received
+
+    def written(self, order: InstructionEvent) -> None:
+        """Its bytes go to the socket now. What is told later of the same bar (a child, a stop) is not what its close brought about."""
+        if order.bar != self._bar or order.purpose != "order" or order.symbol in self._timed:
+            return
+        self._timed.add(order.symbol)
+        elapsed = self.clock() - self._received
+        if elapsed >= 0:  # the machine's clock may have been set meanwhile
+            self.histogram.record(elapsed / 1e9)
+
+    def write(self, folder: Path) -> None:
+        """Adds what was timed to what a session's folder holds from before a restart; nothing, nothing."""
+        if self.histogram.count == 0:
+            return
+        if (folder / FILE).exists():
+            self.histogram.merge(read(folder))
+        self.histogram.write(folder)
 
 
 def read(folder: Path) -> Histogram:

@@ -14,18 +14,21 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 
 from quantalpha.errors import ExchangeError
-from quantalpha.market.connect import Retry
+from quantalpha.market.connect import Retry, written
 from quantalpha.market.stream import wall_ms
 from quantalpha.market.trading import RECV_WINDOW, InDoubt, News, OrderReport, Payment, Refused, Trade, Trading, user_stream
 from quantalpha.runner.broker_exchange import ExchangeBroker
 from quantalpha.runner.events import AccountEvent, Event, FillEvent, FundingEvent, HealthEvent, InstructionEvent, OrderUpdateEvent
 from quantalpha.runner.holdings import funding_terms
+from quantalpha.runner.latency import Stopwatch
 from quantalpha.runner.orders import FINAL, IN_DOUBT, REJECTED
 
 SETTLING = 5.0  # seconds
 OVERLAP = 300_000  # ms of trades asked for again: what shows up late is not lost
+DAY, MANY = 86_400_000, 2  # ms; symbols up to which trades are asked for at full pace: a venue counts each question
 FRESH = 60.0  # seconds for which the venue's clock, once read, is known
 UNKNOWN = float("nan")
 
@@ -37,7 +40,7 @@ class Pace:
 
     account: float = 5.0
     trades: float = 3.0
-    payments: float = 30.0
+    payments: float = 120.0
     health: float = 2.0
     dead: float = RECV_WINDOW / 1000 + SETTLING
     doubt: Retry = field(default_factory=lambda: Retry(base=0.2, cap=5.0))
@@ -55,11 +58,11 @@ class Line:
         self.clock, self.silence = clock, silence
         self.step, self.pace = step, Pace() if pace is None else pace
         self.symbols = tuple(broker.setup.markets)
-        self.stream = user_stream(trading, self.news)
+        self.stream, self.stopwatch = user_stream(trading, self.news), Stopwatch()
         self._last: dict[str, asyncio.Task] = {}  # of each order, what is sent last
         self._start, self._paid_since, self._since = since, since, dict.fromkeys(self.symbols, since)
         self._skew, self._checked = UNKNOWN, -FRESH
-        self._wanted = asyncio.Event()
+        self._wanted = {self.settle: asyncio.Event(), self.look: asyncio.Event()}
         self._failure: Exception | None = None
         self._over = asyncio.Event()
 
@@ -74,8 +77,8 @@ class Line:
 
     async def run(self) -> None:
         """Until cancelled, or `feed` raises."""
-        pace = self.pace
-        rounds = {self.settle: pace.trades, self.look: pace.account, self.payments: pace.payments, self.check: pace.health}
+        pace, crowd = self.pace, max(1.0, len(self.symbols) / MANY)
+        rounds = {self.settle: pace.trades * crowd, self.look: pace.account, self.payments: pace.payments, self.check: pace.health}
         tasks = [asyncio.create_task(self._guarded(self._forever(ask, pause))) for ask, pause in rounds.items()]
         tasks.append(asyncio.create_task(self._guarded(self.stream.run())))
         try:
@@ -96,24 +99,26 @@ class Line:
             self._over.set()
 
     async def _forever(self, ask: Callable[[], Awaitable], pause: float) -> None:
-        """A question that is not answered is asked again at its next turn; trades also as soon as there is word of news."""
+        """A question that is not answered is asked again at its next turn; trades and the account also as soon as there is news."""
         while True:
             with contextlib.suppress(InDoubt, Refused):  # counted in the line's health
                 await ask()
-            if ask == self.settle:
-                await self._news_or(pause)
-            else:
-                await asyncio.sleep(pause)
+            await self._news_or(pause, self._wanted.get(ask))
 
-    async def _news_or(self, pause: float) -> None:
+    async def _news_or(self, pause: float, wanted: asyncio.Event | None) -> None:
+        """Not by `wait_for`, which before Python 3.12 swallows a cancellation that meets the news."""
+        if wanted is None:
+            await asyncio.sleep(pause)
+            return
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(pause):  # wait_for would swallow a cancellation that meets an arrival
-                await self._wanted.wait()
-                self._wanted.clear()
+            async with asyncio.timeout(pause):
+                await wanted.wait()
+        wanted.clear()
 
     def ask(self) -> None:
-        """Trades are asked for now."""
-        self._wanted.set()
+        """Trades and the account are asked for now."""
+        for wanted in self._wanted.values():
+            wanted.set()
 
     async def _deliver(self, instruction: InstructionEvent, before: asyncio.Task | None) -> None:
         if before is not None:
@@ -123,6 +128,7 @@ class Line:
         self.ask()
 
     async def _place(self, instruction: InstructionEvent) -> None:
+        written.set(partial(self.stopwatch.written, instruction))  # within this delivery's task
         try:
             self.tell(await self.trading.place(instruction))
         except Refused as error:
@@ -163,7 +169,7 @@ class Line:
     async def resolve(self, instruction: InstructionEvent) -> None:
         """Asks about an order in doubt until the venue knows it, or never will. It is not sent again."""
         dead, attempt = time.monotonic() + self.pace.dead, 0
-        while not self.broker.orders[instruction.client_id].final:
+        while not self.broker.orders[instruction.client_id].acknowledged:  # the stream may know it first
             asked = time.monotonic()
             try:
                 report = await self.trading.order(instruction.client_id, instruction.symbol)
@@ -194,7 +200,8 @@ class Line:
         if not self.broker.knows(report.client_id):
             return
         known = self.broker.orders[report.client_id]
-        if report.status == known.status and report.filled == known.reported and known.venue_id is not None:
+        overtaken = known.final and report.status not in FINAL and abs(report.filled) <= abs(known.reported)  # by the stream
+        if overtaken or report.status == known.status and report.filled == known.reported and known.venue_id is not None:
             return
         told = {"client_id": report.client_id, "venue_id": report.venue_id, "status": report.status, "filled": report.filled}
         self.feed(OrderUpdateEvent(**self._times(report.time), symbol=report.symbol, **told, average=report.average, reason=report.reason))
@@ -227,11 +234,13 @@ class Line:
         return bool({(payment.symbol, payment.id), (payment.symbol, payment.time)} & (self.broker.trades | self.broker.settlements))
 
     async def settle(self) -> None:
-        """Every fill since the last one known."""
+        """Every fill since the last one known; of a quiet market a day, or each question would be a longer one than the last."""
         for symbol in self.symbols:
+            asked = self.trading.now()
             for trade in await self.trading.trades_since(symbol, max(self._since[symbol] - OVERLAP, self._start)):
                 self.trade(trade)
                 self._since[symbol] = max(self._since[symbol], trade.time)
+            self._since[symbol] = max(self._since[symbol], asked - DAY)
 
     async def payments(self) -> None:
         until = self.trading.now()
@@ -277,13 +286,16 @@ class Line:
         """How well the line goes; also when the venue cannot be asked the time: then what it last said holds for a while."""
         with contextlib.suppress(ExchangeError):
             self._skew, self._checked = await self.trading.synchronise(), time.monotonic()
+        if self._skew != self._skew:
+            return  # not asked yet: who never hears is told by the silence
         known = time.monotonic() - self._checked < FRESH
         health = {"api_errors": self.trading.errors, "silence": self.silence(), "clock_skew": self._skew if known else UNKNOWN}
         self.feed(HealthEvent(**self._times(self.trading.now()), symbol="", **health, connected=self.stream.steady))
 
     def _say(self, instruction: InstructionEvent, status: str, reason: str) -> None:
-        """Our own word on an order that the venue has none on."""
-        if self.broker.orders[instruction.client_id].final:
+        """Our own word on an order that the venue has none on: where it has one, that stands."""
+        known = self.broker.orders[instruction.client_id]
+        if known.final or known.acknowledged and status == IN_DOUBT:
             return
         told = {"client_id": instruction.client_id, "venue_id": None, "status": status, "reason": reason}
         self.feed(OrderUpdateEvent(**self._times(self.trading.now()), symbol=instruction.symbol, **told))

@@ -6,6 +6,7 @@ Everything that happens outside comes to the engine in this one loop's thread: b
 import asyncio
 import contextlib
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -17,7 +18,7 @@ from functools import partial
 from quantalpha import config, schema
 from quantalpha.errors import ExchangeError, Halted
 from quantalpha.market import stream
-from quantalpha.runner import accounts, feed, watchdog
+from quantalpha.runner import accounts, feed, folders, latency, watchdog
 from quantalpha.runner.agreement import agree
 from quantalpha.runner.approval import APPROVE
 from quantalpha.runner.composition import Composition
@@ -25,7 +26,7 @@ from quantalpha.runner.desk import Desk, Terminal
 from quantalpha.runner.events import Event, MarketCloseEvent, MarketOpenEvent, QuoteEvent, SwitchEvent, TickEvent
 from quantalpha.runner.legs import native, place_of, told_at
 from quantalpha.runner.line import Line
-from quantalpha.runner.session import Request, Session, Summary
+from quantalpha.runner.session import ON_STOP, Request, Session, Summary, account_of
 from quantalpha.runner.socket import Socket
 from quantalpha.runner.venue import Side, Venue, opened
 from quantalpha.runner.volume import Volume
@@ -33,7 +34,7 @@ from quantalpha.runner.volume import Volume
 RATES = 600.0  # seconds between questions for funding rates, by which orders are shared out
 TICK = 0.2  # seconds between looks at the clock, the latch and the state of the tasks
 LONGEST_LAG = 10.0  # seconds for which the opening of a bar waits for another symbol's close of the bar before
-SOCKET, FLATTEN, CANCEL, PACED = "socket", "flatten", "cancel", "adaptive"
+SOCKET, FLATTEN, PACED = "socket", "flatten", "adaptive"
 
 
 async def run(composition: Composition, params: config.Params, request: Request) -> Summary:
@@ -42,6 +43,7 @@ async def run(composition: Composition, params: config.Params, request: Request)
     async with contextlib.AsyncExitStack() as stack:
         venue = None
         if request.mode in accounts.VENUES:
+            account_of(request.mode, params, folders.root(request.sessions) / request.name).latch.require_open()  # before anything is sent
             venue = await stack.enter_async_context(opened(composition, params, request.mode, request.name, request.resume))
         start = Session.resume if request.resume else Session.start
         session = start(composition, params, request, composition.paper() if venue is None else venue.broker)
@@ -66,23 +68,31 @@ class Live:
         self.desk = _desk(session)
         self.volumes = {side.place: Volume(side.params, self.symbols) for side in self.sides}
         self.tasks: list[asyncio.Task] = []
+        self.leaving = False
+        self.dogs: dict[str, subprocess.Popen] = {}  # watchdogs by account
+        self.stopwatch = latency.Stopwatch()
 
     async def follow(self) -> None:
         """Until asked to stop or done. Raises as `run_session` says."""
         with asked_to_stop() as stop:
             since = {symbol: await self._caught_up(symbol) for symbol in self.symbols}
             self.session.require_young(max(since.values()) + self.step, self.params.runner.max_model_age)
-            try:
-                if self.venue is not None:
-                    await self._connect()
-                self._listen(since)
-                await self._watch(stop)
-                if self.venue is not None:
-                    await self._leave()
-            finally:
-                for task in self.tasks:
-                    task.cancel()
-                await asyncio.gather(*self.tasks, return_exceptions=True)
+            with self.session.engine.ready():
+                await self._trade(since, stop)
+
+    async def _trade(self, since: dict[str, int], stop: asyncio.Event) -> None:
+        try:
+            if self.venue is not None:
+                await self._connect()
+            self._listen(since)
+            await self._watch(stop)
+            if self.venue is not None:
+                await self._leave()
+        finally:
+            for task in self.tasks:
+                task.cancel()
+            await asyncio.gather(*self.tasks, return_exceptions=True)
+            self.stopwatch.write(self.session.folder)
 
     async def _caught_up(self, symbol: str) -> int:
         """Shows a new session its history; open time (ms) of the last closed bar it has seen."""
@@ -101,11 +111,12 @@ class Live:
             since = self.session.began.get(side.place, side.trading.now())
             terms = {"step": self.step, "since": since, "silence": partial(self._silence, side.place)}
             side.line = Line(side.trading, side.broker, self._taking(side.place), **terms)
+            side.line.stopwatch = self.stopwatch
             await agree(side.line, adopt=self.session.request.adopt)
         if self.session.resumed:
             self.venue.broker.resume()
-        for folder, _ in self.session.accounts if self.params.runner.watchdog else ():
-            watchdog.spawn(folder.name)
+        if self.params.runner.watchdog:
+            self.dogs = {folder.name: watchdog.spawn(folder.name) for folder, _ in self.session.accounts}
         for side in self.sides:
             self._start(side.line.run())
 
@@ -119,7 +130,7 @@ class Live:
     def _listen(self, since: dict[str, int]) -> None:
         by_socket = self.params.runner.feed == SOCKET
         if self.venue is not None or by_socket:
-            socket = Socket(self.params, self.symbols, self.session.composition.timeframe, self.take)
+            socket = Socket(self.params, self.symbols, self.session.composition.timeframe, self.take, self.stopwatch)
             self._start(socket.run(since if by_socket else None))
         for side in self.sides:
             self._look_on(side)
@@ -162,6 +173,8 @@ class Live:
         if not isinstance(event, MarketOpenEvent | MarketCloseEvent):
             self._feed(event)
             return
+        if self.leaving:
+            return  # nothing more is decided
         self.heard[""] = self.closed = time.monotonic()
         for each in self.merge.take(event, self.closed):
             self._feed(self._history(each))
@@ -177,7 +190,9 @@ class Live:
         return feed.as_history(event) if late else event
 
     def _feed(self, event: Event) -> None:
-        if not self.done.is_set() and self.session.feed(event):
+        if self.leaving:
+            self.session.feed(event)
+        elif not self.done.is_set() and self.session.feed(event):
             self.done.set()
 
     async def _watch(self, stop: asyncio.Event) -> None:
@@ -185,6 +200,7 @@ class Live:
         patience = self.params.runner.stale_after * self.step / 1000
         while not (stop.is_set() or self.done.is_set()):
             await _first(stop, self.done, *self.tasks)
+            self._require_tasks()
             for each in self.merge.late(time.monotonic()):
                 self._feed(each)
             self.session.look_at_latch()
@@ -192,7 +208,7 @@ class Live:
                 self._feed(answer)
             self._tick()
             self.session.require_running()
-            self._require_tasks()
+            self._require_watched()
             if time.monotonic() - self.closed > patience:
                 raise Halted(
                     f"runner: no news for {patience:g} s (runner.stale_after); the position stays; check the venue, then run again"
@@ -210,26 +226,38 @@ class Live:
         return self.desk.poll(self.session.clock(), lambda symbol: prices.get(symbol, float("nan")))
 
     async def _leave(self) -> None:
-        """A graceful stop, as `runner.on_stop` says; stops that protect a position rest on unless it is closed."""
-        wanted, broker = self.params.runner.on_stop, self.venue.broker
-        self.done.clear()
-        if wanted == FLATTEN:
+        """A graceful stop, as `runner.on_stop` says. What could still trade is cancelled in any case, for nobody would protect what it
+        buys; a position that is kept is left when its stops are known to rest."""
+        self.leaving, broker = True, self.venue.broker
+        if self.params.runner.on_stop == FLATTEN:
             self.session.feed(self._switch("tripped"))
-            await self._until(broker.flat)
+            await self._until(broker.flat, self.session.beat)
             self.session.feed(self._switch("reset"))
-        elif wanted == CANCEL:
-            broker.give_up()
-            await self._until(broker.quiet)
+            return
+        broker.give_up()
+        await self._until(broker.at_rest, self._look)
 
-    async def _until(self, over: Callable[[], bool]) -> None:
+    def _look(self) -> None:
+        """A kill switch counts to the last."""
+        self.session.look_at_latch()
+        self.session.require_running()
+
+    async def _until(self, over: Callable[[], bool], look: Callable[[], None]) -> None:
         while not over():
+            look()
             self._tick()
             await asyncio.sleep(TICK)
             self._require_tasks()
 
     def _switch(self, phase: str) -> SwitchEvent:
         now = {"event_time": self.venue.trading.now(), "recv_time": self.session.clock(), "symbol": ""}
-        return SwitchEvent(**now, name="on_stop", phase=phase, reason="runner.on_stop: flatten")
+        return SwitchEvent(**now, name=ON_STOP, phase=phase, reason="runner.on_stop: flatten")
+
+    def _require_watched(self) -> None:
+        """A watchdog that has died (not left because another one watches, nor tripped) is followed by a new one."""
+        for account, dog in self.dogs.items():
+            if dog.poll() not in (None, 0, Halted.exit_code):
+                self.dogs[account] = watchdog.spawn(account)
 
     def _require_tasks(self) -> None:
         """What ended a task ends the session."""

@@ -23,6 +23,7 @@ from quantalpha.runner.views import Position
 
 REFUSALS = 2  # of a stop or take-profit, one after the other; then the position is closed at market
 AGAIN = 1000  # ms before what was refused or not answered is asked for again
+SETTLES = 500  # ms for which an order just made is not followed by another of its kind because more was bought
 RESTS = (states.OPEN, states.PARTLY_FILLED)
 STOP, TAKE_PROFIT, CLOSE = "stop", "take_profit", "market"
 EXITS = ("stop_loss", "trailing_stop", "take_profit", "time_stop")  # what their fills are called
@@ -89,7 +90,7 @@ class Protection:
         """New orders; each is entered before the next is thought of."""
         if need.quantity == 0.0 or self._leaving(need):
             return
-        kinds = [kind for kind in need.levels if not self._stands(kind, need)]
+        kinds = [kind for kind in need.levels if not self._stands(kind, need, time)]
         if need.close or self._closing(need) or any(self._hopeless(kind, need, book) for kind in kinds):
             kinds = [CLOSE]
         for kind in kinds:
@@ -99,7 +100,7 @@ class Protection:
     def _needless(self, time: int, need: Need) -> Iterable[InstructionEvent]:
         """Cancellations: of everything where nothing is held, else of what a newer order that rests has replaced."""
         for order in self._resting(need.symbol):
-            replaced = order not in self._history(order.instruction.kind, need)[-1:] and self._covered(order.instruction.kind, need)
+            replaced = self._replaced(order, need)
             asked = order.status == states.CANCELLING and time - order.told < AGAIN
             if order.acknowledged and not asked and (need.quantity == 0.0 or replaced) and order.instruction.kind != CLOSE:
                 yield self._tell(replace(order.instruction, action="cancel", event_time=time, recv_time=time))
@@ -127,11 +128,14 @@ class Protection:
         """Signed base units that orders to close the position may still trade."""
         return sum(order.remaining for order in self._history(CLOSE, need))
 
-    def _stands(self, kind: str, need: Need) -> bool:
-        """The newest order of the kind is out, for the whole position and at its price; one that has begun to trade is left alone."""
+    def _stands(self, kind: str, need: Need, time: int) -> bool:
+        """The newest order of the kind is out, for the whole position and at its price; one that has begun to trade is left alone, and
+        one just made waits: a position built of many small fills is not followed by as many orders."""
         for order in self._history(kind, need)[-1:]:
-            if order.final or not _same(order.remaining, -need.quantity):
+            if order.final:
                 return False
+            if not _same(order.remaining, -need.quantity):
+                return order.remaining * need.quantity < 0.0 and time - order.told < SETTLES
             return order.reported != 0.0 or not self._moves(order, need)
         return False
 
@@ -149,9 +153,11 @@ class Protection:
         return book.sound and (reached <= 0.0 if kind == STOP else reached >= 0.0)
 
     def _refused_at(self, kind: str, need: Need, time: int) -> bool:
-        """A refused close is not hammered; a refused stop is placed again at once, since REFUSALS bounds that."""
+        """A refused close is not hammered, nor a stop that is cancelled as soon as it is placed; a refused stop is placed again at once,
+        since REFUSALS bounds that."""
         last = self._history(kind, need)[-1:]
-        return kind == CLOSE and bool(last) and last[0].final and time - last[0].told < AGAIN
+        bounded = kind != CLOSE and bool(last) and last[0].status != states.CANCELLED
+        return bool(last) and not bounded and last[0].final and time - last[0].told < AGAIN
 
     def _trigger(self, kind: str, need: Need) -> float:
         """On the grid, to the side nearer to the market."""
@@ -178,10 +184,11 @@ class Protection:
         self._orders.instruct(instruction)
         return instruction
 
-    def _covered(self, kind: str, need: Need) -> bool:
-        """The newest order of the kind is known to rest for the whole position."""
-        last = self._history(kind, need)[-1:]
-        return bool(last) and last[0].status in RESTS and _same(last[0].remaining, -need.quantity)
+    def _replaced(self, order: VenueOrder, need: Need) -> bool:
+        """A newer order of its kind is known to rest for as much of the position as this one does."""
+        least, history = min(abs(order.remaining), abs(need.quantity)) * (1.0 - DUST), self._history(order.instruction.kind, need)
+        newer = history[history.index(order) + 1 :] if order in history else history
+        return any(each.status in RESTS and abs(each.remaining) >= least for each in newer)
 
     def _watch(self, time: int, need: Need) -> None:
         stops = (order for order in self._resting(need.symbol) if order.instruction.kind == STOP and order.status in RESTS)

@@ -16,20 +16,24 @@ from quantalpha.market.clean import align_funding
 from quantalpha.market.exchange import Client
 from quantalpha.market.ticks import Bar, Feed, Mark, Quote, Subscription
 from quantalpha.runner.events import Event, MarketCloseEvent, MarketOpenEvent, QuoteEvent
+from quantalpha.runner.latency import Stopwatch
 from quantalpha.schema import from_epoch_ms
 
 QUOTES, BARS = ("book",), ("book", "bars", "mark")
 MARKS = 8  # kept of each symbol: enough to look behind a close
 MINUTE = timeframe.UNITS["m"]
 MS = 1_000_000  # nanoseconds
+AFTER_CLOSE = 0.002  # seconds that the stream waits after a bar's close, so that the order goes out first
 
 
 class Socket:
     """tell: takes every event, in the loop's thread. since: open time (ms) of the last bar known, by symbol; None: quotes alone."""
 
-    def __init__(self, params: config.Params, symbols: tuple[str, ...], bar: str, tell: Callable[[Event], None]):
+    def __init__(
+        self, params: config.Params, symbols: tuple[str, ...], bar: str, tell: Callable[[Event], None], stopwatch: Stopwatch | None = None
+    ):
         self.params, self.symbols, self.bar, self.tell = params, symbols, bar, tell
-        self.step = timeframe.milliseconds(bar)
+        self.step, self.stopwatch = timeframe.milliseconds(bar), Stopwatch() if stopwatch is None else stopwatch
         self._marks: dict[str, deque[Mark]] = {symbol: deque(maxlen=MARKS) for symbol in symbols}
         self._opened: dict[str, int] = {}
         self._rates: dict[tuple[str, int], float] = {}  # settled at the open of a bar
@@ -45,26 +49,30 @@ class Socket:
                 self._ask_rate(client, symbol, time + self.step)
             try:
                 async for received, message in feed.messages():
-                    self._take(client, received // MS, message)
+                    self._take(client, received, message)
+                    if type(message) is Bar and message.closed:
+                        await asyncio.sleep(AFTER_CLOSE)
             finally:
                 for task in self._asking:
                     task.cancel()
 
-    def _take(self, client: Client, received: int, message) -> None:
-        kind = type(message)
+    def _take(self, client: Client, received_ns: int, message) -> None:
+        kind, received = type(message), received_ns // MS
         if kind is Quote:
             values = {"bid": message.bid, "ask": message.ask, "bid_quantity": message.bid_qty, "ask_quantity": message.ask_qty}
             self.tell(QuoteEvent(event_time=message.event, recv_time=received, symbol=message.symbol, **values))
         elif kind is Mark:
             self._marks[message.symbol].append(message)
         elif kind is Bar and message.closed:
+            self.stopwatch.closed(message.time, received_ns)
             self._close(received, message)
         elif kind is Bar and message.time > self._opened.get(message.symbol, -1):
             self._open(client, received, message)
 
     def _open(self, client: Client, received: int, bar: Bar) -> None:
         self._opened[bar.symbol] = bar.time
-        self._ask_rate(client, bar.symbol, bar.time)
+        if self._due(bar.symbol, bar.time):
+            self._ask_rate(client, bar.symbol, bar.time)
         times = {"event_time": bar.time, "recv_time": received, "symbol": bar.symbol, "bar": bar.time}
         self.tell(MarketOpenEvent(**times, open=bar.open, funding_rate=self._foretold(bar.symbol, bar.time)))
 
@@ -80,6 +88,11 @@ class Socket:
     def _foretold(self, symbol: str, time: int) -> float:
         """What the stream said would be settled at `time`, last before it; 0.0 where nothing was due then."""
         return next((each.funding_rate for each in reversed(self._marks[symbol]) if each.next_funding == time), 0.0)
+
+    def _due(self, symbol: str, time: int) -> bool:
+        """Whether funding may have been settled at `time`: not where the stream last said before that it would be later."""
+        before = next((each for each in reversed(self._marks[symbol]) if each.time < time), None)
+        return before is None or before.next_funding <= time
 
     def _ask_rate(self, client: Client, symbol: str, time: int) -> None:
         task = asyncio.get_running_loop().create_task(self._rate(client, symbol, time))

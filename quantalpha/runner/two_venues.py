@@ -196,8 +196,8 @@ class TwoVenues:
         for broker in self.both:
             broker.give_up()
 
-    def quiet(self) -> bool:
-        return all(broker.quiet() for broker in self.both)
+    def at_rest(self) -> bool:
+        return all(broker.at_rest() for broker in self.both)
 
     def _forget(self) -> None:
         for known in self._symbols.values():

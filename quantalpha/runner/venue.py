@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 
 from quantalpha import config
+from quantalpha.errors import UsageError
+from quantalpha.market.connect import is_local
 from quantalpha.market.trading import Elsewhere, Rules, Trading, open_trading
 from quantalpha.runner import emergency, risk
 from quantalpha.runner.broker_exchange import ExchangeBroker
@@ -14,7 +16,7 @@ from quantalpha.runner.line import Line
 from quantalpha.runner.two_venues import Setting, TwoVenues
 from quantalpha.runner.venue_setup import Market, Setup, terms_of, with_rules
 
-TESTNET = "testnet"
+REHEARSE, TESTNET = "rehearse", "testnet"
 DAY = 86_400_000  # ms
 
 
@@ -73,6 +75,8 @@ async def opened(composition: Composition, params: config.Params, mode: str, nam
     """
     second = second_of(params)
     venues = {"": params.venue} | ({} if second is None else {f"@{second.name}": second})
+    for venue in venues.values():
+        _require_practice(venue, mode)
     async with contextlib.AsyncExitStack() as stack:
         sides = []
         for place, venue in venues.items():
@@ -85,6 +89,15 @@ async def opened(composition: Composition, params: config.Params, mode: str, nam
             setup = _setup(composition, side, name, len(sides))
             side.broker = ExchangeBroker(setup, retelling=retelling)
         yield Venue(tuple(sides), sides[0].broker if second is None else _together(composition, params, *sides))
+
+
+def _require_practice(venue: config.Venue, mode: str) -> None:
+    """A rehearsal's orders go to nobody but this machine: to a real venue they would be live ones that no gate has passed."""
+    if mode == REHEARSE and not is_local(venue):
+        raise UsageError(
+            f"--mode rehearse: venue.rest_url is {venue.rest_url or 'the real venue'}, expected a practice exchange on this machine, "
+            "such as http://127.0.0.1:8899; name its profile, or use --mode testnet"
+        )
 
 
 def _setup(composition: Composition, side: Side, name: str, shares: int) -> Setup:

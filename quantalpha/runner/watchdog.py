@@ -31,10 +31,11 @@ from quantalpha.runner.switches import DailyLoss, Drawdown, LiquidationNear, Tri
 from quantalpha.runner.views import AccountView, Position
 
 LOOK = 1.0  # seconds between two looks at the venue; where it asks about many symbols, longer
-MANY = 5
+MANY = 2
 ANSWER = 10.0  # seconds within which a look must be answered
 ATTEMPT = 30.0  # seconds of one attempt at flattening, before it is said that it goes on
 FRESH = 0.5  # of runner.dead_man: an older heartbeat no longer renews the venue's timer
+BASIS = 0.01  # of the mark: how far the last price may be from it
 Say = Callable[[str, str], None]  # (title, text) to a person
 
 
@@ -114,10 +115,12 @@ class Judge:
 
 
 def protected(symbol: str, position: Position, orders: list[OrderReport]) -> bool:
-    """Whether a stop rests that closes the position: reduce-only, of the other side, triggered on the side where it loses."""
+    """Whether a stop rests that closes the position: reduce-only, of the other side, triggered on the side where it loses. A little beyond
+    the mark it still waits: it is triggered by the last price, which the mark follows and leads by turns."""
     side = math.copysign(1.0, position.quantity)
     stops = (each for each in orders if each.symbol == symbol and each.kind == "stop" and each.reduce_only and each.price is not None)
-    losing = (side * (each.price - position.mark) <= 0 and side * math.copysign(1.0, each.quantity) < 0 for each in stops)
+    beyond = BASIS * position.mark
+    losing = (side * (each.price - position.mark) <= beyond and side * math.copysign(1.0, each.quantity) < 0 for each in stops)
     return position.quantity == 0 or any(losing)
 
 

@@ -327,3 +327,38 @@ def test_processes_share_it_and_one_that_is_killed_harms_nobody(tmp_path):
     assert len(times) >= count + 60, "the others go on"
     assert max(sum(begin <= at < begin + 1 for at in times) for begin in times) <= 30
     assert json.loads((tmp_path / "budget" / "state.json").read_text())["limits"] == {"weight": [30, 1.0]}
+
+
+def test_a_full_disk_keeps_nobody_from_closing_a_position(tmp_path):
+    budget = Budget(tmp_path, {"weight": LIMIT})
+    asyncio.run(_spend(budget))
+    (tmp_path / "state.tmp").symlink_to("/dev/full")
+    asyncio.run(_spend(budget))
+
+
+def test_a_process_that_hangs_with_the_lock_holds_up_nobody_for_long(tmp_path):
+    """Neither the session nor its watchdog nor `quantalpha kill`."""
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    holder = context.Process(target=_hang_with_the_lock, args=(tmp_path, ready))
+    holder.start()
+    try:
+        assert ready.wait(60)
+        asyncio.run(asyncio.wait_for(_spend(Budget(tmp_path, {"weight": LIMIT})), 30))
+        assert holder.is_alive()
+    finally:
+        holder.kill()
+        holder.join()
+
+
+async def _spend(budget):
+    async with budget.spend({"weight": 1}):
+        pass
+
+
+def _hang_with_the_lock(folder, ready):
+    from quantalpha.files import locked
+
+    with locked(folder):
+        ready.set()
+        time.sleep(120)

@@ -141,6 +141,19 @@ def test_openings_wait_for_the_last_close_but_not_for_ever():
     assert merge.take(first, now=0.0) == [] and merge.late(9.0) == [] and merge.late(10.0) == [first]
 
 
+def test_closes_that_were_mended_stand_between_the_openings_that_came_before_them():
+    """After a hole the stream holds closes back until REST has mended it, and openings go on."""
+    whole = list(feed.replay(tape(1, 6), "A", HOUR))
+    openings, closes = whole[0::2], whole[1::2]
+    for hole in range(1, 5):
+        merge, out = feed.Merge(("A",), 10.0), []
+        for opening, close in zip(openings[:hole], closes[:hole]):
+            out += merge.take(opening, now=0.0) + merge.take(close, now=0.0)
+        for event in [*openings[hole:], *closes[hole:]]:
+            out += merge.take(event, now=60.0)
+        assert out == whole
+
+
 @pytest.mark.parametrize("symbols", [1, 2])
 @pytest.mark.parametrize("cut", [3, 40, 77, 110, 10_000])
 def test_a_session_goes_on_where_its_record_ends(tmp_path, symbols, cut):

@@ -53,6 +53,8 @@ class Venue:
         self._lost()
         held, wanted = self.positions.get(instruction.symbol, 0.0), instruction.quantity
         assert instruction.reduce_only
+        if any(each.reduce_only and each.kind == "limit" and each.symbol == instruction.symbol for each in self.orders.values()):
+            raise Refused("-4118", "ReduceOnly Order Failed. Please check your existing position and open orders")
         if held * wanted >= 0:
             raise Refused("-2022", "ReduceOnly Order is rejected")
         self.positions[instruction.symbol] = held + (wanted if abs(wanted) <= abs(held) else -held)
@@ -90,6 +92,13 @@ def test_a_venue_that_fails_is_asked_again(seed, trouble):
     finally:
         emergency.PACE = pace
     assert done.flat and not any(venue.positions.values()) and not venue.orders and not venue.bare
+
+
+def test_a_limit_order_on_its_way_out_does_not_bar_the_way():
+    """A session that hangs while it closes by a resting order."""
+    venue = Venue({BTC: 1.0}, [resting("out", BTC, -1.0, price=130.0, reduce_only=True), stop()])
+    done = asyncio.run(flatten(venue, 5.0))
+    assert done.flat and not venue.orders and not venue.bare
 
 
 @pytest.mark.parametrize("quantity", [NAN, 1.0])
@@ -167,7 +176,8 @@ def test_a_latch_that_nobody_obeys():
 
 @pytest.mark.parametrize(
     "order, covered",
-    [(stop(), True), (stop(quantity=-0.0), True), (stop(quantity=1.0), False), (stop(price=110.0), False), (stop(symbol=ETH), False),
+    [(stop(), True), (stop(quantity=-0.0), True), (stop(quantity=1.0), False), (stop(price=110.0), False), (stop(price=100.5), True),
+     (stop(symbol=ETH), False),
      (stop(price=None), False), (resting("limit", quantity=-1.0), False), (resting("tp", BTC, -1.0, "take_profit", 90.0, True), False)],
 )  # fmt: skip
 def test_what_protects_a_long(order, covered):

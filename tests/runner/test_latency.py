@@ -10,7 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from quantalpha.errors import DataError
 from quantalpha.runner import latency
-from quantalpha.runner.latency import GROWTH, LONGEST, SHORTEST, Histogram
+from quantalpha.runner.events import InstructionEvent
+from quantalpha.runner.latency import GROWTH, LONGEST, SHORTEST, Histogram, Stopwatch
 
 durations = st.lists(st.floats(SHORTEST, LONGEST), min_size=1, max_size=200)
 
@@ -92,3 +93,28 @@ def test_people_read_milliseconds():
     text = str(of([0.001] * 99 + [0.02]))
     assert "100 values, ms: mean 1.190" in text and "p99 1.00" in text and text.endswith("max 20.000")
     assert [row["share"] for row in of([1.0]).rows()] == ["50 %", "90 %", "99 %", "99.9 %", "100 %"]
+
+
+def order(symbol: str, bar: int, purpose: str = "order") -> InstructionEvent:
+    told = {"client_id": "c", "parent": "p", "action": "place", "kind": "market", "quantity": 1.0, "price": None, "reduce_only": False}
+    return InstructionEvent(event_time=bar, recv_time=bar, symbol=symbol, bar=bar, purpose=purpose, **told)
+
+
+def test_the_first_order_of_each_symbol_is_timed_from_the_last_close_of_its_bar(tmp_path):
+    times = iter([7_000_000, 8_000_000, 500, 31_000_000])
+    watch = Stopwatch(lambda: next(times))
+    watch.write(tmp_path)
+    assert not list(tmp_path.iterdir())
+    watch.closed(1, 1_000_000)
+    watch.closed(1, 2_000_000)  # the other symbol's, for which both waited
+    for each in (order("A", 1), order("A", 1), order("B", 1, "protection"), order("B", 1), order("B", 0)):
+        watch.written(each)
+    assert watch.histogram.count == 2 and watch.histogram.total == pytest.approx(0.011)
+    watch.closed(2, 1_000)
+    watch.written(order("A", 2))  # the machine's clock was set back meanwhile
+    watch.closed(3, 1_000_000)
+    watch.written(order("A", 3))
+    assert watch.histogram.count == 3 and watch.histogram.greatest == pytest.approx(0.030)
+    watch.write(tmp_path)
+    watch.write(tmp_path)  # a session that went on
+    assert latency.read(tmp_path).count == 6

@@ -12,7 +12,7 @@ from quantalpha.runner import orders as states
 from quantalpha.runner.events import FillEvent, InstructionEvent, OrderUpdateEvent
 from quantalpha.runner.execution import Book
 from quantalpha.runner.orders import Orders
-from quantalpha.runner.protection import AGAIN, Need, Protection, exit_reason, levels
+from quantalpha.runner.protection import AGAIN, SETTLES, Need, Protection, exit_reason, levels
 from quantalpha.runner.views import Position
 
 
@@ -83,13 +83,30 @@ def test_a_position_is_protected_at_once_and_its_stop_moved_without_a_gap():
     assert desk.hold(2, stop=985.0, take_profit=1040.0) == []  # never away from the market
 
 
-def test_what_was_bought_on_top_is_protected_at_once():
+def test_what_was_bought_on_top_is_protected_too():
     desk = Desk()
     desk.hold(1, stop=980.0)
+    desk.time += SETTLES
     assert desk.hold(3, stop=975.0) == [("place", "stop", -3, 975.0)]
     desk.answer(desk.told[0], states.OPEN)
     assert desk.act() == []  # the first is not known yet: a cancellation must not overtake it
     assert desk.hold(-1, stop=1020.0) == [("place", "stop", 1, 1020.0)]
+
+
+def test_a_position_built_of_many_fills_does_not_flood_the_venue_with_stops():
+    """Binance takes ten conditional orders of a symbol; a stop that it refuses twice is a market order."""
+    desk, most = Desk(), 0
+    for quantity in range(1, 61):
+        desk.hold(quantity, stop=980.0, take_profit=1040.0)
+        most = max(most, len(desk.orders.unfinished()))
+        for order in desk.orders.unfinished():
+            if quantity % 5 == 0:
+                desk.answer(order.instruction, states.CANCELLED if order.status == states.CANCELLING else states.OPEN)
+        desk.time += 100
+    assert most <= 6 and len(list(desk.orders)) <= 2 * 60 * 100 / SETTLES + 2
+    desk.time += SETTLES
+    desk.act()
+    assert desk.resting("stop")[-1] == -60
 
 
 def test_after_one_of_both_has_filled_the_other_is_cancelled():
@@ -133,6 +150,8 @@ def test_a_stop_taken_away_from_outside_is_placed_again():
     desk = Desk()
     desk.hold(2, stop=980.0)
     desk.answer(desk.told[0], states.OPEN), desk.answer(desk.told[0], states.CANCELLED)
+    assert desk.act() == []  # who cancels each at once is not answered by a flood
+    desk.time += AGAIN
     assert desk.act() == [("place", "stop", -2, 980.0)]
 
 
@@ -141,6 +160,7 @@ def test_a_restart_knows_its_orders_by_their_names():
     desk.hold(2, stop=980.0)
     desk.answer(desk.told[0], states.OPEN)
     desk.restart()
+    desk.time += SETTLES
     assert desk.act() == [] and desk.hold(3, stop=980.0) == [("place", "stop", -3, 980.0)]
 
 
@@ -192,9 +212,12 @@ def test_each_exit_is_called_what_it_was(side):
 
 
 def protected(desk: Desk) -> bool:
-    """A stop or market orders out for all of it; or trades on their way here, or a market order just refused."""
+    """A stop or market orders out for all of it, or just made; or trades on their way here, or a market order just refused."""
     if -desk.quantity in desk.resting("stop") or abs(sum(desk.resting("market"))) >= abs(desk.quantity):
         return True
+    stops = [order for order in desk.orders if order.instruction.kind == "stop" and order.instruction.quantity * desk.quantity < 0]
+    if stops and desk.time - stops[-1].told < (AGAIN if stops[-1].final else SETTLES):
+        return True  # it was just made
     closes = [order for order in desk.orders if order.instruction.kind == "market"]
     return any(order.fills_missing for order in desk.orders) or bool(closes) and desk.time - closes[-1].told < AGAIN
 

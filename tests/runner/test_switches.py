@@ -23,6 +23,7 @@ from quantalpha.runner.events import (
     SwitchEvent,
     TickEvent,
 )
+from quantalpha.runner.orders import ADOPTED
 from quantalpha.runner.views import AccountView, Position
 
 BTC, NAN, DAY, HOUR = "BTCUSDT", math.nan, 86_400_000, 3_600_000
@@ -251,6 +252,19 @@ def test_the_venue_tells_another_position():
     assert switches.Reconcile().see(held, fill(reason="external")) is not None
 
 
+def test_a_fill_that_was_still_to_come_ends_the_difference():
+    """Though the venue is not heard of its account again in time."""
+    switch = switches.Reconcile()
+    assert switch.see(view(position=Position(1.0)), told(2.0, 1000)) is None
+    assert switch.see(view(position=Position(2.0)), fill()) is None
+    assert switch.see(view(position=Position(2.0)), tick(60_000)) is None
+
+
+def test_what_was_taken_over_was_asked_for():
+    taken = replace(fill(reason="external"), trade=f"{ADOPTED}1")
+    assert switches.Reconcile().see(view(position=Position(1.0)), taken) is None
+
+
 def test_a_position_that_only_the_venue_knows():
     switch = switches.Reconcile()
     assert switch.see(view(), told(1.0)) is None
@@ -277,6 +291,14 @@ def test_a_position_without_its_stop():
     assert switch.see(held, update("cancelled", time=10**9)) is None
     assert switch.see(held, tick(10**9 + 10_001)) is not None
     assert switch.see(held, session(2 * 10**9)) is None
+
+
+def test_a_stop_known_to_rest_is_not_lost_by_an_answer_that_was():
+    """The stream tells it open, then the request's own answer times out."""
+    held, switch = view(position=Position(1.0)), switches.Unprotected(10.0)
+    for event in (stop(), update("open", time=1), update("in_doubt", time=2)):
+        switch.see(held, event)
+    assert switch.see(held, tick(60_000)) is None
 
 
 def test_a_stop_of_the_wrong_side_protects_nothing():

@@ -12,6 +12,7 @@ from quantalpha.market.trading.client import RECV_WINDOW, Trading, patiently
 from quantalpha.market.trading.elsewhere import Elsewhere
 from quantalpha.market.trading.stream import News, UserStream
 from quantalpha.market.trading.words import (
+    CONDITIONAL,
     AccountReport,
     Held,
     InDoubt,
@@ -29,8 +30,8 @@ STREAMS: dict[type[Trading], type[UserStream]] = {Binance: BinanceStream, Bybit:
 VENUES: dict[str, type[Trading]] = {"binanceusdm": Binance, "bybit": Bybit}
 
 __all__ = [
-    "AccountReport", "Elsewhere", "Held", "InDoubt", "Keys", "News", "OrderReport", "Payment", "Permissions", "RECV_WINDOW",
-    "Refused", "Rules", "Settings", "Trade", "Trading", "UserStream", "open_trading", "patiently", "user_stream",
+    "CONDITIONAL", "AccountReport", "Elsewhere", "Held", "InDoubt", "Keys", "News", "OrderReport", "Payment", "Permissions",
+    "RECV_WINDOW", "Refused", "Rules", "Settings", "Trade", "Trading", "UserStream", "open_trading", "patiently", "user_stream",
 ]  # fmt: skip
 
 

@@ -4,7 +4,7 @@ import math
 
 from quantalpha.runner.events import AccountEvent, Event, FillEvent, InstructionEvent, OrderUpdateEvent, SessionEvent
 from quantalpha.runner.legs import place_of
-from quantalpha.runner.orders import FINAL, OPEN, PARTLY_FILLED
+from quantalpha.runner.orders import ADOPTED, FINAL, OPEN, PARTLY_FILLED
 from quantalpha.runner.switches.base import SECOND, Trip, recorded
 from quantalpha.runner.views import AccountView
 
@@ -20,23 +20,31 @@ class Reconcile:
         self._differs: dict[str, dict[str, float]] = {}
 
     def see(self, view: AccountView, event: Event) -> Trip | None:
-        if isinstance(event, FillEvent) and event.reason == "external":
+        if isinstance(event, FillEvent) and event.reason == "external" and not str(event.trade).startswith(ADOPTED):
             return Trip(f"{event.symbol}: a trade that nobody here ordered", {"quantity": event.quantity, "price": event.price})
         if isinstance(event, SessionEvent):
             self._since.clear()
         if isinstance(event, AccountEvent):
             self._compare(view, event)
+        if isinstance(event, FillEvent):
+            self._heard(view)
         for symbol, since in self._since.items():
             values = self._differs[symbol]
             if event.recv_time - since > SETTLED * SECOND or not math.isfinite(values["venue"] - values["here"]):
                 return Trip(f"{symbol}: the venue tells another position", values)
         return None
 
+    def _heard(self, view: AccountView) -> None:
+        """A fill that was still to come ends a difference; the venue's next word on the account may be late."""
+        ended = [symbol for symbol in self._since if _same(self._differs[symbol]["venue"], view.quantity(symbol))]
+        for symbol in ended:
+            del self._since[symbol]
+
     def _compare(self, view: AccountView, event: AccountEvent) -> None:
         here_too = (symbol for symbol in view.positions if place_of(symbol) == event.symbol)
         for symbol in {*here_too, *event.positions}:
             venue, here = event.positions.get(symbol, {"quantity": 0.0}).get("quantity", math.nan), view.quantity(symbol)
-            if abs(venue - here) <= EXACT * max(1.0, abs(here)):
+            if _same(venue, here):
                 self._since.pop(symbol, None)
             else:
                 self._since.setdefault(symbol, event.recv_time)
@@ -70,9 +78,8 @@ class Unprotected:
     def _update(self, event: OrderUpdateEvent) -> None:
         if event.status in (OPEN, PARTLY_FILLED):
             self._resting.add(event.client_id)
-        else:
-            self._resting.discard(event.client_id)
         if event.status in FINAL:
+            self._resting.discard(event.client_id)
             del self._stops[event.client_id]
 
     def _note(self, view: AccountView, now: int) -> None:
@@ -88,3 +95,7 @@ class Unprotected:
         """What protects closes whatever is held when it is triggered: only its side matters."""
         resting = (self._stops[name] for name in self._resting)
         return quantity == 0 or any(stop.symbol == symbol and stop.quantity * quantity < 0 for stop in resting)
+
+
+def _same(venue: float, here: float) -> bool:
+    return abs(venue - here) <= EXACT * max(1.0, abs(here))
