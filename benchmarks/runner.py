@@ -1,6 +1,6 @@
 """How fast the runner is: from a bar's close on the socket to the order's bytes on the socket, replay, and a long life.
 
-python benchmarks/runner.py latency [orders]    against a practice exchange in a process of its own; 300 trees on the whole catalogue
+python benchmarks/runner.py latency [orders] [cpu]    against a practice exchange in another process; 300 trees on the whole catalogue
 """
 
 import argparse
@@ -22,8 +22,7 @@ from quantalpha.bundle import not_live
 from quantalpha.market.synthetic import synthetic_bars
 from quantalpha.models.boosting import LightGBM
 from quantalpha.runner import Request, latency, run_session
-from quantalpha.runner.engine import Engine
-from quantalpha.runner.events import InstructionEvent, MarketCloseEvent
+from quantalpha.runner.events import InstructionEvent
 from quantalpha.runner.journal import Journal
 from quantalpha.runner.latency import Histogram, Stopwatch
 from quantalpha.runner.line import Line
@@ -35,7 +34,9 @@ import small_bundle  # noqa: E402
 MINUTE = 60_000
 BARS, BEFORE = 12_000, 4_000  # of the tape; those before the session
 PAUSE = 0.06  # seconds between bars
+CAUGHT_UP = 30  # bars; the first ones closed while the session was started, and REST tells them all at once
 GOAL = 0.005  # seconds, P99
+STAGES = ("decode", "features", "model", "engine, ledger, risk, execution", "journal commit", "sign and write", "whole")
 TAPE = ["synthetic.timeframe=1m", f"synthetic.bars={BARS}", "synthetic.edge={BTCUSDT: 0.02}", "venue.source=practice"]
 EAGER = ["models.lightgbm.trees=300", "policy.enter=0.0", "policy.exit=0.0"]
 UNBOUND = [
@@ -87,32 +88,34 @@ def play(now: int, overrides: list[str]) -> None:
 
 
 class Stages:
-    """Where the time goes: what the parts of the path take, by wall and by CPU, told by wrappers around them."""
+    """Where the time goes, told by wrappers around the parts of the path. clock: ns, of the wall or of this process's CPU: to read that one
+    costs as much as a short stage, so that they are not measured together."""
 
-    def __init__(self):
-        self.wall: dict[str, Histogram] = defaultdict(Histogram)
-        self.cpu: dict[str, Histogram] = defaultdict(Histogram)
-        self.marks: dict[str, int] = {}  # of the bar under way, ns
-        self.spent: dict[str, tuple[float, float]] = {}
+    def __init__(self, clock: Callable[[], int]):
+        self.clock = clock
+        self.took: dict[str, Histogram] = defaultdict(Histogram)
+        self.marks: dict[str, int] = {}  # of the bar under way
+        self.spent: dict[str, int] = {}
+        self.bars = 0
 
     def around(self, owner: type, name: str, stage: str) -> None:
         call = getattr(owner, name)
 
         def timed(*given, **named):
-            wall, cpu = time.perf_counter(), time.process_time()
+            begun = self.clock()
             try:
                 return call(*given, **named)
             finally:
-                self.spent[stage] = time.perf_counter() - wall, time.process_time() - cpu
+                self.spent[stage] = self.clock() - begun
 
         setattr(owner, name, timed)
 
-    def at(self, owner: type, name: str, note: Callable) -> None:
+    def before(self, owner: type, name: str, note: Callable) -> None:
         call = getattr(owner, name)
 
-        def noted(itself, *given, **named):
+        def noted(*given, **named):
             note(*given)
-            return call(itself, *given, **named)
+            return call(*given, **named)
 
         setattr(owner, name, noted)
 
@@ -120,45 +123,41 @@ class Stages:
         self.around(features.FeatureSet, "last", "features")
         self.around(LightGBM, "predict", "model")
         self.around(Journal, "commit", "journal commit")
-        self.at(Stopwatch, "closed", self.closed)
-        self.at(Engine, "feed", self.fed)
-        self.at(Line, "send", self.sent)
-        self.at(Stopwatch, "written", self.written)
+        self.before(Stopwatch, "closed", self.closed)
+        self.before(Line, "send", self.sent)
+        self.before(Stopwatch, "written", self.written)
 
-    def closed(self, bar: int, received: int) -> None:
-        self.marks = {"received": received}
+    def closed(self, watch: Stopwatch, bar: int, received: int) -> None:
+        self.bars += 1
+        if self.bars == CAUGHT_UP:
+            watch.histogram = Histogram()
         self.spent.clear()
-        self.note("decoded")
+        self.marks = {"decoded": self.clock()}
+        if self.clock is time.time_ns:
+            self.spent["decode"] = self.marks["decoded"] - received
 
-    def note(self, mark: str) -> None:
-        self.marks[mark] = time.time_ns()
-        self.marks[mark + " cpu"] = time.process_time_ns()
+    def sent(self, line: Line, instruction: InstructionEvent) -> None:
+        if instruction.purpose == "order":
+            self.marks.setdefault("sent", self.clock())
 
-    def fed(self, event) -> None:
-        if type(event) is MarketCloseEvent and not event.warm_up:
-            self.note("fed")
-
-    def sent(self, instruction: InstructionEvent) -> None:
-        if instruction.purpose == "order" and "sent" not in self.marks:
-            self.note("sent")
-
-    def written(self, instruction: InstructionEvent) -> None:
+    def written(self, watch: Stopwatch, instruction: InstructionEvent) -> None:
         marks = self.marks
-        if instruction.purpose != "order" or "sent" not in marks or "written" in marks or "model" not in self.spent:
+        if (
+            self.bars <= CAUGHT_UP
+            or instruction.purpose != "order"
+            or "sent" not in marks
+            or "written" in marks
+            or "model" not in self.spent
+        ):
             return
-        self.note("written")
-        took = {"decode": (marks["decoded"] - marks["received"], 0)}
-        took["sign and write"] = marks["written"] - marks["sent"], marks["written cpu"] - marks["sent cpu"]
-        inside = marks["sent"] - marks["decoded"], marks["sent cpu"] - marks["decoded cpu"]
-        for stage, spent in self.spent.items():
-            took[stage] = spent[0] * 1e9, spent[1] * 1e9
-            inside = inside[0] - took[stage][0], inside[1] - took[stage][1]
-        took["engine, ledger, risk, execution"] = max(inside[0], 0), max(inside[1], 0)
-        took["from decoded to written"] = marks["written"] - marks["decoded"], marks["written cpu"] - marks["decoded cpu"]
-        took["from received to written"] = marks["written"] - marks["received"], 0
-        for stage, (wall, cpu) in took.items():
-            self.wall[stage].record(wall / 1e9)
-            self.cpu[stage].record(cpu / 1e9)
+        marks["written"] = self.clock()
+        inside = [each for stage, each in self.spent.items() if stage != "decode"]
+        took = self.spent | {"sign and write": marks["written"] - marks["sent"], "whole": marks["written"] - marks["decoded"]}
+        took["engine, ledger, risk, execution"] = max(marks["sent"] - marks["decoded"] - sum(inside), 0)
+        took["whole"] += self.spent.get("decode", 0)
+        for stage in STAGES:
+            if stage in took:
+                self.took[stage].record(took[stage] / 1e9)
 
 
 def table(histograms: dict[str, Histogram], what: str) -> None:
@@ -167,11 +166,11 @@ def table(histograms: dict[str, Histogram], what: str) -> None:
         print(f"{stage:42}" + "".join(f"{found.quantile(share) * 1e3:8.3f}" for share in (0.5, 0.9, 0.99, 0.999, 1.0)))
 
 
-def measure_latency(orders: int) -> None:
+def measure_latency(orders: int, by_cpu: bool) -> None:
     params = settings()
     tape = synthetic_bars("BTCUSDT", params.synthetic)
     start = tape.index[BEFORE]
-    stages = Stages()
+    stages = Stages(time.process_time_ns if by_cpu else time.time_ns)
     with tempfile.TemporaryDirectory() as folder, exchange(int(start.timestamp() * 1000)) as url:
         os.environ["QUANTALPHA_CACHE"] = folder
         bundle = small_bundle.build(Path(folder) / "bundles", tape.iloc[:BEFORE], params, timeframe="1m")
@@ -183,8 +182,7 @@ def measure_latency(orders: int) -> None:
             bundle, params.model_copy(update={"venue": venue, "runner": runner}), Request("rehearse", "speed", sessions=Path(folder))
         )
         found = latency.read(Path(summary.folder))
-    table(stages.wall, "wall")
-    table(stages.cpu, "CPU (of the process)")
+    table(stages.took, "CPU of the process" if by_cpu else "wall")
     print(f"\nlatency.json: {found}; load {os.getloadavg()[0]:.1f}")
     print(f"P99 {found.quantile(0.99) * 1e3:.2f} ms, the goal is {GOAL * 1e3:g}; {summary.orders} orders, {summary.rejected} refused")
 
@@ -197,7 +195,7 @@ def main() -> None:
     if given.what == "exchange":
         play(int(given.rest[0]), given.rest[1:])
     else:
-        measure_latency(int(given.rest[0]) if given.rest else 1000)
+        measure_latency(int(given.rest[0]) if given.rest else 1000, "cpu" in given.rest)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,8 @@ def locked(folder: Path, patience: float | None = None) -> Iterator[None]:
 
     patience: seconds after which nobody waits any more for one that hangs, and the block runs beside it; None: forever.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
         _wait_for(handle, patience)

@@ -13,7 +13,6 @@ longer be under way. Times are those of a clock that all processes share and a r
 """
 
 import asyncio
-import json
 import math
 import os
 import random
@@ -24,6 +23,8 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import orjson
+
 from quantalpha.errors import UsageError
 from quantalpha.files import locked
 
@@ -31,6 +32,7 @@ GRAINS = 600  # of a window: finished requests are counted together by the end o
 PROMPT = 1.0  # seconds within which a request must be sent once there is room, well below what a lifetime has over a timeout
 LONGEST_STOP = 3 * 86_400.0  # seconds; Binance bans for no longer, and a venue that says so errs
 LARGEST = 1e12  # no time, weight or limit of a sound state is
+LARGEST_STATE = 2**20  # bytes
 LONGEST_LOCK = 0.5  # seconds; the lock is held for less than a millisecond
 POLL = 0.05  # seconds between looks while only requests under way stand before one
 Weights = dict[str, float]  # by the name of the limit
@@ -226,12 +228,21 @@ class _State:
 def _read(path: Path) -> dict | None:
     """The state; None where there is none, {} where it cannot be read or makes no sense (lost in a crash of the machine)."""
     try:
-        told = json.loads(path.read_bytes())
+        told = orjson.loads(_bytes(path))
         return told if _is_state(told) else {}
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError):
         return {}
+
+
+def _bytes(path: Path) -> bytes:
+    """By three calls of the system, of which Python's own way takes seven; there are limits of a few names, so that it is never longer."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        return os.read(handle, LARGEST_STATE)
+    finally:
+        os.close(handle)
 
 
 def _is_state(told) -> bool:
@@ -254,7 +265,7 @@ def _is_state(told) -> bool:
 def _write(path: Path, told: dict) -> None:
     """In one write over what was there, filled up with blanks, so that a process killed anywhere leaves the old state or the new one. Not
     forced onto the disk, as a rename forces it on some file systems: that would cost more than the request."""
-    text = json.dumps(told).encode()
+    text = orjson.dumps(told, default=tuple)  # a Limit
     handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
     try:
         os.pwrite(handle, text.ljust(os.fstat(handle).st_size), 0)

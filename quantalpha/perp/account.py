@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -106,7 +107,14 @@ def tiers(account: Account, symbol: str | None = None) -> list[tuple[int, "Tiers
     instrument = account.instrument(symbol)
     if instrument.spot:
         return [(0, _padded(np.zeros(1), np.zeros(1)))]
-    brackets = _checked(instrument.brackets)
+    brackets = instrument.brackets
+    return list(_tables(brackets if isinstance(brackets, str) else tuple(brackets)))
+
+
+@lru_cache(maxsize=64)
+def _tables(brackets: Table | Schedule) -> list[tuple[int, "Tiers"]]:
+    """Kept: a position's liquidation price is asked for with every order and fill."""
+    brackets = _checked(brackets)
     schedule = brackets if is_schedule(brackets) else ((None, brackets),)
     return [(0 if k == 0 else int(start.timestamp() * 1000), _padded(*rates_and_amounts(t))) for k, (start, t) in enumerate(schedule)]
 

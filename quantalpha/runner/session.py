@@ -193,8 +193,8 @@ class Session:
         card |= {"timeframe": composition.timeframe, "capital": composition.account.initial_cash}
         card |= {"overridden": [line for each in bundles for line in verdict.overridden(each.gate)]}
         card |= {"params": params.sections(["venue", "runner", "risk", "switches", "execution"])}  # in force; the rest is sealed
-        folders.write_card(folder, card)
         journal = Journal(folder / FILE, folder.name, batch=REPLAY_BATCH if request.mode == REPLAY else 1)
+        folders.write_card(folder, card)  # last: a session that has its card can be resumed
         return cls(Setting(composition, request, folder), params, broker, journal)
 
     @classmethod
@@ -280,7 +280,15 @@ class Session:
             self.engine.observers += self._stack.enter_context(self.request.watching(self.folder, self.past))
         what = f"{self.mode} {'+'.join(each.id for each in self.composition.bundles)}"
         self._say("resume" if self.resumed else "start", "; ".join([what, *(f"{name} overridden" for name in self.overridden)]))
+        self._begin_anew()
         return self
+
+    def _begin_anew(self) -> None:
+        """A session that a switch had halted trades again: its account could not be held before a person had reset it."""
+        halted = self.engine.halted
+        if halted is not None:
+            now = {"event_time": 0, "recv_time": self.clock(), "symbol": ""}
+            self.engine.feed(SwitchEvent(**now, name=halted.name, phase="reset", reason="resumed after a reset"))
 
     def __exit__(self, kind, error, trace) -> None:
         if isinstance(error, QuantalphaError):
