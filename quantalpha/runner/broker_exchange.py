@@ -236,6 +236,11 @@ class ExchangeBroker:
         books = {symbol: known.book for symbol, known in self._symbols.items()}
         return [] if self.retelling else self._stamped(self._flatten.act(self.time, books))
 
+    def release(self) -> None:
+        self._halted = False
+        for known in self._symbols.values():
+            known.target = 0.0
+
     def give_up(self) -> None:
         """What is under way is cancelled with the next tick; a restart goes on with it. Stops rest on."""
         for known in self._symbols.values():

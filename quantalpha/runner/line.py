@@ -26,9 +26,10 @@ from quantalpha.runner.holdings import funding_terms
 from quantalpha.runner.latency import Stopwatch
 from quantalpha.runner.orders import FINAL, IN_DOUBT, REJECTED
 
-SETTLING = 5.0  # seconds
+SETTLING = 2.0  # seconds
 OVERLAP = 300_000  # ms of trades asked for again: what shows up late is not lost
 DAY, MANY = 86_400_000, 2  # ms; symbols up to which trades are asked for at full pace: a venue counts each question
+PROMPT = 0.01  # seconds after the moment from which an unknown order is dead, until it is asked about
 FRESH = 60.0  # seconds for which the venue's clock, once read, is known
 UNKNOWN = float("nan")
 
@@ -181,7 +182,8 @@ class Line:
             if asked > dead:
                 self._say(instruction, REJECTED, "never arrived: the venue does not know it, and takes nothing so old")
                 return
-            await self.pace.doubt.sleep(self.pace.doubt.pause(min(attempt, 10)))
+            pause, left = self.pace.doubt.pause(min(attempt, 10)), dead - time.monotonic()
+            await self.pace.doubt.sleep(min(pause, left + PROMPT) if left > 0.0 else pause)
             attempt += 1
 
     def news(self, news: News) -> None:
@@ -245,7 +247,7 @@ class Line:
     async def payments(self) -> None:
         until = self.trading.now()
         for symbol in self.symbols:
-            found = await self.trading.payments_since(symbol, max(self._paid_since - OVERLAP, self._start))
+            found = await self.trading.payments_since(symbol, max(self._paid_since - DAY, self._start))
             new = [payment for payment in found if not self._paid(payment)]
             rates = await self._rates(symbol, [payment.time for payment in new if payment.kind == "funding"])
             for payment in new:

@@ -19,7 +19,7 @@ from quantalpha import config, schema
 from quantalpha.errors import ExchangeError, Halted
 from quantalpha.market import stream
 from quantalpha.runner import accounts, feed, folders, latency, watchdog
-from quantalpha.runner.agreement import agree
+from quantalpha.runner.agreement import agree, catch_up
 from quantalpha.runner.approval import APPROVE
 from quantalpha.runner.composition import Composition
 from quantalpha.runner.desk import Desk, Terminal
@@ -33,6 +33,7 @@ from quantalpha.runner.volume import Volume
 
 RATES = 600.0  # seconds between questions for funding rates, by which orders are shared out
 TICK = 0.2  # seconds between looks at the clock, the latch and the state of the tasks
+PARTING = 5.0  # seconds for the last questions
 LONGEST_LAG = 10.0  # seconds for which the opening of a bar waits for another symbol's close of the bar before
 SOCKET, FLATTEN, PACED = "socket", "flatten", "adaptive"
 
@@ -88,6 +89,9 @@ class Live:
             await self._watch(stop)
             if self.venue is not None:
                 await self._leave()
+        except Halted:
+            await self._settle_up()
+            raise
         finally:
             for task in self.tasks:
                 task.cancel()
@@ -176,6 +180,8 @@ class Live:
         if self.leaving:
             return  # nothing more is decided
         self.heard[""] = self.closed = time.monotonic()
+        if isinstance(event, MarketOpenEvent) and event.bar <= self.session.engine.opened(event.symbol):
+            return  # it had opened before the session was resumed
         for each in self.merge.take(event, self.closed):
             self._feed(self._history(each))
 
@@ -233,9 +239,17 @@ class Live:
             self.session.feed(self._switch("tripped"))
             await self._until(broker.flat, self.session.beat)
             self.session.feed(self._switch("reset"))
-            return
-        broker.give_up()
-        await self._until(broker.at_rest, self._look)
+        else:
+            broker.give_up()
+            await self._until(broker.at_rest, self._look)
+        await self._settle_up()
+
+    async def _settle_up(self) -> None:
+        """What the venue may not have told yet, such as funding, is asked for a last time, so that the record is whole."""
+        for side in self.sides:
+            with contextlib.suppress(ExchangeError, Halted, TimeoutError):
+                async with asyncio.timeout(PARTING):
+                    await catch_up(side.line)
 
     def _look(self) -> None:
         """A kill switch counts to the last."""

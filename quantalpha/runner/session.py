@@ -197,8 +197,8 @@ class Session:
         card |= {"timeframe": composition.timeframe, "capital": composition.account.initial_cash}
         card |= {"overridden": [line for each in bundles for line in verdict.overridden(each.gate)]}
         card |= {"params": params.sections(["venue", "runner", "risk", "switches", "execution", "route"])}  # in force; the rest is sealed
-        folders.write_card(folder, card)
         journal = Journal(folder / FILE, folder.name, batch=REPLAY_BATCH if request.mode == REPLAY else 1)
+        folders.write_card(folder, card)  # last: a session that has its card can be resumed
         return cls(Setting(composition, request, folder), params, broker, journal)
 
     @classmethod

@@ -190,7 +190,17 @@ def impatient(card, watchdog=False):
     return desk_of(card, watchdog)
 
 
-def test_a_second_watchdog_leaves_at_once(space, card):
+def test_a_watchdog_leaves_when_another_session_trades_the_account(space, card):
+    with space.entered():
+        with folder(space).hold(card):
+            dog = watchdog.Watchdog(folder(space), lambda *_: None)
+            assert not dog._ended()
+        with folder(space).hold(card | {"session": "another"}):
+            assert dog._ended()
+
+
+def test_a_second_watchdog_leaves_where_the_first_stays(space, card, monkeypatch):
+    monkeypatch.setattr(watchdog, "TAKEOVERS", 1)
     with folder(space).hold(card), space.entered(), watchdog.sole(folder(space).path / "watchdog.lock"):
         assert watchdog.run(folder(space), lambda *_: None) is None
 
