@@ -5,27 +5,25 @@ the gate, the second is its negative control.
 """
 
 import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from quantalpha import config
-from quantalpha.errors import ExchangeError, GateRefused, QuantalphaError, ReconcileError, UsageError
+from quantalpha.errors import GateRefused, QuantalphaError, ReconcileError, UsageError
 from quantalpha.files import write_atomic
+from quantalpha.practice import process
 
 PAPER_SPEED = 36_000.0  # tape seconds a second: ten hourly bars
 SUMMARY = "data/runs/latest/summary.json"
-PATIENCE = 60.0  # seconds the exchange may take to answer
 NEXT = (
     "jupyter lab                                            # notebooks/00_quickstart.ipynb",
     "quantalpha pipeline status --profile demo",
     "quantalpha ui                                          # every run, http://127.0.0.1:5000",
-    "quantalpha exchange --speed 3600                       # in another terminal: an hour a second",
-    "quantalpha run --mode paper --profile demo             # the champion, live on that exchange",
+    "quantalpha run --mode rehearse --profile demo --set runner.bars=60    # the champion sends orders to an exchange of its own",
+    "quantalpha run --mode rehearse --profile demo --drill  # every kill switch is tripped, and must hold",
     "quantalpha pipeline run                                # your own: Binance USD-M, no key needed",
 )
 
@@ -170,30 +168,9 @@ def _reasons(attempt) -> str:
     return f"{first.name}: {first.reason}{also}"
 
 
-@contextmanager
-def _exchange(overrides: list[str], speed: float) -> Iterator[None]:
-    """The practice exchange in a process of its own, answering; it ends with this block, and with this process however that ends."""
-    settings = [word for each in overrides for word in ("--set", each)]
-    command = [sys.executable, "-m", "quantalpha", "exchange", "--profile", "demo", "--speed", str(speed), "--parent", str(os.getpid())]
-    process = subprocess.Popen([*command, *settings], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
-        _await_address(process)
-        yield
-    finally:
-        process.terminate()
-        process.communicate(timeout=PATIENCE)
-
-
-def _await_address(process: subprocess.Popen) -> None:
-    """Return once the exchange has printed its address; raise its own complaint, with its exit code, if it ends instead."""
-    told = []
-    for line in process.stdout:
-        told.append(line.strip())
-        if line.startswith("REST"):
-            return
-    failure = ExchangeError(f"demo: the practice exchange did not start: {told[-1] if told else 'it said nothing'}")
-    failure.exit_code = process.wait(PATIENCE) or ExchangeError.exit_code
-    raise failure
+def _exchange(overrides: list[str], speed: float) -> AbstractContextManager[str]:
+    """At the address that the demo profile names."""
+    return process.started("demo", overrides, "--speed", str(speed))
 
 
 @contextmanager

@@ -21,7 +21,7 @@ LAYERS = [
     {"backtest", "bundle"},
     {"promotion", "tracking"},
     {"pipeline", "runner", "practice"},
-    {"rehearsal", "review", "ops"},
+    {"rehearsal", "review", "ops", "drill"},
     {"demo"},
     {"cli", "__main__"},
 ]

@@ -163,7 +163,21 @@ WRONG_WORDS = {
     "off the tape": ("exchange --port 0 --set synthetic.bars=1000 --now 2030-01-01", "exchange.now", "a time on the tape"),
     "no such moment": ("exchange --now yesterday", "exchange.now", "'yesterday'"),
     "demo at two addresses": ("demo --set exchange.port=1234", "exchange.port", "venue.rest_url"),
-    "unknown mode": ("run --mode live", "--mode", "expected paper or replay", "'live'"),
+    "unknown mode": ("run --mode lived", "--mode", "'lived'", "did you mean 'live'"),
+    "live without capital": ("run --mode live", "--capital is missing"),
+    "live with no capital": ("run --mode live --capital nan", "--capital", "above 0"),
+    "live on the practice exchange": (
+        "run --mode live --capital 100 --profile demo",
+        "--mode live",
+        "venue.rest_url is http://127.0.0.1:8899",
+    ),
+    "testnet on the practice exchange": ("run --mode testnet --profile demo", "--mode testnet", "venue.rest_url is http://127.0.0.1:8899"),
+    "a rehearsal at the real venue": ("run --mode rehearse", "--mode rehearse", "--profile demo"),
+    "a drill on paper": ("run --drill", "--drill", "goes with --mode rehearse", "found --mode paper"),
+    "a word for live on paper": ("run --confirm yes", "--confirm", "goes with --mode live"),
+    "adopting on paper": ("run --adopt", "--adopt", "goes with --mode rehearse or testnet or live"),
+    "going on with a replay": ("run --mode replay --bars x.parquet --resume", "--resume", "found --mode replay"),
+    "pre-live without capital above 0": ("prelive --capital 0", "--capital", "above 0"),
     "replay of nothing": ("run --mode replay", "--bars"),
     "bars for paper": ("run --bars data/clean/BTCUSDT.parquet", "--bars"),
     "replay of a missing file": ("run --mode replay --bars nowhere.parquet", "nowhere.parquet", "no such file"),
@@ -235,7 +249,9 @@ def test_a_taken_port_is_named(untouched, command):
 def test_the_demo_ends_at_once_where_its_port_is_taken(untouched):
     with taken_port() as port:
         settings = {"exchange.port": port, "synthetic.bars": 1000, "exchange.now": "2021-01-20"} | at(f"http://127.0.0.1:{port}")
-        untouched.call("demo", *words(settings), "--json").complains(2, "demo", f"exchange.port: 127.0.0.1:{port} is already in use")
+        untouched.call("demo", *words(settings), "--json").complains(
+            2, "practice exchange", f"exchange.port: 127.0.0.1:{port} is already in use"
+        )
     assert untouched.files() == []
 
 

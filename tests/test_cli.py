@@ -25,6 +25,7 @@ COMMANDS = [
     "holdout",
     "data",
     "run",
+    "prelive",
     "reconcile",
     "reproduce",
     "demo",

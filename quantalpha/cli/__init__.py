@@ -18,6 +18,7 @@ from quantalpha.cli import (
     export,
     imports,
     kill,
+    live,
     pipeline,
     promotion,
     record,
@@ -29,8 +30,8 @@ from quantalpha.cli.base import app
 from quantalpha.errors import QuantalphaError, UsageError
 
 __all__ = [
-    "app", "approve", "archive", "data", "doctor", "download", "export", "imports", "kill", "main", "pipeline", "promotion", "record",
-    "report", "servers", "session",
+    "app", "approve", "archive", "data", "doctor", "download", "export", "imports", "kill", "live", "main", "pipeline", "promotion",
+    "record", "report", "servers", "session",
 ]  # fmt: skip
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 
 from quantalpha import config
 from quantalpha.cli.base import AsJson, app, judged, show, table
-from quantalpha.errors import ExchangeError, Halted, ReconcileError
+from quantalpha.errors import ExchangeError, Halted, QuantalphaError, ReconcileError
 
 Named = Annotated[
     str | None, typer.Option(help="A folder in data/accounts, such as live-binanceusdm; default: the one whose session runs.")
@@ -28,7 +29,7 @@ def kill(
     from quantalpha.runner import accounts
 
     folder = accounts.find(account)
-    latched = folder.latch.set("kill", reason)
+    latched = _latch(folder, reason)
     card = folder.card()
     result = {"account": folder.name, "latched": f"{latched['name']}: {latched['reason']}", "since": latched["time"]}
     if card["mode"] not in accounts.VENUES:
@@ -84,9 +85,19 @@ def watchdog(account: Named = None) -> None:
     from quantalpha.runner import watchdog as dog
 
     folder = accounts.find(account)
-    tripped = dog.run(folder, _say)
+    with _telling(folder.name) as say:
+        tripped = dog.run(folder, say)
     if tripped is not None:
         raise Halted(f"watchdog: account {folder.name}: {tripped[0]}: {tripped[1].reason}; latched and flat")
+
+
+def _latch(folder, reason: str) -> dict:
+    """What stands then. Where it cannot be written, on a full disk, the account is made flat all the same."""
+    try:
+        return folder.latch.set("kill", reason)
+    except OSError as error:
+        _say("kill", f"NOT LATCHED: {error}; its session may trade again: end its process")
+        return {"name": "nobody", "reason": f"not written: {error.strerror}", "time": "unknown"}
 
 
 def _latched():
@@ -105,6 +116,30 @@ async def _require_flat(name: str, card: dict) -> None:
         found = await emergency.look(desk)
     if not found.flat:
         raise ReconcileError(f"reset: account {name} is {found}; close it (`quantalpha kill`), or reset with --keep-position")
+
+
+@contextmanager
+def _telling(account: str):
+    """Tells people by the alerts' channels as well: who else is there when the session is dead. Alerts that are set up badly are no
+    reason not to watch."""
+    from quantalpha.ops.alerts import Alerts
+    from quantalpha.ops.words import Message
+
+    try:
+        alerts = Alerts(f"watchdog {account}", config.load().alerts.model_copy(update={"tell": ["switch"]}))
+    except QuantalphaError as error:
+        _say("alerts", str(error))
+        yield _say
+        return
+
+    def say(title: str, text: str) -> None:
+        _say(title, text)
+        alerts.say(Message("switch", ("watchdog", title, text), f"{title}: {text}", urgent=True))
+
+    try:
+        yield say
+    finally:
+        alerts.close()
 
 
 def _say(title: str, text: str) -> None:

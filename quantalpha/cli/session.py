@@ -1,6 +1,8 @@
 """`quantalpha run`, `reconcile`, `reproduce` and `demo`: sessions, and the proofs that they and their research agree."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -8,42 +10,92 @@ from typing import Annotated
 import typer
 
 from quantalpha import config
+from quantalpha.cli import live
 from quantalpha.cli.base import AsJson, Overrides, Profile, app, judged, refuse_sealed, show, table
 from quantalpha.errors import DataError, ReconcileError, UsageError, did_you_mean
 
 MODES = "replay: recorded bars; paper: live bars; rehearse: orders to the practice exchange; testnet: to the venue's demo trading; live."
+PACE = 1.0  # bars a second of an exchange that a rehearsal plays for itself
+Models = Annotated[list[str], typer.Option(help="Registered model; repeat for several in one account. Default: the promoted one.")]
 
 
 @app.command()
 def run(
     mode: Annotated[str, typer.Option(help=MODES)] = "paper",
-    model: Annotated[list[str], typer.Option(help="Registered model; repeat for several in one account. Default: the promoted one.")] = (),
+    model: Models = (),
     bars: Annotated[Path | None, typer.Option(help="replay: parquet of clean bars.")] = None,
     session: Annotated[str | None, typer.Option(help="Name of the session; default: time and bundle.")] = None,
     capital: Annotated[float | None, typer.Option(help="Quote currency to trade with; live asks for it.")] = None,
+    confirm: Annotated[str | None, typer.Option(help="live: the account's name and the capital, where nobody can type them.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with --session, or the last one, where its journal ends.")] = False,
     adopt: Annotated[bool, typer.Option("--adopt", help="Take over what nobody here made at the venue.")] = False,
+    drill: Annotated[bool, typer.Option("--drill", help="rehearse: trip every kill switch, record it; exit 3 if one fails.")] = False,
     profile: Profile = "default", overrides: Overrides = (), as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Put promoted bundles to work until interrupted: on paper, on the practice exchange, at a venue; or replay recorded bars."""
     from quantalpha import runner
 
-    if mode not in runner.MODES:
-        raise UsageError(f"--mode: found {mode!r}; {did_you_mean(mode, runner.MODES)}")
-    if (bars is None) == (mode == "replay"):
-        raise UsageError("--bars: a parquet of clean bars goes with --mode replay, and only with it")
+    asked = {"--bars": (bars is not None, "replay"), "--drill": (drill, "rehearse"), "--confirm": (confirm is not None, "live")}
+    asked |= {"--adopt": (adopt, "rehearse testnet live"), "--resume": (resume, "paper rehearse testnet live")}
+    _require_together(mode, asked)
     params = config.load(profile, overrides)
     refuse_sealed(overrides)
-    request = runner.Request(mode, session, resume=resume, capital=capital, adopt=adopt)
-    show_session(open_session(_bundles(model, mode, params), params, request, recorded=bars, quiet=as_json), as_json)
+    live.require_place(mode, params, capital)
+    recorded = None if bars is None else _recorded(bars)
+    bundles = live.promoted(model, mode, params)
+    if drill:
+        _drill(bundles, params, as_json)
+        return
+    if mode in (live.LIVE, live.TESTNET):
+        live.clear(bundles, params, mode, capital, confirm)
+    request = runner.Request(mode, session, resume=resume, capital=capital, adopt=adopt, cleared=mode == live.LIVE)
+    with _practised(params, (profile, overrides), mode, as_json) as params:
+        summary = open_session(bundles, params, request, recorded=recorded, quiet=as_json)
+    show_session(summary, as_json)
 
 
-def _bundles(models: list[str], mode: str, params: config.Params) -> list:
-    """Those promoted for the mode: for live money only what is registered as live."""
-    from quantalpha import promotion
+def _require_together(mode: str, asked: dict[str, tuple[bool, str]]) -> None:
+    """UsageError unless the mode is one, and each option that was given (or not) goes with it."""
+    from quantalpha import runner
 
-    alias = "live" if mode == "live" else "paper"
-    return [promotion.champion(model, params, alias) for model in models or [None]]
+    if mode not in runner.MODES:
+        raise UsageError(f"--mode: found {mode!r}; {did_you_mean(mode, runner.MODES)}")
+    if mode == "replay" and not asked["--bars"][0]:
+        raise UsageError("--mode replay: --bars is missing: name a parquet of clean bars such as data/clean/BTCUSDT.parquet")
+    for option, (given, modes) in asked.items():
+        if given and mode not in modes.split():
+            raise UsageError(f"{option}: goes with --mode {' or '.join(modes.split())}, found --mode {mode}")
+
+
+@contextmanager
+def _practised(params: config.Params, chosen: tuple[str, list[str]], mode: str, quiet: bool) -> Iterator[config.Params]:
+    """A rehearsal at whose address nobody listens plays an exchange of its own, on a free port, for as long as it lasts."""
+    from quantalpha import timeframe
+    from quantalpha.practice import process
+
+    profile, overrides = chosen
+    if mode != live.REHEARSE or process.answers(params.venue.rest_url):
+        yield params
+        return
+    speed = PACE * timeframe.milliseconds(params.data.timeframe) / 1000
+    with process.started(profile, [*overrides, "exchange.wait=false"], "--port", "0", "--speed", str(speed)) as address:
+        if not quiet:
+            told = f"nobody listens at {params.venue.rest_url}: this session plays an exchange of its own at {address}"
+            print(f"{told}, {PACE:g} bar a second", file=sys.stderr)
+        venue = {"rest_url": address, "ws_url": address.replace("http", "ws", 1)}
+        yield params.model_copy(update={"venue": params.venue.model_copy(update=venue)})
+
+
+def _drill(bundles: list, params: config.Params, as_json: bool) -> None:
+    """One bundle stands for all: what is tried is the account's switches."""
+    from quantalpha import drill
+
+    say = (lambda text: None) if as_json else (lambda text: print(text, file=sys.stderr, flush=True))
+    report = drill.run(bundles[0], params, say=say)
+    with judged(
+        report.to_dict(), as_json, table(f"drill of {report.time}, sessions in {report.folder}", [each.row() for each in report.lines])
+    ):
+        report.require()
 
 
 @app.command()
@@ -111,13 +163,13 @@ def _recorded(file: Path):
         raise DataError(f"--bars: {file}: not readable, truncated or damaged ({found}); run the clean stage again") from None
 
 
-def open_session(bundles, params: config.Params, request, *, recorded: Path | None = None, quiet: bool = False):
-    """Run one session with a live status line, or replay the bars of the file `recorded`; its summary."""
+def open_session(bundles, params: config.Params, request, *, recorded=None, quiet: bool = False):
+    """Run one session with a live status line, or replay the `recorded` bars; its summary."""
     from quantalpha import runner
     from quantalpha.ops.watch import watching
 
     if recorded is not None:
-        return runner.run_replay(bundles, params, _recorded(recorded), request)
+        return runner.run_replay(bundles, params, recorded, request)
 
     def watched(folder: Path, past):
         return watching(folder, params, past)
@@ -132,11 +184,28 @@ def show_session(summary, as_json: bool) -> None:
     """What a session came to."""
     rows = [{"": key, "value": str(value)} for key, value in summary.to_dict().items()]
     show(summary.to_dict(), as_json, table(f"{summary.mode} session", rows))
+    if not as_json and summary.mode in live.VENUES:
+        print(_story(Path(summary.folder)))
     if summary.overridden:
         print(f"warning: the gate refused this model: {', '.join(summary.overridden)} failed and was overridden", file=sys.stderr)
     if summary.in_sample:
         told = f"{summary.in_sample} of {summary.decisions} decisions lie on bars the model may have learnt from"
         print(f"warning: {told}: the money they made is no evidence", file=sys.stderr)
+
+
+def _story(folder: Path) -> str:
+    """How a session at a venue went: money, slippage predicted and measured, refusals, stops, and how fast its orders left."""
+    from quantalpha.ops import reports
+    from quantalpha.runner import folders, journal, latency
+    from quantalpha.runner.events import FillEvent, InstructionEvent
+
+    events = journal.read(folder / journal.FILE)
+    placed = [each for each in events if type(each) is InstructionEvent and each.action == "place"]
+    rested = sum(each.kind == "stop" and each.purpose == "protection" for each in placed)
+    hit = sum(type(each) is FillEvent and each.reason == "stop_loss" for each in events)
+    timed = str(latency.read(folder)) if (folder / latency.FILE).exists() else "no order followed from a close"
+    told = reports.text(reports.reports(folder, predicted=folders.predicted_slippage(folder))[0])
+    return f"{told}\nstops placed {rested}, filled {hit}\nfrom a bar's close to its order on the wire: {timed}"
 
 
 def two_tables(made):

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from quantalpha.config.values import Count, Fraction, Positive, Section, Timeframe
+from quantalpha.config.values import Address, Count, Folder, Fraction, Positive, Section, Timeframe
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 OrNull = Positive | None
@@ -51,6 +51,14 @@ class Execution(Section):
     participation: Share
     max_spread: Share
     max_slippage: Share
+
+
+class Route(Section):
+    venue: Literal["binanceusdm", "bybit"] | None
+    source: Folder | None
+    rest_url: Address | None
+    ws_url: Address | None
+    fee: Annotated[float, Field(gt=-1, lt=1)] | None
 
 
 class Alerts(Section):

@@ -234,7 +234,8 @@ class _Watch:
         newest = self._newest()
         while newest <= open_time:
             try:
-                await asyncio.wait_for(self._line().watch_ohlcv(self.name, self.bar), self.venue.timeout)
+                async with asyncio.timeout(self.venue.timeout):  # `wait_for` would swallow a cancellation that meets a message
+                    await self._line().watch_ohlcv(self.name, self.bar)
             except TimeoutError:
                 await self.close()
                 return None

@@ -26,6 +26,11 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,119}"
 VENUES = ("rehearse", "testnet", "live")  # modes whose orders go to a venue
 
 
+def name_of(mode: str, venue: config.Venue) -> str:
+    """Of the account that sessions of this mode trade at this venue."""
+    return f"{mode}-{venue.kept_as}"
+
+
 class AccountFolder:
     """root: where all accounts lie; None: the workspace's data/accounts."""
 
@@ -99,7 +104,7 @@ def find(name: str | None, root: Path | None = None) -> AccountFolder:
         if name not in names:
             raise UsageError(f"--account: no account {name!r} has ever been traded here; {did_you_mean(name, names)}")
         return AccountFolder(name, root)
-    running = [each for each in accounts if each.running()]
+    running = [each for each in accounts if each.running() and not each.card().get("second", False)]  # its session has a first one
     for choice in (running, accounts):
         if len(choice) == 1:
             return choice[0]

@@ -42,19 +42,20 @@ async def agree(line: Line, *, adopt: bool = False) -> None:
     """
     await asyncio.gather(*(line.resolve(order.instruction) for order in line.broker.orders.in_doubt()))
     for _ in range(ROUNDS):
-        await _catch_up(line)
+        await catch_up(line)
         found = differences(line.broker)
         if not found:
             return
     if adopt:
         await _adopt(line, found)
-        await _catch_up(line)
+        await catch_up(line)
         found = differences(line.broker)
     if found:
         raise _disagreement(found)
 
 
-async def _catch_up(line: Line) -> None:
+async def catch_up(line: Line) -> None:
+    """All that the venue has told by now is heard. ExchangeError where it does not answer."""
     for ask, what in ((line.look, "the account"), (line.settle, "its trades"), (line.payments, "its payments"), (line.look, "the account")):
         await patiently(what, ask)
 

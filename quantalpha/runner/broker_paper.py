@@ -52,6 +52,9 @@ class _Fictitious:
         self._decide(dict.fromkeys([symbol for symbol in self.symbols if symbol in self._last], 0.0))
         return []
 
+    def release(self) -> None:
+        """`flatten` left no target standing."""
+
     def flat(self) -> bool:
         return all(position.quantity == 0.0 for position in self.account().positions.values())
 

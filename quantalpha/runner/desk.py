@@ -12,17 +12,18 @@ import queue
 import re
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
 from quantalpha import audit
 from quantalpha.errors import UsageError, did_you_mean
 from quantalpha.files import read_json, write_atomic
-from quantalpha.runner.events import ApprovalEvent, Event, RejectedOrderEvent, ValidatedOrderEvent
+from quantalpha.runner.events import ApprovalEvent, Event, FillEvent, RejectedOrderEvent, ValidatedOrderEvent
 
 FOLDER, ANSWER = "approvals", ".answer.json"
 CLIENT_ID = re.compile(r"[a-z0-9-]{1,36}")
+DECIDED = ("order", "limit")  # reasons of fills that somebody decided on
 WORDS = {"y": True, "yes": True, "n": False, "no": False}
 
 
@@ -30,6 +31,7 @@ WORDS = {"y": True, "yes": True, "n": False, "no": False}
 class Question:
     order: ValidatedOrderEvent
     deadline: float  # of the desk's clock
+    overtaken: str = ""  # by a fill that nobody decided on: why
 
 
 class Desk:
@@ -48,6 +50,14 @@ class Desk:
             self.ask(event)
         elif isinstance(event, RejectedOrderEvent | ApprovalEvent):
             self.settled(event.client_id)
+        elif isinstance(event, FillEvent) and event.reason not in DECIDED:
+            self._overtaken(event)
+
+    def _overtaken(self, fill: FillEvent) -> None:
+        """A stop has ended the position that an order was decided for: said yes to now, it would open another one."""
+        for client_id, question in self._open.items():
+            if question.order.symbol == fill.symbol:
+                self._open[client_id] = replace(question, overtaken=fill.reason)
 
     def ask(self, order: ValidatedOrderEvent) -> None:
         """Also for what `Gate` still holds after a restart: an answer from before it does not count, the time begins anew."""
@@ -78,6 +88,8 @@ class Desk:
 
     def _said(self, client_id: str, question: Question) -> tuple[bool, str] | None:
         """(approved, who), None while there is still time. Past the deadline nothing that was written counts."""
+        if question.overtaken:
+            return False, f"overtaken by a {question.overtaken}"
         if not self.clock() <= question.deadline:
             return False, f"nobody answered within {self.within:g} s"
         word = self.terminal.word() if self.terminal is not None and client_id == self._shown else None

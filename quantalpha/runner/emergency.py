@@ -17,6 +17,7 @@ from quantalpha.errors import ExchangeError, QuantalphaError, UsageError
 from quantalpha.market.connect import Retry
 from quantalpha.market.trading import CONDITIONAL, AccountReport, Keys, OrderReport, open_trading
 from quantalpha.runner.events import InstructionEvent
+from quantalpha.runner.orders import EMERGENCY
 
 TROUBLE = (QuantalphaError, OSError, TimeoutError)  # what asking a venue may raise
 PACE = Retry(base=0.1, cap=5.0)  # between rounds: all orders of an account are a heavy question, and who asks too often is shut out
@@ -121,7 +122,7 @@ def held(account: AccountReport) -> dict[str, float]:
 def _closing(symbol: str, quantity: float) -> InstructionEvent:
     now = time.time_ns()
     times = {"event_time": now // 1_000_000, "recv_time": now // 1_000_000, "symbol": symbol, "bar": 0}
-    order = {"client_id": f"qa-flat-{now:x}", "parent": "", "action": "place", "kind": "market", "quantity": -quantity, "price": None}
+    order = {"client_id": f"{EMERGENCY}{now:x}", "parent": "", "action": "place", "kind": "market", "quantity": -quantity, "price": None}
     return InstructionEvent(**times, **order, reduce_only=True, purpose="flatten")
 
 
@@ -133,19 +134,22 @@ def _words(error: BaseException) -> str:
 async def desk_of(card: dict, watchdog: bool = False):
     """The client of the account a session's card tells of. watchdog: with its own keys, where it has any."""
     venue = config.Venue.model_validate(card["venue"])
-    async with open_trading(venue, keys_of(card["mode"], venue, watchdog), demo=card["mode"] == "testnet") as desk:
+    keys = keys_of(card["mode"], venue, watchdog, card.get("second", False))
+    async with open_trading(venue, keys, demo=card["mode"] == "testnet") as desk:
         yield desk
 
 
-def keys_of(mode: str, venue: config.Venue, watchdog: bool = False) -> Keys:
-    """The API key of the environment; in a rehearsal on this machine the practice exchange's own, where none is set. UsageError else."""
-    given = config.environment()
-    for name in ("QUANTALPHA_WATCHDOG_API", "QUANTALPHA_API") if watchdog else ("QUANTALPHA_API",):
-        if f"{name}_KEY" in given:
-            return Keys(given[f"{name}_KEY"], config.secret(f"{name}_SECRET"))
+def keys_of(mode: str, venue: config.Venue, watchdog: bool = False, second: bool = False) -> Keys:
+    """The API key of the environment (of watchdog or second venue the one for it), or UsageError; in a rehearsal on this machine the
+    practice exchange's own: it knows no other, and a real one is shown to nobody but its venue."""
     if mode == "rehearse" and any(f"//{host}:" in (venue.rest_url or "").replace("[", "").replace("]", "") for host in LOOPBACK):
         return Keys(*PRACTICE)
-    raise UsageError("secret QUANTALPHA_API_KEY: not set; put it and QUANTALPHA_API_SECRET into .env, a key that may not withdraw")
+    given = config.environment()
+    own = "QUANTALPHA_SECOND_API" if second else "QUANTALPHA_API"
+    for name in ("QUANTALPHA_WATCHDOG_API", own) if watchdog and not second else (own,):
+        if f"{name}_KEY" in given:
+            return Keys(given[f"{name}_KEY"], config.secret(f"{name}_SECRET"))
+    raise UsageError(f"secret {own}_KEY: not set; put it and {own}_SECRET into .env, a key that may not withdraw")
 
 
 async def flatten_account(card: dict, patience: float, watchdog: bool = False) -> Flattening:

@@ -140,7 +140,7 @@ class Engine:
         """Brings a fresh engine to where the record in front of its journal (`journal.Retold`) ends. Nothing is sent and nobody is told:
         what was under way is in doubt until the venue has been asked. Raises ReconcileError where the record is not what happens again."""
         self._recovering = True
-        while (event := self.journal.head) is not None:
+        while (event := self.journal.cause) is not None:
             try:
                 self.feed(event)
             except Cut:  # an error ended the chain there, and the session
@@ -172,6 +172,10 @@ class Engine:
         """Open time (ms) of the last closed bar seen of a symbol; None before the first."""
         return None if self._closed[symbol] < 0 else self._closed[symbol]
 
+    def opened(self, symbol: str) -> int:
+        """Open time (ms) of the last bar whose opening was seen; -1 before the first."""
+        return self._opened[symbol]
+
     def prices(self) -> dict[str, float]:
         """The last close of each symbol that has one."""
         return {symbol: closes[-1] for symbol, closes in self._closes.items() if closes}
@@ -185,7 +189,13 @@ class Engine:
             self._spread(self._earlier(event))
         self._queue.append(event)
         while self._queue:
+            self._retell()
             self._run(self._queue.popleft())
+
+    def _retell(self) -> None:
+        """On recovery instructions take effect where the record has them, since nobody makes them again."""
+        while self._recovering and type(event := self.journal.head) is InstructionEvent and event is not self._queue[0]:
+            self._run(event)
 
     def _run(self, event: Event) -> None:
         kind = type(event)
@@ -317,7 +327,7 @@ class Engine:
 
     def _hold(self, symbol: str) -> None:
         """What the strategies of a symbol wished for is what they hold from now on."""
-        for each in self._sharing[symbol]:
+        for each in self._sharing.get(symbol, ()):  # an order may come from outside, as a pair does
             self.targets[each.name] = self._wishes.get(each.name, self.targets[each.name])
 
     def _judge(self, event: OrderEvent) -> Iterable[Event]:
@@ -358,6 +368,7 @@ class Engine:
         """The first trip stands, until the account is flat and a person has reset it."""
         if event.phase == "reset":
             self.halted, self.targets = None, dict.fromkeys(self.targets, 0.0)
+            self.broker.release()
             return []
         self.halted = event if self.halted is None or event.phase == "flat" else self.halted
         if self.halted.phase != "tripped":

@@ -22,6 +22,7 @@ from quantalpha.runner.events import (
     FillEvent,
     FundingEvent,
     MarketCloseEvent,
+    MarketOpenEvent,
     RejectedOrderEvent,
     SessionEvent,
     SignalEvent,
@@ -134,6 +135,14 @@ class Retold:
         """What comes next in the record; None once it is told."""
         return self._record[0] if self._record else None
 
+    @property
+    def cause(self) -> Event | None:
+        """What came from outside and brought about what comes next: of the end of a moment that a later bar has overtaken, that bar."""
+        if self.head is None or not _brought_about(self.head):
+            return self.head
+        later = next((event for event in self._record if isinstance(event, (MarketOpenEvent, MarketCloseEvent, SessionEvent))), None)
+        return self.head if later is None or type(later) is SessionEvent else later
+
     def append(self, event: Event) -> Event:
         if not self._record:
             return self._journal.append(event)
@@ -155,6 +164,12 @@ class Retold:
 
     def close(self) -> None:
         self._journal.close()
+
+
+def _brought_about(event: Event) -> bool:
+    """It happens at the end of a moment; on paper fills and funding do, too."""
+    paper = type(event) is FillEvent and event.trade is None or type(event) is FundingEvent and event.rate == event.rate
+    return paper or type(event) in (EquityEvent, SignalEvent)
 
 
 def _what(event: Event) -> tuple[str, str]:

@@ -26,9 +26,10 @@ from quantalpha.runner.holdings import funding_terms
 from quantalpha.runner.latency import Stopwatch
 from quantalpha.runner.orders import FINAL, IN_DOUBT, REJECTED
 
-SETTLING = 5.0  # seconds
+SETTLING = 2.0  # seconds
 OVERLAP = 300_000  # ms of trades asked for again: what shows up late is not lost
-DAY = 86_400_000  # ms
+DAY, MANY = 86_400_000, 2  # ms; symbols up to which trades are asked for at full pace: a venue counts each question
+PROMPT = 0.01  # seconds after the moment from which an unknown order is dead, until it is asked about
 FRESH = 60.0  # seconds for which the venue's clock, once read, is known
 UNKNOWN = float("nan")
 
@@ -40,7 +41,7 @@ class Pace:
 
     account: float = 5.0
     trades: float = 3.0
-    payments: float = 30.0
+    payments: float = 120.0
     health: float = 2.0
     dead: float = RECV_WINDOW / 1000 + SETTLING
     doubt: Retry = field(default_factory=lambda: Retry(base=0.2, cap=5.0))
@@ -62,7 +63,7 @@ class Line:
         self._last: dict[str, asyncio.Task] = {}  # of each order, what is sent last
         self._start, self._paid_since, self._since = since, since, dict.fromkeys(self.symbols, since)
         self._skew, self._checked = UNKNOWN, -FRESH
-        self._wanted = asyncio.Event()
+        self._wanted = {self.settle: asyncio.Event(), self.look: asyncio.Event()}
         self._failure: Exception | None = None
         self._over = asyncio.Event()
 
@@ -77,8 +78,8 @@ class Line:
 
     async def run(self) -> None:
         """Until cancelled, or `feed` raises."""
-        pace = self.pace
-        rounds = {self.settle: pace.trades, self.look: pace.account, self.payments: pace.payments, self.check: pace.health}
+        pace, crowd = self.pace, max(1.0, len(self.symbols) / MANY)
+        rounds = {self.settle: pace.trades * crowd, self.look: pace.account, self.payments: pace.payments, self.check: pace.health}
         tasks = [asyncio.create_task(self._guarded(self._forever(ask, pause))) for ask, pause in rounds.items()]
         tasks.append(asyncio.create_task(self._guarded(self.stream.run())))
         try:
@@ -99,25 +100,26 @@ class Line:
             self._over.set()
 
     async def _forever(self, ask: Callable[[], Awaitable], pause: float) -> None:
-        """A question that is not answered is asked again at its next turn; trades also as soon as there is word of news."""
+        """A question that is not answered is asked again at its next turn; trades and the account also as soon as there is news."""
         while True:
             with contextlib.suppress(InDoubt, Refused):  # counted in the line's health
                 await ask()
-            if ask == self.settle:
-                await self._news_or(pause)
-            else:
-                await asyncio.sleep(pause)
+            await self._news_or(pause, self._wanted.get(ask))
 
-    async def _news_or(self, pause: float) -> None:
-        try:
-            await asyncio.wait_for(self._wanted.wait(), pause)
-        except TimeoutError:
+    async def _news_or(self, pause: float, wanted: asyncio.Event | None) -> None:
+        """Not by `wait_for`, which before Python 3.12 swallows a cancellation that meets the news."""
+        if wanted is None:
+            await asyncio.sleep(pause)
             return
-        self._wanted.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await wanted.wait()
+        wanted.clear()
 
     def ask(self) -> None:
-        """Trades are asked for now."""
-        self._wanted.set()
+        """Trades and the account are asked for now."""
+        for wanted in self._wanted.values():
+            wanted.set()
 
     async def _deliver(self, instruction: InstructionEvent, before: asyncio.Task | None) -> None:
         if before is not None:
@@ -180,7 +182,8 @@ class Line:
             if asked > dead:
                 self._say(instruction, REJECTED, "never arrived: the venue does not know it, and takes nothing so old")
                 return
-            await self.pace.doubt.sleep(self.pace.doubt.pause(min(attempt, 10)))
+            pause, left = self.pace.doubt.pause(min(attempt, 10)), dead - time.monotonic()
+            await self.pace.doubt.sleep(min(pause, left + PROMPT) if left > 0.0 else pause)
             attempt += 1
 
     def news(self, news: News) -> None:
@@ -199,9 +202,8 @@ class Line:
         if not self.broker.knows(report.client_id):
             return
         known = self.broker.orders[report.client_id]
-        if known.final and report.status not in FINAL and abs(report.filled) <= abs(known.reported):
-            return  # an answer that the stream has overtaken
-        if report.status == known.status and report.filled == known.reported and known.venue_id is not None:
+        overtaken = known.final and report.status not in FINAL and abs(report.filled) <= abs(known.reported)  # by the stream
+        if overtaken or report.status == known.status and report.filled == known.reported and known.venue_id is not None:
             return
         told = {"client_id": report.client_id, "venue_id": report.venue_id, "status": report.status, "filled": report.filled}
         self.feed(OrderUpdateEvent(**self._times(report.time), symbol=report.symbol, **told, average=report.average, reason=report.reason))
@@ -245,7 +247,7 @@ class Line:
     async def payments(self) -> None:
         until = self.trading.now()
         for symbol in self.symbols:
-            found = await self.trading.payments_since(symbol, max(self._paid_since - OVERLAP, self._start))
+            found = await self.trading.payments_since(symbol, max(self._paid_since - DAY, self._start))
             new = [payment for payment in found if not self._paid(payment)]
             rates = await self._rates(symbol, [payment.time for payment in new if payment.kind == "funding"])
             for payment in new:

@@ -22,6 +22,7 @@ FINAL = (FILLED, CANCELLED, REJECTED, EXPIRED)
 WORKING = (OPEN, PARTLY_FILLED, CANCELLING)
 STATUSES = (INTENDED, SENT, IN_DOUBT, *WORKING, *FINAL)
 RANK = {status: min(place, len(STATUSES) - len(FINAL)) for place, status in enumerate(STATUSES)}  # all final ones stand equally far
+EMERGENCY = "qa-flat-"  # begins the client id of what closes an account without its session: a kill, the watchdog
 ADOPTED = "adopted-"  # begins the name of a trade that stands for what was taken over
 DUST = 1e-9  # relative to the order: sums of fills as floats
 

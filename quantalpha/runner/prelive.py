@@ -25,10 +25,13 @@ CLOCK = 0.5  # seconds
 
 @dataclass(frozen=True)
 class Line:
+    """at_start: the session itself sees to it at its start and reads it back, or refuses (`Trading.preflight`)."""
+
     name: str
     wanted: str
     found: str
     passed: bool
+    at_start: bool = False
 
 
 @dataclass(frozen=True)
@@ -146,9 +149,9 @@ def _account(case: Case) -> list[Line]:
     ]
     for symbol, settings in word.settings.items():
         found += [
-            Line(f"{symbol}: positions", "one-way", "one-way" if settings.one_way else "hedged", settings.one_way),
-            Line(f"{symbol}: leverage", f"{case.leverage:g}", f"{settings.leverage:g}", settings.leverage == case.leverage),
-            Line(f"{symbol}: margin", case.margin_mode, settings.margin_mode, settings.margin_mode == case.margin_mode),
+            Line(f"{symbol}: positions", "one-way", "one-way" if settings.one_way else "hedged", settings.one_way, at_start=True),
+            Line(f"{symbol}: leverage", f"{case.leverage:g}", f"{settings.leverage:g}", settings.leverage == case.leverage, at_start=True),
+            Line(f"{symbol}: margin", case.margin_mode, settings.margin_mode, settings.margin_mode == case.margin_mode, at_start=True),
         ]
     return found
 

@@ -60,6 +60,9 @@ class Broker(Protocol):
 
     def flat(self) -> bool: ...
 
+    def release(self) -> None:
+        """A person has reset what stopped the account: it may trade again, and no target stands."""
+
 
 class Switches(Protocol):
     """Kill switches: `runner.switches`."""

@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 
 from quantalpha import __version__, config, schema, timeframe, verdict
 from quantalpha.bundle import Bundle
-from quantalpha.errors import DataError, Halted, QuantalphaError, UsageError
+from quantalpha.errors import DataError, GateRefused, Halted, QuantalphaError, UsageError
 from quantalpha.files import read_json
 from quantalpha.market import stream
 from quantalpha.runner import accounts, feed, folders, risk, switches
@@ -27,28 +28,33 @@ from quantalpha.runner.console import warn_overridden
 from quantalpha.runner.engine import Engine, Gates
 from quantalpha.runner.events import AccountEvent, Event, MarketCloseEvent, SessionEvent, SwitchEvent
 from quantalpha.runner.journal import FILE, Journal, Retold, read
+from quantalpha.runner.legs import Together
 from quantalpha.runner.protocols import Broker
 from quantalpha.runner.status import Status, status
+from quantalpha.runner.switches.market import USUAL
+from quantalpha.runner.venue import second_of
 
 REPLAY, PAPER = "replay", "paper"
 MODES = (REPLAY, PAPER, *accounts.VENUES)
+ON_STOP = "on_stop"  # what a graceful stop with runner.on_stop=flatten is called among the switches
 REPLAY_BATCH = 4096  # events held in memory: a tape can be read again
-VOLATILITY_HISTORY = 20  # bars that tell the usual volatility
 OnStatus = Callable[[Status], None]
 
 
 @dataclass(frozen=True)
 class Request:
     """How a session is to run. name: None makes one of time and bundle; resume: go on with the session of that name. capital: quote
-    currency the account begins with, None: what the bundle was judged with. adopt: take over what nobody here made at the venue. sessions:
-    folder of all, None: data/sessions. watching: opened with the session's folder and what its
-    journal holds already; its observers are told of every event once it is durable."""
+    currency the account begins with, None: what the bundle was judged with. adopt: take over what nobody here made at the venue.
+    cleared: `runner.prelive` was gone through, without which nothing is traded live. sessions: folder of all, None: data/sessions.
+    watching: opened with the session's folder and what its journal holds already; its observers are told of every event once it is
+    durable."""
 
     mode: str = PAPER
     name: str | None = None
     resume: bool = False
     capital: float | None = None
     adopt: bool = False
+    cleared: bool = False
     sessions: Path | None = None
     on_status: OnStatus | None = None
     watching: Callable[[Path, Sequence[Event]], AbstractContextManager[list[Callable[[Event], None]]]] | None = None
@@ -98,6 +104,8 @@ def run_session(bundles: Bundle | Sequence[Bundle], params: config.Params, reque
     composition = compose(bundles, request.capital)
     if request.mode not in MODES[1:]:
         raise UsageError(f"mode: expected {', '.join(MODES[1:])} (or replay, over recorded bars), found {request.mode!r}")
+    if request.mode == "live" and not request.cleared:
+        raise GateRefused("live: nobody has gone through the pre-live list, so nothing is traded; rehearse, or use --mode testnet")
     for each in composition.bundles:
         if each.venue not in (params.venue.kept_as, config.IMPORT):  # what was made from own files trades wherever the user points it
             raise UsageError(
@@ -131,10 +139,22 @@ def gates_of(composition: Composition, params: config.Params, mode: str) -> Gate
     limits = risk.of(params.risk, composition.account, mode, {each.symbol: each.stops.stop_loss for each in composition.bundles})
     if mode == REPLAY:
         return Gates(limits)
+    limits = Together(limits) if params.route.venue is not None and mode in accounts.VENUES else limits
     until = {each.id: int(each.until.timestamp() * 1000) for each in composition.bundles}
     kill = switches.of(params.switches, mode, params.runner.max_model_age, until)
     asked = None if params.runner.orders == SEND else Gate(params.runner.orders, params.risk.price_collar)
     return Gates(limits, kill, asked)
+
+
+def account_of(mode: str, params: config.Params, session: Path) -> AccountFolder:
+    """Where latch and heartbeat of the account lie that the session of this folder trades; on paper every session is one of its own."""
+    name = f"{mode}-{session.name}" if mode == PAPER else accounts.name_of(mode, params.venue)
+    return AccountFolder(name, session.parent.parent / "accounts")
+
+
+def needed_history(params: config.Params, lookback: int) -> int:
+    """Closed bars that models, limits and switches look back on at a venue."""
+    return max(lookback, 1 + max(params.risk.history, USUAL + params.switches.volatility_bars))
 
 
 @dataclass(frozen=True)
@@ -156,12 +176,12 @@ class Session:
         self.step = timeframe.milliseconds(composition.timeframe)
         self.reason, self.in_sample = "interrupted", 0
         self.past: list[Event] = []  # of a resumed session
-        self.began: int | None = None  # ms of the venue's first word on the account; None before it
+        self.began: dict[str, int] = {}  # by place (see `legs`): ms of a venue's first word on the account
         self.overridden = [line["name"] for each in composition.bundles for line in verdict.overridden(each.gate)]
         self.until = max(int(each.until.timestamp() * 1000) for each in composition.bundles)
         self.journal, self.started = journal, time.monotonic()
         self.engine = Engine(composition.strategies(), broker, gates_of(composition, params, self.mode), journal, self.clock)
-        self.engine.observers.append(self._count)
+        self.engine.observers += [self._count, self._latch]
         self._stack = ExitStack()
 
     @classmethod
@@ -176,9 +196,9 @@ class Session:
         card |= {"bundles": [{"id": each.id, "symbol": each.symbol, "folder": str(each.folder.absolute())} for each in bundles]}
         card |= {"timeframe": composition.timeframe, "capital": composition.account.initial_cash}
         card |= {"overridden": [line for each in bundles for line in verdict.overridden(each.gate)]}
-        card |= {"params": params.sections(["venue", "runner", "risk", "switches", "execution"])}  # in force; the rest is sealed
-        folders.write_card(folder, card)
+        card |= {"params": params.sections(["venue", "runner", "risk", "switches", "execution", "route"])}  # in force; the rest is sealed
         journal = Journal(folder / FILE, folder.name, batch=REPLAY_BATCH if request.mode == REPLAY else 1)
+        folders.write_card(folder, card)  # last: a session that has its card can be resumed
         return cls(Setting(composition, request, folder), params, broker, journal)
 
     @classmethod
@@ -200,14 +220,22 @@ class Session:
         session.past = events
         for event in events:
             session._count(event)
-        session.began = next((event.event_time for event in events if type(event) is AccountEvent), None)
+        session.began = {event.symbol: event.event_time for event in reversed(events) if type(event) is AccountEvent}
         return session
 
     @property
     def account(self) -> AccountFolder:
         """Where latch and heartbeat of its account lie; on paper every session is an account of its own."""
-        of = self.folder.name if self.mode == PAPER else self.params.venue.kept_as
-        return AccountFolder(f"{self.mode}-{of}", self.folder.parent.parent / "accounts")
+        return account_of(self.mode, self.params, self.folder)
+
+    @cached_property
+    def accounts(self) -> list[tuple[AccountFolder, dict]]:
+        """Of each venue its folder, and what is told of it there."""
+        second = second_of(self.params) if self.mode in accounts.VENUES else None
+        if second is None:
+            return [(self.account, self.card)]
+        folder = AccountFolder(f"{self.mode}-{second.kept_as}", self.account.path.parent)
+        return [(self.account, self.card), (folder, self.card | {"venue": second.model_dump(mode="json"), "second": True})]
 
     @property
     def card(self) -> dict:
@@ -218,8 +246,8 @@ class Session:
     @property
     def history_bars(self) -> int:
         """Closed bars shown before the first live one; at a venue limits and switches look back too, and refuse where they cannot."""
-        looks_back = max(self.params.risk.history, VOLATILITY_HISTORY + self.params.switches.volatility_bars) + 1
-        return max(self.composition.lookback, looks_back) if self.mode in accounts.VENUES else self.composition.lookback
+        lookback = self.composition.lookback
+        return needed_history(self.params, lookback) if self.mode in accounts.VENUES else lookback
 
     @property
     def resumed(self) -> bool:
@@ -241,14 +269,26 @@ class Session:
         return done
 
     def look_at_latch(self) -> None:
-        """What stopped the account from outside stops the session; what stopped the session is said there."""
-        self.account.beat()
-        standing, halted = self.account.latch.standing(), self.engine.halted
-        if halted is not None and standing is None:
-            self.account.latch.set(halted.name, halted.reason, halted.values)
+        """What stopped an account from outside stops the session; what stopped the session is said there."""
+        self.beat()
+        found, halted = [folder.latch.standing() for folder, _ in self.accounts], self.engine.halted
+        standing = next(filter(None, found), None)
+        if halted is not None and None in found:
+            self._latch(replace(halted, phase="tripped"))
         elif standing is not None and halted is None:
             now = {"event_time": 0, "recv_time": self.clock(), "symbol": ""}
             self.feed(SwitchEvent(**now, name=standing["name"], phase="tripped", reason=standing["reason"]))
+
+    def _latch(self, event: Event) -> None:
+        """A switch latches the account the moment it has tripped; a graceful stop that closes the position is none."""
+        if isinstance(event, SwitchEvent) and event.phase == "tripped" and event.name != ON_STOP:
+            for folder, _ in self.accounts:
+                folder.latch.set(event.name, event.reason, event.values)
+
+    def beat(self) -> None:
+        """The session lives, at every venue."""
+        for folder, _ in self.accounts:
+            folder.beat()
 
     def _count(self, event: Event) -> None:
         self.in_sample += isinstance(event, MarketCloseEvent) and not event.warm_up and event.bar <= self.until
@@ -260,7 +300,15 @@ class Session:
             self.engine.observers += self._stack.enter_context(self.request.watching(self.folder, self.past))
         what = f"{self.mode} {'+'.join(each.id for each in self.composition.bundles)}"
         self._say("resume" if self.resumed else "start", "; ".join([what, *(f"{name} overridden" for name in self.overridden)]))
+        self._begin_anew()
         return self
+
+    def _begin_anew(self) -> None:
+        """A session that a switch had halted trades again: its account could not be held before a person had reset it."""
+        halted = self.engine.halted
+        if halted is not None:
+            now = {"event_time": 0, "recv_time": self.clock(), "symbol": ""}
+            self.engine.feed(SwitchEvent(**now, name=halted.name, phase="reset", reason="resumed after a reset"))
 
     def __exit__(self, kind, error, trace) -> None:
         if isinstance(error, QuantalphaError):
@@ -302,6 +350,6 @@ class Session:
             session=self.folder.name, folder=str(self.folder), bundle="+".join(each.id for each in composition.bundles), mode=self.mode,
             symbol="+".join(composition.symbols), timeframe=composition.timeframe, reason=self.reason, decisions=counts["Signal"],
             orders=counts["Order"], rejected=counts["RejectedOrder"], fills=counts["Fill"], equity=account.equity, cash=account.cash,
-            positions={symbol: account.quantity(symbol) for symbol in composition.symbols}, in_sample=self.in_sample,
+            positions={leg: each.quantity for leg, each in account.positions.items()}, in_sample=self.in_sample,
             overridden=self.overridden, seconds=time.monotonic() - self.started,
         )  # fmt: skip

@@ -39,6 +39,8 @@ class Socket:
         self.step, self.stopwatch = timeframe.milliseconds(bar), Stopwatch() if stopwatch is None else stopwatch
         self._marks: dict[str, deque[Mark]] = {symbol: deque(maxlen=MARKS) for symbol in symbols}
         self._opened: dict[str, int] = {}
+        self._closed: dict[str, int] = {}
+        self._early: dict[str, MarketOpenEvent] = {}  # openings that wait for the close of the bar before, which REST still has to tell
         self._rates: dict[tuple[str, int], float] = {}  # settled at the open of a bar
         self._quotes: dict[str, QuoteEvent] = {}
         self._asking: set[asyncio.Task] = set()
@@ -46,6 +48,7 @@ class Socket:
 
     async def run(self, since: dict[str, int] | None = None, *, depth: bool = False) -> None:
         """Without end. depth: the whole book too, for `book`. ExchangeError when a line stays broken."""
+        self._closed = {} if since is None else dict(since)
         known = None if since is None else {(symbol, "bars"): time for symbol, time in since.items()}
         kinds = (*(QUOTES if since is None else BARS), *(("depth",) if depth else ()))
         wish = Subscription(self.symbols, kinds, self.bar, known)
@@ -88,7 +91,16 @@ class Socket:
         if self._due(bar.symbol, bar.time):
             self._ask_rate(client, bar.symbol, bar.time)
         times = {"event_time": bar.time, "recv_time": received, "symbol": bar.symbol, "bar": bar.time}
-        self.tell(MarketOpenEvent(**times, open=bar.open, funding_rate=self._foretold(bar.symbol, bar.time)))
+        self._early[bar.symbol] = MarketOpenEvent(**times, open=bar.open, funding_rate=self._foretold(bar.symbol, bar.time))
+        self._tell_opening(bar.symbol)
+
+    def _tell_opening(self, symbol: str) -> None:
+        """Bars open, then close: an opening is told once the bar before has closed."""
+        early = self._early.get(symbol)
+        if early is not None and early.bar - self.step <= self._closed[symbol]:
+            del self._early[symbol]
+            if early.bar > self._closed[symbol]:
+                self.tell(early)
 
     def _close(self, received: int, bar: Bar) -> None:
         end = bar.time + self.step
@@ -98,6 +110,8 @@ class Socket:
         times = {"event_time": end, "recv_time": received, "symbol": bar.symbol, "bar": bar.time}
         prices = {"open": bar.open, "high": bar.high, "low": bar.low, "close": bar.close, "volume": bar.volume}
         self.tell(MarketCloseEvent(**times, **prices, mark=mark, funding_rate=rate, warm_up=False))
+        self._closed[bar.symbol] = bar.time
+        self._tell_opening(bar.symbol)
 
     def _foretold(self, symbol: str, time: int) -> float:
         """What the stream said would be settled at `time`, last before it; 0.0 where nothing was due then."""

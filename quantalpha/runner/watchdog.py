@@ -22,6 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from quantalpha import config
+from quantalpha.errors import DataError
 from quantalpha.files import sole
 from quantalpha.market.trading import AccountReport, OrderReport
 from quantalpha.runner.accounts import AccountFolder
@@ -30,8 +31,9 @@ from quantalpha.runner.events import AccountEvent
 from quantalpha.runner.switches import DailyLoss, Drawdown, LiquidationNear, Trip
 from quantalpha.runner.views import AccountView, Position
 
+TAKEOVERS = 15  # looks at whether the watchdog before it has left
 LOOK = 1.0  # seconds between two looks at the venue; where it asks about many symbols, longer
-MANY = 5
+MANY = 2
 ANSWER = 10.0  # seconds within which a look must be answered
 ATTEMPT = 30.0  # seconds of one attempt at flattening, before it is said that it goes on
 FRESH = 0.5  # of runner.dead_man: an older heartbeat no longer renews the venue's timer
@@ -188,10 +190,17 @@ class Watchdog:
             await asyncio.sleep(LOOK * max(1.0, len(self.card["symbols"]) / MANY))
 
     def _ended(self) -> bool:
-        """A session was seen to beat, and has taken its heartbeat away."""
+        """A session was seen to beat, and has taken its heartbeat away; or another one trades the account, with a watchdog of its own."""
         beats = self.folder.beaten() is not None
         self._begun = self._begun or beats
-        return self._begun and not beats
+        return (self._begun and not beats) or self._succeeded()
+
+    def _succeeded(self) -> bool:
+        """A card that cannot be read says nothing."""
+        try:
+            return self.folder.card() != self.card
+        except DataError:
+            return False
 
     def _done(self, seen: Seen | None) -> bool:
         """Latched, flat by the venue's word, and nobody trades the account any more: a session that a kill switch has ended."""
@@ -252,9 +261,14 @@ class Watchdog:
 
 
 def run(folder: AccountFolder, say: Say) -> tuple[str, Trip] | None:
-    """Watches until there is nothing more to watch; what tripped, or None. An account has one watchdog: a second one leaves at once."""
-    with sole(folder.path / "watchdog.lock") as alone:
-        return asyncio.run(Watchdog(folder, say).watch()) if alone else None
+    """Watches until there is nothing more to watch; what tripped, or None. An account has one watchdog: a second one takes over from the
+    first, which leaves when another session trades the account, or leaves itself where the first one stays."""
+    for _ in range(TAKEOVERS):
+        with sole(folder.path / "watchdog.lock") as alone:
+            if alone:
+                return asyncio.run(Watchdog(folder, say).watch())
+        time.sleep(LOOK)
+    return None
 
 
 def spawn(account: str) -> subprocess.Popen:

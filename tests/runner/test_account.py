@@ -179,3 +179,20 @@ def test_a_switch_flattens_and_ends_at_a_flat_account():
     assert max(event.bar for event in events if isinstance(event, SignalEvent)) == 5 * HOUR
     assert [event.bar for event in events if isinstance(event, FillEvent)] == [HOUR, 6 * HOUR]
     assert engine.halted.name == "test" and engine.halted.phase == "flat"
+
+
+def test_after_a_reset_the_account_trades_again():
+    table = tape(1, 20)
+    engine = engine_of({"BTCUSDT": table}, {"BTCUSDT": pd.Series(1.0, table.index)}, Kept())
+    outside = list(feed.replay(table, "BTCUSDT", HOUR))
+    for event in outside[:10]:
+        engine.feed(event)
+    now = {"event_time": 0, "recv_time": 0, "symbol": "", "name": "kill", "reason": "a drill"}
+    engine.feed(SwitchEvent(**now, phase="tripped"))
+    for event in outside[10:16]:
+        engine.feed(event)
+    assert engine.broker.flat() and engine.halted is not None
+    engine.feed(SwitchEvent(**now, phase="reset"))
+    for event in outside[16:]:
+        engine.feed(event)
+    assert engine.halted is None and not engine.broker.flat()

@@ -13,7 +13,16 @@ from quantalpha.errors import UsageError
 from quantalpha.runner import desk
 from quantalpha.runner.approval import APPROVED, PENDING, REFUSED, Gate
 from quantalpha.runner.desk import Desk, Terminal
-from quantalpha.runner.events import ApprovalEvent, RejectedOrderEvent, TickEvent, ValidatedOrderEvent, from_json, kind_of, to_json
+from quantalpha.runner.events import (
+    ApprovalEvent,
+    FillEvent,
+    RejectedOrderEvent,
+    TickEvent,
+    ValidatedOrderEvent,
+    from_json,
+    kind_of,
+    to_json,
+)
 
 COLLAR = 0.05
 
@@ -201,3 +210,18 @@ def test_the_terminal_asks_one_at_a_time(tmp_path):
         while not engine.refused():
             settle(engine, asked)
     assert [each.client_id for each in engine.submitted] == ["qa-1"] and engine.refused() == [("qa-2", "not_approved")]
+
+
+@pytest.mark.parametrize("symbol, reason, sent", [
+    ("BTCUSDT", "stop_loss", []), ("BTCUSDT", "external", []), ("BTCUSDT", "order", ["qa-1"]), ("ETHUSDT", "stop_loss", ["qa-1"]),
+])  # fmt: skip
+def test_a_yes_to_what_a_stop_has_overtaken_opens_nothing(tmp_path, symbol, reason, sent):
+    """An order to close a long that its stop has closed meanwhile would be a short."""
+    asked = Desk(tmp_path / "s1", 60.0, lambda: 0.0)
+    engine = FakeEngine(Gate("approve", COLLAR), asked)
+    engine.feed(order(quantity=-1.0))
+    desk.answer([tmp_path / "s1"], "qa-1", approved=True)
+    fill = {"event_time": 1, "recv_time": 1, "symbol": symbol, "bar": 0, "client_id": None, "quantity": -1.0, "price": 99.0, "fee": 0.0}
+    engine.feed(FillEvent(**fill, realised=-1.0, reason=reason))
+    settle(engine, asked)
+    assert [each.client_id for each in engine.submitted] == sent and list(engine.gate) == []

@@ -10,6 +10,7 @@ from venue_session import HOUR, SYMBOL, assemble, session
 
 from quantalpha.errors import ReconcileError
 from quantalpha.market.trading import open_trading
+from quantalpha.runner import emergency
 from quantalpha.runner.agreement import agree, differences
 from quantalpha.runner.events import AccountEvent, FillEvent, FundingEvent, HealthEvent, InstructionEvent, OrderUpdateEvent
 
@@ -52,6 +53,33 @@ def test_an_order_is_placed_filled_protected_and_made_flat(venue):
             assert desk.fills[-1].reason == "flatten"
             await agrees(desk)
             assert all(count == 1 for count in desk.sent().values())
+
+    run(work())
+
+
+def test_a_session_is_at_rest_once_its_stop_is_known_to_rest(venue):
+    async def work():
+        async with session(venue[1]) as desk:
+            assert desk.broker.at_rest()
+            desk.order("qa-parent-1", 0.02)
+            assert not desk.broker.at_rest()
+            await desk.until(desk.broker.at_rest)
+            (stop,) = await desk.trading.open_orders([SYMBOL])
+            assert (stop.kind, stop.quantity, desk.quantity) == ("stop", -0.02, 0.02)
+
+    run(work())
+
+
+def test_what_a_kill_has_closed_is_no_strangers_trade(venue):
+    """Nor after a reset, when a session hears of it: it would trip again on what it was stopped by."""
+
+    async def work():
+        async with session(venue[1]) as desk:
+            desk.order("qa-parent-1", 0.02)
+            await desk.until(desk.broker.at_rest)
+            assert (await emergency.flatten(desk.trading, 10.0)).flat
+            await desk.until(lambda: desk.quantity == 0.0)
+            assert desk.fills[-1].reason == "flatten"
 
     run(work())
 

@@ -9,6 +9,7 @@ import pytest
 from quantalpha.market.connect import Retry
 from quantalpha.market.trading import InDoubt, OrderReport
 from quantalpha.runner import line as lines
+from quantalpha.runner import watchdog
 from quantalpha.runner.events import HealthEvent, InstructionEvent, OrderUpdateEvent
 from quantalpha.runner.line import DAY, Line, Pace
 from quantalpha.runner.orders import Orders
@@ -110,3 +111,14 @@ def test_a_clock_not_read_yet_is_no_wrong_clock(line):
     asyncio.run(line.check())
     (health,) = line.told
     assert isinstance(health, HealthEvent) and health.clock_skew == 0.1
+
+
+@pytest.mark.parametrize("symbols", [1, 4, 10])
+def test_a_session_and_its_watchdog_leave_room_in_binances_minute(symbols):
+    """Request weights of developers.binance.com, of 2400 a minute: what is left is for orders, bars and other programs."""
+    pace, dead_man = Pace(), 30.0
+    account, income, trades, countdown, resting = 5 + 5, 2 * 30, 5, 10, 1 + 1
+    line = trades * symbols / (pace.trades * max(1.0, symbols / lines.MANY)) + income * symbols / pace.payments
+    line += (account + resting * symbols) / pace.account + 1 / pace.health
+    dog = (account + resting * symbols) / (watchdog.LOOK * max(1.0, symbols / watchdog.MANY)) + countdown * symbols / (dead_man / 4)
+    assert 60 * (line + dog) < 2400

@@ -15,11 +15,12 @@ import pytest
 
 from quantalpha import config, features
 from quantalpha.config import Params
-from quantalpha.errors import DataError, ExchangeError, Halted, UsageError
+from quantalpha.errors import DataError, ExchangeError, GateRefused, Halted, UsageError
 from quantalpha.market import stream
 from quantalpha.market.synthetic import synthetic_bars
 from quantalpha.promotion.reconcile import Recorded, reconcile
 from quantalpha.runner import Request, composition, feed, recorded, run_replay, run_session, session_bundle
+from quantalpha.runner.accounts import AccountFolder
 from quantalpha.runner.events import SessionEvent, kind_of
 from quantalpha.runner.journal import FILE, read
 from quantalpha.runner.session import Session
@@ -162,6 +163,12 @@ def test_an_unknown_mode_is_a_usage_error(trained, tape_settings, sessions):
         run_session(trained, tape_settings, Request(mode="lived", sessions=sessions))
 
 
+def test_nothing_is_traded_live_before_the_list_was_gone_through(trained, tape_settings, sessions):
+    with pytest.raises(GateRefused, match="pre-live"):
+        run_session(trained, tape_settings, Request(mode="live", sessions=sessions))
+    assert not sessions.exists()
+
+
 @pytest.mark.parametrize("name", ["", "../elsewhere", "a/b", "/tmp/x", ".hidden", "a" * 300, "ä" * 90, "a" + "é" * 90])
 def test_a_session_stays_in_its_folder(trained, tape_settings, sessions, name):
     with pytest.raises(UsageError, match="expected a name"):
@@ -276,3 +283,25 @@ def test_replaying_twice_gives_the_same_journal(trained, tape_settings, sessions
         run_replay(trained, tape_settings, bars, Request(name=name, sessions=sessions))
     first, second = (read(sessions / name / FILE)[1:-1] for name in ("a", "b"))
     assert [repr(event) for event in first] == [repr(event) for event in second] and len(first) > 900
+
+
+def test_a_halted_session_resumes_after_a_reset_and_is_not_latched_again(exchange, trained, sessions):
+    settings = with_runner(exchange.settings, bars=4)
+    request = Request(name="s", sessions=sessions)
+    killed = []
+
+    def kill(status):
+        if not killed:
+            killed.append(AccountFolder("paper-s", sessions.parent / "accounts").latch.set("kill", "a drill"))
+
+    with pytest.raises(Halted, match="halted by kill"):
+        run_session(trained, settings, replace(request, on_status=kill))
+    again = replace(request, resume=True)
+    with pytest.raises(Halted, match="latched by kill"):
+        run_session(trained, settings, again)
+    latch = AccountFolder("paper-s", sessions.parent / "accounts").latch
+    latch.reset("the drill is over")
+    assert run_session(trained, settings, again).reason == "4 decisions made"
+    assert latch.standing() is None
+    phases = [event.phase for event in read(sessions / "s" / FILE) if kind_of(event) == "Switch"]
+    assert phases == ["tripped", "flat", "reset"]

@@ -9,6 +9,7 @@ import sys
 from contextlib import contextmanager
 
 import pytest
+from postbox import webhook
 from workspace import Workspace
 
 from quantalpha import config
@@ -189,7 +190,17 @@ def impatient(card, watchdog=False):
     return desk_of(card, watchdog)
 
 
-def test_a_second_watchdog_leaves_at_once(space, card):
+def test_a_watchdog_leaves_when_another_session_trades_the_account(space, card):
+    with space.entered():
+        with folder(space).hold(card):
+            dog = watchdog.Watchdog(folder(space), lambda *_: None)
+            assert not dog._ended()
+        with folder(space).hold(card | {"session": "another"}):
+            assert dog._ended()
+
+
+def test_a_second_watchdog_leaves_where_the_first_stays(space, card, monkeypatch):
+    monkeypatch.setattr(watchdog, "TAKEOVERS", 1)
     with folder(space).hold(card), space.entered(), watchdog.sole(folder(space).path / "watchdog.lock"):
         assert watchdog.run(folder(space), lambda *_: None) is None
 
@@ -203,6 +214,38 @@ def test_the_watchdog_is_a_process_of_its_own(space, card):
     assert answer.code == 7 and "unprotected" in answer_lines[-1]
     assert all(json.loads(line)["title"].startswith("watchdog") for line in answer_lines[:-1])
     assert "practice-secret" not in answer.err
+    assert asyncio.run(_left(card)).flat
+
+
+def test_people_are_told_when_the_session_is_dead(space, card, monkeypatch):
+    asyncio.run(_open(card, stop=False))
+    with webhook() as box, session(space, card) as process:
+        process.send_signal(signal.SIGSTOP)
+        monkeypatch.setenv("QUANTALPHA_ALERTS", box.address)
+        assert space.run("watchdog", "--account", ACCOUNT).code == 7
+        told = " ".join(box.texts(2))
+    assert "unprotected" in told and "flat after" in told
+
+
+def test_alerts_that_are_set_up_badly_keep_no_watchdog_from_watching(space, card, monkeypatch):
+    asyncio.run(_open(card, stop=False))
+    monkeypatch.setenv("QUANTALPHA_ALERTS", "nonsense")
+    with session(space, card):
+        assert space.run("watchdog", "--account", ACCOUNT).code == 7
+    assert asyncio.run(_left(card)).flat
+
+
+def test_kill_makes_an_account_flat_that_cannot_be_latched(space, card, monkeypatch):
+    """On a full disk."""
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    asyncio.run(_open(card))
+    with folder(space).hold(card), space.entered():
+        monkeypatch.setattr("quantalpha.runner.latch.write_atomic", full)
+        answer = space.call("kill", "--json")
+    assert answer.code == 0 and answer.json["flat"] and "NOT LATCHED" in answer.err
     assert asyncio.run(_left(card)).flat
 
 

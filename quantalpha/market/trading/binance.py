@@ -32,6 +32,7 @@ from quantalpha.market.trading.words import (
 DOUBTFUL = ("-1000", "-1001", "-1006", "-1007", "-4116")
 OVERLOADED = ("-1008",)  # refused before it reached the matching engine
 UNKNOWN = ("-2011", "-2013", "-20121", "-20124")  # no such (open) order
+OURS = "qa-"  # begins the client id of every order made here
 PAGE = 1000
 TRIGGERED = ("TRIGGERED", "FINISHED")  # the order it became says more
 TYPES = {"stop": "STOP_MARKET", "take_profit": "TAKE_PROFIT_MARKET"}
@@ -181,16 +182,21 @@ class Binance(Trading):
         return trade(row, name)
 
     async def _name(self, order: str, symbol: str) -> str | None:
-        """The client id of an order by the venue's id of it; of one that was conditional, the name it had as such."""
+        """The client id of an order by the venue's id of it; of one that was conditional, the name it had as such, whatever the order that
+        it became is called."""
         if order not in self.names:
             answer = await self._found("fapiPrivateGetOrder", symbol=symbol, orderId=order)
             if answer is None:
                 return None
             self.names[order] = answer["clientOrderId"]
-            if answer.get("origType", answer["type"]) != answer["type"] or answer.get("origType") in TYPES.values():
+            if not self.ours(answer["clientOrderId"]):
                 asked = await self._ask("fapiPrivateGetAllAlgoOrders", symbol=symbol)
                 self.names |= {str(each["actualOrderId"]): each["clientAlgoId"] for each in asked if each.get("actualOrderId")}
         return self.names[order]
+
+    def ours(self, name: str) -> bool:
+        """Whether a client id was given here."""
+        return name.startswith(OURS)
 
     @understood
     async def payments_since(self, symbol: str, since: int) -> list[Payment]:

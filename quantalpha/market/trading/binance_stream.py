@@ -32,7 +32,10 @@ class BinanceStream(UserStream):
             return self._condition(told, int(message["T"]))
         if kind != "ORDER_TRADE_UPDATE":
             return [None] if kind == "ACCOUNT_UPDATE" and message["a"].get("m") != "ORDER" else []
-        name = self.trading.names.setdefault(str(told["i"]), told["c"])
+        name = self.trading.names.get(str(told["i"]), told["c"])
+        if not self.trading.ours(name):
+            return [None]  # perhaps what a condition became: its own name is asked for
+        self.trading.names[str(told["i"])] = name
         trades = [streamed_trade(told, name)] if told["x"] == "TRADE" else []
         return [*trades, streamed_order(told, name)]
 

@@ -100,17 +100,25 @@ class Trading(ABC):
         wanted = Settings(leverage, margin_mode, one_way=True)
         for symbol in symbols:
             self.rules_of(symbol)
-            found, words = await self.settings(symbol), ""
-            if found != wanted:
-                try:
-                    await self.set_up(symbol, wanted, found)
-                except Refused as error:
-                    words = f" ({error})"
-                found = await self.settings(symbol)
+            found, words = await self._set_to(symbol, wanted)
             if found != wanted:
                 raise ReconcileError(
                     f"{self.venue.name} {symbol}: expected {wanted}, found {found}{words}; close what is open there and set it by hand"
                 )
+
+    async def _set_to(self, symbol: str, wanted: Settings) -> tuple[Settings, str]:
+        """How a symbol is traded after it was told what is wanted, and the venue's words if it would not. To say it twice is harmless."""
+        words, refused, retry = "", False, Retry()
+        for attempt in range(retry.attempts):
+            found = await patiently(f"how {symbol} is traded", lambda: self.settings(symbol))
+            if found == wanted or refused:
+                break
+            try:
+                await self.set_up(symbol, wanted, found)
+            except (InDoubt, Refused) as error:
+                words, refused = f" ({error})", isinstance(error, Refused) and error.sound
+                await retry.sleep(0.0 if refused else retry.pause(attempt))
+        return found, words
 
     async def _ask(self, endpoint: str, **parameters):
         """One request by ccxt's name of the endpoint: the answer's JSON."""
@@ -208,8 +216,8 @@ class Trading(ABC):
         return time - time % MINUTE
 
     def weeks(self, since: int) -> list[tuple[int, int]]:
-        """Spans that a venue answers at once, from `since` to a little after now."""
-        end = self.now() + RECV_WINDOW
+        """Spans that a venue answers at once, from `since` to well after now: a clock that is behind must not hide the last trades."""
+        end = self.now() + WEEK // 7
         return [(start, min(start + WEEK, end)) for start in range(since, end, WEEK)]
 
 

@@ -1,0 +1,89 @@
+"""How a session at a venue ends in order: not before what it has sent has found its end."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from quantalpha import config
+from quantalpha.errors import Halted
+from quantalpha.runner import live
+from quantalpha.runner.events import MarketCloseEvent, TickEvent
+
+
+class Session:
+    """Has made its decisions: says so after every event."""
+
+    def __init__(self):
+        self.params, self.composition = config.load(), SimpleNamespace(symbols=("BTCUSDT",))
+        self.step, self.told, self.looks, self.halted = 60_000, [], 0, False
+
+    def feed(self, event):
+        self.told.append(event)
+        return True
+
+    def clock(self):
+        return 0
+
+    def look_at_latch(self):
+        self.looks += 1
+
+    def require_running(self):
+        if self.halted:
+            raise Halted("a kill switch")
+
+
+class Broker:
+    """At rest after so many more ticks."""
+
+    def __init__(self, session, ticks):
+        self.session, self.ticks, self.given_up = session, ticks, False
+
+    def give_up(self):
+        self.given_up = True
+
+    def at_rest(self):
+        return sum(isinstance(event, TickEvent) for event in self.session.told) >= self.ticks
+
+
+@pytest.fixture
+def leaving(monkeypatch):
+    monkeypatch.setattr(live, "TICK", 0.001)
+    session = Session()
+    venue = SimpleNamespace(broker=Broker(session, 5), trading=SimpleNamespace(now=lambda: 0), line=None, sides=())
+    return live.Live(session, venue)
+
+
+def bar():
+    prices = {"open": 1.0, "high": 1.0, "low": 1.0, "close": 1.0, "volume": 1.0, "mark": None, "funding_rate": 0.0}
+    return MarketCloseEvent(event_time=60_000, recv_time=0, symbol="BTCUSDT", bar=0, **prices, warm_up=False)
+
+
+@pytest.mark.parametrize("on_stop", ["keep", "cancel"])
+def test_a_session_leaves_when_everything_rests(leaving, on_stop):
+    leaving.params = leaving.params.model_copy(update={"runner": leaving.params.runner.model_copy(update={"on_stop": on_stop})})
+    leaving.done.set()
+    asyncio.run(leaving._leave())
+    assert leaving.venue.broker.given_up and leaving.venue.broker.at_rest()
+    assert leaving.session.looks >= 5  # it beats, and a latch is heeded
+
+
+def test_a_session_that_leaves_decides_nothing_more(leaving):
+    asyncio.run(leaving._leave())
+    leaving.take(bar())
+    assert all(isinstance(event, TickEvent) for event in leaving.session.told)
+
+
+def test_a_kill_switch_counts_to_the_last(leaving):
+    leaving.session.halted = True
+    with pytest.raises(Halted):
+        asyncio.run(leaving._leave())
+
+
+@pytest.mark.parametrize("code, spawned", [(None, 0), (0, 0), (7, 0), (-9, 1), (1, 1)])
+def test_a_watchdog_that_has_died_is_followed_by_another(leaving, monkeypatch, code, spawned):
+    names = []
+    monkeypatch.setattr(live.watchdog, "spawn", lambda name: names.append(name) or SimpleNamespace(poll=lambda: None))
+    leaving.dogs = {"live-x": SimpleNamespace(poll=lambda: code)}
+    leaving._require_watched(), leaving._require_watched()
+    assert names == ["live-x"] * spawned
