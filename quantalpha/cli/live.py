@@ -11,7 +11,7 @@ from quantalpha import config
 from quantalpha.cli.base import AsJson, Overrides, Profile, app, judged, refuse_sealed, table
 from quantalpha.errors import GateRefused, QuantalphaError, UsageError
 
-LIVE, TESTNET, REHEARSE = "live", "testnet", "rehearse"
+VENUES = LIVE, TESTNET, REHEARSE = "live", "testnet", "rehearse"
 Models = Annotated[list[str], typer.Option(help="Registered model; repeat for several in one account. Default: the promoted one.")]
 
 

@@ -16,20 +16,8 @@ def report(
     """Tell a session's equity, drawdown, fills, fees, funding, slippage, refusals, kill switches and missed bars from its journal."""
     from quantalpha import runner
     from quantalpha.ops import reports
-
-    folder = runner.session_folder(session)
-    made = reports.reports(folder, period, _predicted(folder))
-    show([reports.rows(each) for each in made], as_json, "\n\n".join(map(reports.text, made)))
-
-
-def _predicted(folder) -> float | None:
-    """The slippage its bundles were judged with, where that is one number and they are still there."""
-    from quantalpha.errors import DataError
     from quantalpha.runner import folders
 
-    try:
-        slippages = [each.costs.slippage for each in folders.session_bundles(folder)]
-    except DataError:
-        return None
-    same = all(isinstance(each, float) and each == slippages[0] for each in slippages)
-    return slippages[0] if slippages and same else None
+    folder = runner.session_folder(session)
+    made = reports.reports(folder, period, folders.predicted_slippage(folder))
+    show([reports.rows(each) for each in made], as_json, "\n\n".join(map(reports.text, made)))

@@ -184,11 +184,28 @@ def show_session(summary, as_json: bool) -> None:
     """What a session came to."""
     rows = [{"": key, "value": str(value)} for key, value in summary.to_dict().items()]
     show(summary.to_dict(), as_json, table(f"{summary.mode} session", rows))
+    if not as_json and summary.mode in live.VENUES:
+        print(_story(Path(summary.folder)))
     if summary.overridden:
         print(f"warning: the gate refused this model: {', '.join(summary.overridden)} failed and was overridden", file=sys.stderr)
     if summary.in_sample:
         told = f"{summary.in_sample} of {summary.decisions} decisions lie on bars the model may have learnt from"
         print(f"warning: {told}: the money they made is no evidence", file=sys.stderr)
+
+
+def _story(folder: Path) -> str:
+    """How a session at a venue went: money, slippage predicted and measured, refusals, stops, and how fast its orders left."""
+    from quantalpha.ops import reports
+    from quantalpha.runner import folders, journal, latency
+    from quantalpha.runner.events import FillEvent, InstructionEvent
+
+    events = journal.read(folder / journal.FILE)
+    placed = [each for each in events if type(each) is InstructionEvent and each.action == "place"]
+    rested = sum(each.kind == "stop" and each.purpose == "protection" for each in placed)
+    hit = sum(type(each) is FillEvent and each.reason == "stop_loss" for each in events)
+    timed = str(latency.read(folder)) if (folder / latency.FILE).exists() else "no order followed from a close"
+    told = reports.text(reports.reports(folder, predicted=folders.predicted_slippage(folder))[0])
+    return f"{told}\nstops placed {rested}, filled {hit}\nfrom a bar's close to its order on the wire: {timed}"
 
 
 def two_tables(made):

@@ -74,6 +74,16 @@ def session_bundle(folder: Path) -> Bundle:
     return bundles[0]
 
 
+def predicted_slippage(folder: Path) -> float | None:
+    """What a session's bundles were judged with, where that is one number and they are still there."""
+    try:
+        slippages = [each.costs.slippage for each in session_bundles(folder)]
+    except DataError:
+        return None
+    same = all(isinstance(each, float) and each == slippages[0] for each in slippages)
+    return slippages[0] if slippages and same else None
+
+
 def _bundle(session: str, id: str, noted: Path) -> Bundle:
     places = [noted, config.path(BUNDLES) / id]
     for place in places:

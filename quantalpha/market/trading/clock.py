@@ -24,6 +24,8 @@ class VenueClock:
         ahead = machine - venue
         if self._played:
             ahead = 0.0 if self._pace is None else (self.at(machine) - venue) / max(self._pace, 1.0)
+            if self._pace is None and venue == self._venue:
+                return 0.0  # it waits for its first listener: no pace yet
             if self._pace is None and self._venue and machine - self._machine >= SHORTEST:
                 self._pace = (venue - self._venue) / (machine - self._machine)
             elif self._pace is None and self._venue:
