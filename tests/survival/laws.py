@@ -11,7 +11,7 @@ from survival.exchange import Bare
 from survival.play import Played
 
 NAMES = ("duplicate", "untold", "fills", "positions", "money", "resting", "stops", "recovery", "journal", "error", "end", "harness")
-BOUND = 20.0  # seconds for which a position may lack its stop while a session lives
+BOUND = 20.0  # seconds for which a position may lack its stop while one session lives
 CENT = 0.01
 DUST = 1e-9
 GRACE = 0.1  # seconds: the venue is looked at every 20 ms, on a busy machine less often
@@ -112,8 +112,14 @@ def stops(played: Played) -> Iterable[str]:
 
 
 def lived(played: Played, bare: Bare) -> float:
-    """Seconds of it in which a session lived."""
-    return sum(max(min(bare.end, life.end) - max(bare.begin, life.begin), 0.0) for life in played.lives)
+    """The most seconds of it in which one session lived: who is killed again has to begin anew."""
+    return max(max(min(bare.end, life.end) - max(bare.begin, life.begin), 0.0) for life in played.lives)
+
+
+def deserted(played: Played, bare: Bare) -> float:
+    """Seconds of it in which none did."""
+    alive = sum(max(min(bare.end, life.end) - max(bare.begin, life.begin), 0.0) for life in played.lives)
+    return bare.end - bare.begin - alive
 
 
 def alone(played: Played, moment: float) -> bool:

@@ -80,7 +80,7 @@ def judge(seed: int, told: Tape, folder: Path) -> Verdict:
 def _verdict(played: Played, found: tuple[str, ...]) -> Verdict:
     books, lives = played.books, played.lives
     alive = max((laws.lived(played, each) for each in books.bare), default=0.0)
-    alone = max((each.end - each.begin - laws.lived(played, each) for each in books.bare), default=0.0)
+    alone = max((laws.deserted(played, each) for each in books.bare), default=0.0)
     return Verdict(
         played.schedule.seed, found, played.schedule.venue, played.schedule.execution["algorithm"],
         kills=sum(life.code == -9 for life in lives), faults=books.met, orders=len(books.orders), fills=len(books.fills),
