@@ -23,7 +23,7 @@ from quantalpha.promotion.reconcile import Recorded, research_edges
 from quantalpha.runner import feed, risk
 from quantalpha.runner.broker_paper import PaperBroker
 from quantalpha.runner.engine import Engine, Gates, Strategy
-from quantalpha.runner.events import FillEvent, InstructionEvent, MarketCloseEvent
+from quantalpha.runner.events import FillEvent, InstructionEvent, MarketCloseEvent, ValidatedOrderEvent, WalkedEvent
 from quantalpha.runner.journal import FILE, Journal
 from quantalpha.runner.review import reviewed
 from quantalpha.schema import epoch_ms
@@ -48,6 +48,7 @@ class Play:
     shares: Mapping[int, float] = field(default_factory=dict)  # of the order that is filled
     rates: Mapping[int, float] = field(default_factory=dict)  # funding rate paid instead
     refused: Set[int] = frozenset()
+    walk: float | None = None  # fraction that orders pay in the displayed book, whose mid is the next open; None: nobody walks it
 
 
 class Decider:
@@ -117,15 +118,24 @@ def play(case: Play) -> tuple[Recorded, Reviewed]:
         usual = risk.standard(case.ran.account.leverage)
         checks = replace(usual, always=(*usual.always, Refuse(case.refused)))
         strategy = Strategy(case.ran.id, case.ran.symbol, Decider(case))
-        engine = Engine([strategy], Broker(case), Gates(checks), journal, lambda: engine.last["MarketClose"].recv_time)
+        broker = Broker(case)
+        engine = Engine([strategy], broker, Gates(checks), journal, lambda: engine.last["MarketClose"].recv_time)
         warm = case.bars[epoch_ms(case.bars.index) < case.start]
         for event in feed.replay(warm, case.ran.symbol, STEP, warm_up=True):
             engine.feed(event)
         for event in feed.replay(case.bars.iloc[len(warm) :], case.ran.symbol, STEP):
             heard = case.late.get(event.bar, 0.0) if isinstance(event, MarketCloseEvent) else 0.0
+            for order in [] if case.walk is None else list(broker.unpriced.values()):
+                engine.feed(_walked(order, event.open, case.walk))
             engine.feed(replace(event, recv_time=event.recv_time + int(heard * STEP)))
         journal.close()
         return Recorded(**runner.recorded(Path(folder))), Reviewed(**reviewed(Path(folder)))
+
+
+def _walked(order: ValidatedOrderEvent, mid: float, paid: float) -> WalkedEvent:
+    when = {"event_time": order.event_time, "recv_time": order.recv_time, "symbol": order.symbol, "bar": order.bar}
+    price = mid * (1.0 + float(np.sign(order.quantity)) * paid)
+    return WalkedEvent(**when, client_id=order.client_id, quantity=order.quantity, price=price, mid=mid, displayed=1.0)
 
 
 class Kit:

@@ -7,13 +7,14 @@ from pydantic import AfterValidator, Field, model_validator
 
 from quantalpha import timeframe
 from quantalpha.config.exchange import Exchange
-from quantalpha.config.trading import Alerts, Execution, Logs, Risk, Runner, Switches
+from quantalpha.config.trading import Alerts, Execution, Logs, Risk, Route, Runner, Switches
 from quantalpha.config.training import KINDS, Models, Search, check_ends
 from quantalpha.config.values import (
     Address,
     Count,
     Family,
     FileNames,
+    Folder,
     Fraction,
     Instant,
     Lag,
@@ -30,9 +31,6 @@ from quantalpha.secrets import mask
 
 IMPORT = "import"  # the venue name of the user's own files
 COLLECTED = ("bars", "mark", "index", "funding", "open_interest", "rules", "brackets")  # what may be fetched of a symbol
-
-
-Folder = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,60}$")]  # of data/raw
 
 
 class Venue(Section):
@@ -255,6 +253,7 @@ class Params(Section):
     risk: Risk
     switches: Switches
     execution: Execution
+    route: Route
     alerts: Alerts
     logs: Logs
     stream: Stream

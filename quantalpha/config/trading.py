@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from quantalpha.config.values import Count, Fraction, Positive, Section, Timeframe
+from quantalpha.config.values import Address, Count, Folder, Fraction, Positive, Section, Timeframe
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 OrNull = Positive | None
@@ -53,6 +53,14 @@ class Execution(Section):
     max_slippage: Share
 
 
+class Route(Section):
+    venue: Literal["binanceusdm", "bybit"] | None
+    source: Folder | None
+    rest_url: Address | None
+    ws_url: Address | None
+    fee: Annotated[float, Field(gt=-1, lt=1)] | None
+
+
 class Alerts(Section):
     tell: list[Literal["fill", "veto", "switch", "error", "session", "signal", "report"]]
     repeat_after: Positive
@@ -72,6 +80,8 @@ class Runner(Section):
     retries: Annotated[int, Field(ge=0)]
     max_model_age: Timeframe | None
     feed: Literal["rest", "socket"]
+    paper_price: Literal["open", "book"]
+    paper_latency: Annotated[float, Field(ge=0)]
     orders: Literal["send", "approve", "signal"]
     approve_within: Positive
     on_stop: Literal["keep", "cancel", "flatten"]

@@ -104,6 +104,7 @@ def _range(value) -> tuple[float, float, str]:
 
 _FAMILIES = TypeAdapter(dict[str, Annotated[list, BeforeValidator(_catalogue)]])
 Family = Annotated[list | dict, BeforeValidator(_family)]
+Folder = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,60}$")]  # of data/raw
 Address = Annotated[str, AfterValidator(_address)]
 Instant = Annotated[datetime, BeforeValidator(_instant)]
 Timeframe = Annotated[str, AfterValidator(_timeframe)]

@@ -67,7 +67,8 @@ class Ledger:
     ) -> list[Event]:
         """Steps 1 and 2: funding on the position held at `mark_open` (None or NaN: the open), then a due order fills at the open.
 
-        slippage: this bar's row of `Slippage.curves`, asked for if and only if the costs have such a model.
+        slippage: this bar's row of `Slippage.curves`, asked for where the costs have such a model; elsewhere what takes the place of
+        the fixed one at this open: (fraction, 0.0), + against us, at most CEILING.
         """
         mark = _mark(open, mark_open)
         if not abs(funding_rate) < 1.0:
@@ -130,7 +131,7 @@ class Ledger:
 
     def _valid_at(self, time_ms: int, slippage: tuple[float, float] | None) -> tuple[float, float]:
         """Bring the maintenance table up to date; the slippage as the clock takes it."""
-        if self._modelled != (slippage is not None):
+        if self._modelled and slippage is None:
             raise UsageError(f"ledger at {time_ms}: a slippage model and its values for each bar come together; found {slippage}")
         table = self._tiers if len(self._tables) == 1 else in_force(self._tables, time_ms)[1]
         if table is not self._tiers:

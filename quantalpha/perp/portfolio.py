@@ -35,8 +35,11 @@ class Portfolio:
         self._unknown, self._spot = np.full(len(self.symbols), math.nan), [account.instrument(symbol).spot for symbol in self.symbols]
         self.equity = float(account.initial_cash)
 
-    def open_bar(self, time_ms: int, open: Prices, mark_open: Prices, funding_rate: Prices) -> list[tuple[str, Event]]:
-        """Steps 1 and 2; `mark_open` may lack symbols (the open), `funding_rate` too (none is due)."""
+    def open_bar(
+        self, time_ms: int, open: Prices, mark_open: Prices, funding_rate: Prices, slippage: Mapping[str, float] | None = None
+    ) -> list[tuple[str, Event]]:
+        """Steps 1 and 2; `mark_open` may lack symbols (the open), `funding_rate` too (none is due), `slippage` too (the costs'; else a
+        fraction, + against us, at most CEILING)."""
         for symbol, price in open.items():
             check_prices(time_ms, **{f"open of {symbol}": price, f"mark_open of {symbol}": mark_open.get(symbol, price)})
             if not abs(funding_rate.get(symbol, 0.0)) < 1.0:
@@ -44,7 +47,8 @@ class Portfolio:
         self._books.rates[:], self._books.amounts[:] = in_force(self._tables, time_ms)[1:]
         self._log.counts[:] = 0
         rates = np.where(self._spot, 0.0, np.nan_to_num(self._row(funding_rate), nan=0.0))
-        self._clock.open_all(self._books, self._log, 0, self._row(open), rates, self._row(mark_open), self._unknown, self._unknown)
+        slip = (self._unknown, self._unknown) if not slippage else (self._row(slippage), np.zeros(len(self.symbols)))
+        self._clock.open_all(self._books, self._log, 0, self._row(open), rates, self._row(mark_open), *slip)
         return self._events(time_ms)
 
     def inside_bar(self, time_ms: int, open: Prices, high: Prices, low: Prices) -> list[tuple[str, Event]]:

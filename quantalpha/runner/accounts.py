@@ -104,7 +104,7 @@ def find(name: str | None, root: Path | None = None) -> AccountFolder:
         if name not in names:
             raise UsageError(f"--account: no account {name!r} has ever been traded here; {did_you_mean(name, names)}")
         return AccountFolder(name, root)
-    running = [each for each in accounts if each.running()]
+    running = [each for each in accounts if each.running() and not each.card().get("second", False)]  # its session has a first one
     for choice in (running, accounts):
         if len(choice) == 1:
             return choice[0]

@@ -11,8 +11,6 @@ from decimal import Decimal
 from functools import lru_cache, partial
 
 from quantalpha import perp
-from quantalpha.perp.account import fresh, terms
-from quantalpha.perp.ledger import check_target
 from quantalpha.runner import execution
 from quantalpha.runner.events import (
     AccountEvent,
@@ -31,6 +29,7 @@ from quantalpha.runner.flatten import Flatten
 from quantalpha.runner.holdings import Holdings
 from quantalpha.runner.orders import EMERGENCY, Orders
 from quantalpha.runner.protection import EXITS, RESTS, Need, Protection, exit_reason, levels
+from quantalpha.runner.sizing import Sizing, Standing
 from quantalpha.runner.traded import Traded
 from quantalpha.runner.venue_setup import Setup
 from quantalpha.runner.views import AccountView, Position
@@ -46,14 +45,14 @@ class ExchangeBroker:
         self.protection = Protection(self.orders, {symbol: market.terms.tick for symbol, market in setup.markets.items()})
         self._flatten = Flatten(self.orders, self.holdings, setup.seed)
         self._symbols = {symbol: Traded() for symbol in setup.markets}
+        self._sizing = {symbol: Sizing(setup.account, symbol) for symbol in setup.markets}
         self._liquidation = lru_cache(maxsize=64)(partial(perp.liquidation_price, account=setup.account))  # asked after every event
-        self._terms = {symbol: terms(setup.account, _FREE, None, symbol) for symbol in setup.markets}
         self.told: AccountEvent | None = None  # the venue's last word
         self.base = 0.0  # what lies in the wallet beyond the capital and what it has earned
         self.changes = 0  # of the account, as far as it is heard or told here: what a look at the venue may have missed
         self._seen = -1  # of these, when the venue was last asked
-        self._time = self._venue_time = 0
-        self._halted, self._retelling = False, retelling
+        self.time = self.venue_time = 0
+        self._halted, self.retelling = False, retelling
         self.trades: set[tuple[str, str]] = set()  # (symbol, venue's name) of what was counted
         self.settlements: set[tuple[str, int]] = set()  # (symbol, ms) of funding that was counted
         for symbol in setup.markets:
@@ -93,17 +92,11 @@ class ExchangeBroker:
         return EquityEvent(**times, **money, quantity=self.holdings.quantity(bar.symbol), price=bar.close)
 
     def order_quantity(self, symbol: str, target: float) -> float | None:
-        """By the compiled clock that the backtest sizes its orders with."""
-        from quantalpha.perp import clock
-
-        check_target(target, self.setup.account.leverage, f"broker: {symbol}")
         known, held = self._symbols[symbol], self.holdings[symbol]
         others = sum(each.unrealised(self._symbols[name].mark) for name, each in self.holdings.open.items() if name != symbol)
-        state = fresh(self.setup.account)._replace(cash=self.holdings.cash, elsewhere=others, quantity=held.quantity)
         under_way = 0.0 if known.execution is None else known.execution.remaining
-        state = state._replace(entry_price=held.entry_price, target=known.target, order=under_way)
-        after = clock.decide(state, self._terms[symbol], float(target), 0.0, known.close, known.mark)
-        return None if after == state else after.order
+        standing = Standing(self.holdings.cash, others, held.quantity, held.entry_price, known.target, under_way)
+        return self._sizing[symbol].order(standing, target, known.close, known.mark)
 
     def submit(self, order: ValidatedOrderEvent) -> Iterable[Event]:
         known = self._symbols[order.symbol]
@@ -112,6 +105,20 @@ class ExchangeBroker:
         if known.execution is not None:
             known.execution.stop()
         return self._act(order.symbol)
+
+    def known(self, symbol: str) -> Traded:
+        return self._symbols[symbol]
+
+    def overtake(self, symbol: str) -> Iterable[Event]:
+        """The order under way is not wanted any more: its child is cancelled."""
+        self._symbols[symbol].give_up()
+        return self._act(symbol)
+
+    def idle(self, symbol: str) -> bool:
+        """No order changes the position any more, and every fill of those that did is counted."""
+        if self._symbols[symbol].execution is not None or self._symbols[symbol].waiting:
+            return False
+        return not any(order.instruction.symbol == symbol and order.fills_missing for order in self.orders)
 
     def heard(self, event: Event) -> Iterable[Event]:
         self._pass(event)
@@ -123,7 +130,7 @@ class ExchangeBroker:
 
     def resume(self) -> None:
         """The record is told and the venue has been asked: goes on with the orders that were under way."""
-        self._retelling = False
+        self.retelling = False
         for symbol, known in self._symbols.items():
             if known.parent is not None:
                 order, then = known.parent
@@ -132,7 +139,7 @@ class ExchangeBroker:
 
     def _pass(self, event: Event) -> None:
         """A tick tells our time; the venue's stands still until somebody has it from there."""
-        self._time, self._venue_time = max(self._time, event.recv_time), max(self._venue_time, event.event_time)
+        self.time, self.venue_time = max(self.time, event.recv_time), max(self.venue_time, event.event_time)
 
     def _take(self, event: Event) -> None:
         if isinstance(event, OrderUpdateEvent):
@@ -175,18 +182,18 @@ class ExchangeBroker:
             known.give_up()  # the position it was to change is gone
 
     def _act(self, symbol: str) -> list[InstructionEvent]:
-        if self._retelling:
+        if self.retelling:
             return []
         known = self._symbols[symbol]
         told = [] if self._halted else [*self._execute(symbol, known)]
-        told += self.protection.act(self._time, self._need(symbol, known), known.book)
+        told += self.protection.act(self.time, self._need(symbol, known), known.book)
         return self._stamped(told)
 
     def _stamped(self, told: Iterable[InstructionEvent]) -> list[InstructionEvent]:
-        return [replace(each, event_time=self._venue_time) for each in told]
+        return [replace(each, event_time=self.venue_time) for each in told]
 
     def _execute(self, symbol: str, known: Traded) -> Iterable[InstructionEvent]:
-        view = known.view(self._time)
+        view = known.view(self.time)
         if known.execution is not None:
             yield from known.execution.act(view)
             if known.execution.done:
@@ -227,7 +234,7 @@ class ExchangeBroker:
         for known in self._symbols.values():
             known.give_up()
         books = {symbol: known.book for symbol, known in self._symbols.items()}
-        return [] if self._retelling else self._stamped(self._flatten.act(self._time, books))
+        return [] if self.retelling else self._stamped(self._flatten.act(self.time, books))
 
     def release(self) -> None:
         self._halted = False
@@ -242,7 +249,7 @@ class ExchangeBroker:
     def at_rest(self) -> bool:
         """Nothing is under way: no trade is still to come, and all that is out are stops known to rest, for everything held."""
         resting = all(each.instruction.purpose == "protection" and each.status in RESTS for each in self.orders.unfinished())
-        return resting and not any(each.fills_missing for each in self.orders) and self.protection.exposed(self._time) == 0.0
+        return resting and not any(each.fills_missing for each in self.orders) and self.protection.exposed(self.time) == 0.0
 
     def flat(self) -> bool:
         """The venue was asked after the last thing that happened here, and says that nothing is held or open."""
@@ -269,6 +276,3 @@ class ExchangeBroker:
         position = self._position(symbol)
         still = levels(position, replace(market.stops, trailing_stop=None), market.distance, position.entry_price)
         return exit_reason(placed, self._need(symbol, self._symbols[symbol]), still["stop"], market.terms.tick)
-
-
-_FREE = perp.Costs(maker=0.0, taker=0.0, slippage=0.0, liquidation=0.0)  # sizes do not depend on costs

@@ -1,5 +1,9 @@
-"""The backtest's exchange fed with other bars: orders fill at the next open by the same ledger, funding, stops and liquidation included."""
+"""The backtest's exchange fed with other bars: orders fill at the next open by the same ledger, funding, stops and liquidation included.
 
+An order that was walked through the displayed book (`runner.walk`) fills there at the price it paid; all else stays as it is.
+"""
+
+import math
 from collections.abc import Iterable, Sequence
 
 from quantalpha import perp
@@ -13,6 +17,7 @@ from quantalpha.runner.events import (
     MarketCloseEvent,
     MarketOpenEvent,
     ValidatedOrderEvent,
+    WalkedEvent,
 )
 from quantalpha.runner.views import AccountView, Position
 
@@ -26,16 +31,25 @@ class _Fictitious:
         self.symbols = tuple(symbols)
         self._last: dict[str, MarketCloseEvent] = {}
         self._waiting: dict[str, str] = {}  # symbol -> name of the order that waits for its fill
+        self.unpriced: dict[str, ValidatedOrderEvent] = {}  # symbol -> that order, until it has been walked
+        self._walked: dict[str, WalkedEvent] = {}
 
     def heard(self, event: Event) -> Iterable[Event]:
-        return []
+        """An order that was walked has reached the market: reviews measure its delay and its slippage from there."""
+        if type(event) is not WalkedEvent or event.client_id != self._waiting.get(event.symbol):
+            return []
+        self.unpriced.pop(event.symbol, None)
+        self._walked[event.symbol] = event
+        told = {"client_id": event.client_id, "parent": event.client_id, "action": "place", "kind": "market", "price": None}
+        told |= {"quantity": event.quantity, "reduce_only": False, "reference": event.mid}
+        return [InstructionEvent(**_stamp(event), **told)]
 
     def send(self, instruction: InstructionEvent) -> None:
-        raise TypeError("a paper account has nobody to send instructions to")
+        """Paper has nobody to send it to."""
 
     def flatten(self) -> Iterable[Event]:
         """Everything is closed at the next open."""
-        self._aim(dict.fromkeys([symbol for symbol in self.symbols if symbol in self._last], 0.0))
+        self._decide(dict.fromkeys([symbol for symbol in self.symbols if symbol in self._last], 0.0))
         return []
 
     def release(self) -> None:
@@ -46,8 +60,25 @@ class _Fictitious:
 
     def submit(self, order: ValidatedOrderEvent) -> Iterable[Event]:
         self._waiting[order.symbol] = order.client_id
-        self._aim({order.symbol: order.target})
+        self._decide({order.symbol: order.target})
+        if order.quantity != 0.0:
+            self.unpriced[order.symbol] = order
         return []
+
+    def _decide(self, targets: dict[str, float]) -> None:
+        """What was decided before and has not traded is decided anew."""
+        for symbol in targets:
+            self._forget(symbol)
+        self._aim(targets)
+
+    def _forget(self, symbol: str) -> None:
+        self.unpriced.pop(symbol, None)
+        self._walked.pop(symbol, None)
+
+    def _slippage(self, bar: MarketOpenEvent) -> float | None:
+        """By which the walked price differs from the open, + against us; None: as the costs have it."""
+        walked = self._walked.get(bar.symbol)
+        return None if walked is None else math.copysign(1.0, walked.quantity) * (walked.price / bar.open - 1.0)
 
     def _aim(self, targets: dict[str, float]) -> None:
         raise NotImplementedError
@@ -57,6 +88,8 @@ class _Fictitious:
         for what in happened:
             ordered = isinstance(what, perp.Fill) and what.reason in ("order", "limit")
             events.append(_event(bar, what, self._waiting.pop(bar.symbol, None) if ordered else None))
+            if ordered:
+                self._forget(bar.symbol)
         return events
 
 
@@ -74,7 +107,9 @@ class PaperBroker(_Fictitious):
 
     def opened(self, bars: Sequence[MarketOpenEvent]) -> Iterable[Event]:
         (bar,) = bars
-        return self._named(bar, self.ledger.open_bar(bar.bar, bar.open, self._mark, bar.funding_rate))
+        paid = self._slippage(bar)
+        slippage = None if paid is None else (paid, 0.0)
+        return self._named(bar, self.ledger.open_bar(bar.bar, bar.open, self._mark, bar.funding_rate, slippage))
 
     def closed(self, bars: Sequence[MarketCloseEvent]) -> Iterable[Event]:
         (bar,) = bars
@@ -110,7 +145,8 @@ class PaperPortfolio(_Fictitious):
         last = [self._last[bar.symbol] for bar in bars if bar.symbol in self._last]
         marks = {bar.symbol: bar.mark for bar in last if bar.bar == self._moment}  # an older one tells nothing
         opens, rates = {bar.symbol: bar.open for bar in bars}, {bar.symbol: bar.funding_rate for bar in bars}
-        return self._told(bars, self.portfolio.open_bar(bars[0].bar, opens, _known(marks), rates))
+        slippage = _known({bar.symbol: self._slippage(bar) for bar in bars})
+        return self._told(bars, self.portfolio.open_bar(bars[0].bar, opens, _known(marks), rates, slippage))
 
     def closed(self, bars: Sequence[MarketCloseEvent]) -> Iterable[Event]:
         time, prices = bars[0].bar, [{bar.symbol: getattr(bar, name) for bar in bars} for name in ("open", "high", "low")]
@@ -152,6 +188,6 @@ def _event(bar: Bar, what: perp.Event, client_id: str | None) -> Event:
     return FillEvent(**_stamp(bar), client_id=client_id, **values)
 
 
-def _stamp(bar: Bar) -> dict:
+def _stamp(bar: Bar | WalkedEvent) -> dict:
     """Happened with this bar, learned with this bar."""
     return {"event_time": bar.event_time, "recv_time": bar.recv_time, "symbol": bar.symbol, "bar": bar.bar}

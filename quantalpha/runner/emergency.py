@@ -134,20 +134,22 @@ def _words(error: BaseException) -> str:
 async def desk_of(card: dict, watchdog: bool = False):
     """The client of the account a session's card tells of. watchdog: with its own keys, where it has any."""
     venue = config.Venue.model_validate(card["venue"])
-    async with open_trading(venue, keys_of(card["mode"], venue, watchdog), demo=card["mode"] == "testnet") as desk:
+    keys = keys_of(card["mode"], venue, watchdog, card.get("second", False))
+    async with open_trading(venue, keys, demo=card["mode"] == "testnet") as desk:
         yield desk
 
 
-def keys_of(mode: str, venue: config.Venue, watchdog: bool = False) -> Keys:
-    """The API key of the environment, or UsageError; in a rehearsal on this machine the practice exchange's own: it knows no other, and a
-    real one is shown to nobody but its venue."""
+def keys_of(mode: str, venue: config.Venue, watchdog: bool = False, second: bool = False) -> Keys:
+    """The API key of the environment (of watchdog or second venue the one for it), or UsageError; in a rehearsal on this machine the
+    practice exchange's own: it knows no other, and a real one is shown to nobody but its venue."""
     if mode == "rehearse" and any(f"//{host}:" in (venue.rest_url or "").replace("[", "").replace("]", "") for host in LOOPBACK):
         return Keys(*PRACTICE)
     given = config.environment()
-    for name in ("QUANTALPHA_WATCHDOG_API", "QUANTALPHA_API") if watchdog else ("QUANTALPHA_API",):
+    own = "QUANTALPHA_SECOND_API" if second else "QUANTALPHA_API"
+    for name in ("QUANTALPHA_WATCHDOG_API", own) if watchdog and not second else (own,):
         if f"{name}_KEY" in given:
             return Keys(given[f"{name}_KEY"], config.secret(f"{name}_SECRET"))
-    raise UsageError("secret QUANTALPHA_API_KEY: not set; put it and QUANTALPHA_API_SECRET into .env, a key that may not withdraw")
+    raise UsageError(f"secret {own}_KEY: not set; put it and {own}_SECRET into .env, a key that may not withdraw")
 
 
 async def flatten_account(card: dict, patience: float, watchdog: bool = False) -> Flattening:

@@ -42,6 +42,7 @@ from quantalpha.runner.events import (
     SwitchEvent,
     TickEvent,
     ValidatedOrderEvent,
+    WalkedEvent,
     as_kind,
     kind_of,
 )  # fmt: skip
@@ -52,7 +53,7 @@ from quantalpha.runner.views import AccountView
 
 HISTORY = 1024  # closed bars kept of each symbol for what looks back
 MINUTE = 60_000
-REPORTS = (OrderUpdateEvent, FillEvent, FundingEvent, AccountEvent, HealthEvent)  # what a venue says, where one is traded on
+REPORTS = (OrderUpdateEvent, FillEvent, FundingEvent, AccountEvent, HealthEvent, WalkedEvent)  # what becomes of orders outside
 
 
 @dataclass(frozen=True)
@@ -326,7 +327,7 @@ class Engine:
 
     def _hold(self, symbol: str) -> None:
         """What the strategies of a symbol wished for is what they hold from now on."""
-        for each in self._sharing[symbol]:
+        for each in self._sharing.get(symbol, ()):  # an order may come from outside, as a pair does
             self.targets[each.name] = self._wishes.get(each.name, self.targets[each.name])
 
     def _judge(self, event: OrderEvent) -> Iterable[Event]:

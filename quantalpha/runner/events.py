@@ -96,7 +96,7 @@ class InstructionEvent(Event):
     bar: int
     client_id: str  # of the venue's order
     parent: str  # of the decided order it serves; "" where it protects a position or a kill switch sent it
-    action: str  # place | amend | cancel
+    action: str  # place | amend | cancel | route (told to no venue: so much of `parent` goes to this leg)
     kind: str  # market | limit | post_only | stop | take_profit
     quantity: float  # signed, base units; of an amendment the new total; 0.0 where a stop closes whatever is held
     price: float | None  # limit price, or the trigger of a stop or take-profit
@@ -135,6 +135,19 @@ class FillEvent(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WalkedEvent(Event):
+    """What an order on paper pays in the displayed book: `runner.walk`. quantity: signed, base units; displayed: the share of it that the
+    book showed; mid: of that book."""
+
+    bar: int
+    client_id: str
+    quantity: float
+    price: float
+    mid: float
+    displayed: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class FundingEvent(Event):
     """Funding settled on the position held: `amount` in quote, + received."""
 
@@ -158,7 +171,8 @@ class EquityEvent(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class AccountEvent(Event):
-    """The account as the venue tells it. symbol: "". Signed base units; prices 0.0 where there is none."""
+    """The account as the venue tells it. symbol: "", of a second venue its place (see `legs`). Signed base units; prices 0.0 where
+    there is none."""
 
     cash: float  # wallet balance, quote currency
     equity: float
@@ -168,7 +182,7 @@ class AccountEvent(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class HealthEvent(Event):
-    """How well the line to the venue goes. symbol: "". NaN: not known, which trips."""
+    """How well the line to the venue goes. symbol: as an account's. NaN: not known, which trips."""
 
     api_errors: float  # share of the last requests that got no sound answer
     silence: float  # seconds since the last word of the market
@@ -214,7 +228,7 @@ class TickEvent(Event):
 
 MARKET = (SessionEvent, MarketOpenEvent, MarketCloseEvent)
 ORDERS = (SignalEvent, OrderEvent, ValidatedOrderEvent, RejectedOrderEvent, InstructionEvent)
-RESULTS = (OrderUpdateEvent, FillEvent, FundingEvent, EquityEvent)
+RESULTS = (OrderUpdateEvent, WalkedEvent, FillEvent, FundingEvent, EquityEvent)
 STATE = (AccountEvent, HealthEvent, SwitchEvent, ApprovalEvent)
 WORDED = (SessionEvent, OrderUpdateEvent, SwitchEvent, ApprovalEvent)  # hold words of others, in which a secret may stand
 PASSING = (QuoteEvent, TickEvent)  # change nothing that a restart must know

@@ -26,7 +26,7 @@ from quantalpha.runner.holdings import funding_terms
 from quantalpha.runner.latency import Stopwatch
 from quantalpha.runner.orders import FINAL, IN_DOUBT, REJECTED
 
-SETTLING = 3.0  # seconds
+SETTLING = 2.0  # seconds
 OVERLAP = 300_000  # ms of trades asked for again: what shows up late is not lost
 DAY, MANY = 86_400_000, 2  # ms; symbols up to which trades are asked for at full pace: a venue counts each question
 PROMPT = 0.01  # seconds after the moment from which an unknown order is dead, until it is asked about

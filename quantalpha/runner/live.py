@@ -6,11 +6,14 @@ Everything that happens outside comes to the engine in this one loop's thread: b
 import asyncio
 import contextlib
 import signal
+import subprocess
 import sys
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 from quantalpha import config, schema
 from quantalpha.errors import ExchangeError, Halted
@@ -21,15 +24,20 @@ from quantalpha.runner.approval import APPROVE
 from quantalpha.runner.composition import Composition
 from quantalpha.runner.desk import Desk, Terminal
 from quantalpha.runner.events import Event, MarketCloseEvent, MarketOpenEvent, QuoteEvent, SwitchEvent, TickEvent
+from quantalpha.runner.legs import native, place_of, told_at
 from quantalpha.runner.line import Line
 from quantalpha.runner.session import ON_STOP, Request, Session, Summary, account_of
 from quantalpha.runner.socket import Socket
-from quantalpha.runner.venue import Venue, opened
+from quantalpha.runner.venue import Side, Venue, opened
+from quantalpha.runner.venue_setup import model_of
 from quantalpha.runner.volume import Volume
+from quantalpha.runner.walk import Walker
 
+RATES = 600.0  # seconds between questions for funding rates, by which orders are shared out
 TICK = 0.2  # seconds between looks at the clock, the latch and the state of the tasks
 PARTING = 5.0  # seconds for the last questions
 LONGEST_LAG = 10.0  # seconds for which the opening of a bar waits for another symbol's close of the bar before
+BOOK = "book"
 SOCKET, FLATTEN, PACED = "socket", "flatten", "adaptive"
 
 
@@ -43,7 +51,9 @@ async def run(composition: Composition, params: config.Params, request: Request)
             venue = await stack.enter_async_context(opened(composition, params, request.mode, request.name, request.resume))
         start = Session.resume if request.resume else Session.start
         session = start(composition, params, request, composition.paper() if venue is None else venue.broker)
-        with session.account.hold(session.card), session:
+        for folder, card in session.accounts:
+            stack.enter_context(folder.hold(card))
+        with session:
             await Live(session, venue).follow()
     return session.summary()
 
@@ -53,15 +63,19 @@ class Live:
 
     def __init__(self, session: Session, venue: Venue | None):
         self.session, self.venue, self.params = session, venue, session.params
+        self.sides = () if venue is None else venue.sides
         self.symbols, self.step = session.composition.symbols, session.step
         self.merge = feed.Merge(self.symbols, LONGEST_LAG)
-        self.heard = self.closed = time.monotonic()  # the market's last word, and its last bar
+        self.closed = time.monotonic()  # the market's last bar
+        self.heard = defaultdict(time.monotonic)  # by place, the market's last word
         self.done = asyncio.Event()
         self.desk = _desk(session)
-        self.volume = Volume(self.params, self.symbols)
+        self.volumes = {side.place: Volume(side.params, self.symbols) for side in self.sides}
         self.tasks: list[asyncio.Task] = []
-        self.leaving, self.dog = False, None
+        self.leaving = False
+        self.dogs: dict[str, subprocess.Popen] = {}  # watchdogs by account
         self.stopwatch = latency.Stopwatch()
+        self.walker: Walker | None = None  # of paper orders, with `runner.paper_price: book`
 
     async def follow(self) -> None:
         """Until asked to stop or done. Raises as `run_session` says."""
@@ -100,31 +114,62 @@ class Live:
         return int(schema.epoch_ms(history.index)[-1])
 
     async def _connect(self) -> None:
-        """The venue and this session agree on the account, or nothing is traded; then somebody watches them both."""
-        venue, began = self.venue, self.session.began
-        since = venue.trading.now() if began is None else began
-        venue.line = Line(venue.trading, venue.broker, self.take, step=self.step, since=since, silence=self._silence)
-        venue.line.stopwatch = self.stopwatch
-        await agree(venue.line, adopt=self.session.request.adopt)
+        """The venues and this session agree on the account, or nothing is traded; then somebody watches them all."""
+        for side in self.sides:
+            since = self.session.began.get(side.place, side.trading.now())
+            terms = {"step": self.step, "since": since, "silence": partial(self._silence, side.place)}
+            side.line = Line(side.trading, side.broker, self._taking(side.place), **terms)
+            side.line.stopwatch = self.stopwatch
+            await agree(side.line, adopt=self.session.request.adopt)
         if self.session.resumed:
-            venue.broker.resume()
+            self.venue.broker.resume()
         if self.params.runner.watchdog:
-            self.dog = watchdog.spawn(self.session.account.name)
-        self._start(venue.line.run())
+            self.dogs = {folder.name: watchdog.spawn(folder.name) for folder, _ in self.session.accounts}
+        for side in self.sides:
+            self._start(side.line.run())
 
-    def _silence(self) -> float:
-        return time.monotonic() - self.heard
+    def _silence(self, place: str) -> float:
+        return time.monotonic() - self.heard[place]
+
+    def _taking(self, place: str) -> Callable[[Event], None]:
+        """Takes what the venue at `place` tells."""
+        return self.take if place == "" else lambda event: self.take(told_at(event, place))
 
     def _listen(self, since: dict[str, int]) -> None:
         by_socket = self.params.runner.feed == SOCKET
-        if self.venue is not None or by_socket:
+        walks = self.venue is None and self.params.runner.paper_price == BOOK
+        if self.venue is not None or by_socket or walks:
             socket = Socket(self.params, self.symbols, self.session.composition.timeframe, self.take, self.stopwatch)
-            self._start(socket.run(since if by_socket else None))
-        if self.venue is not None and self.params.execution.algorithm == PACED:
-            self._start(self.volume.run())
+            self._start(socket.run(since if by_socket else None, depth=walks))
+            if walks:
+                self._walk(socket)
+        for side in self.sides:
+            self._look_on(side)
         if not by_socket:
             for symbol, last in since.items():
                 self._start(self._bars(symbol, last + self.step))
+
+    def _walk(self, socket: Socket) -> None:
+        models = {symbol: model_of(costs) for symbol, costs in self.session.composition.costs().items()}
+        self.walker = Walker(self.session.engine.broker, socket.book, models, self._feed)
+        self.walker.latency = self.params.runner.paper_latency
+        self._start(self.walker.run())
+
+    def _look_on(self, side: Side) -> None:
+        """What its executions are steered by beyond the first venue's quotes."""
+        if side.place:
+            socket = Socket(side.params, self.symbols, self.session.composition.timeframe, self._taking(side.place))
+            self._start(socket.run())
+        if len(self.sides) > 1:
+            self._start(self._rates(side))
+        if self.params.execution.algorithm == PACED:
+            self._start(self.volumes[side.place].run())
+
+    async def _rates(self, side: Side) -> None:
+        while True:
+            with contextlib.suppress(ExchangeError):  # nobody is the cheaper for what is not known
+                await side.learn_rates()
+            await asyncio.sleep(RATES)
 
     def _start(self, work) -> None:
         self.tasks.append(asyncio.create_task(work))
@@ -141,17 +186,29 @@ class Live:
     def take(self, event: Event) -> None:
         """Anything from outside. Bars go on in order of time; at a venue one that is long over is history, nothing to trade on."""
         if isinstance(event, QuoteEvent):
-            self.heard = time.monotonic()
+            event = self._quote(event)
         if not isinstance(event, MarketOpenEvent | MarketCloseEvent):
-            self._feed(replace(event, traded=self.volume[event.symbol]) if isinstance(event, QuoteEvent) else event)
+            self._feed(event)
             return
         if self.leaving:
             return  # nothing more is decided
-        self.heard = self.closed = time.monotonic()
+        self.heard[""] = self.closed = time.monotonic()
         if isinstance(event, MarketOpenEvent) and event.bar <= self.session.engine.opened(event.symbol):
             return  # it had opened before the session was resumed
         for each in self.merge.take(event, self.closed):
-            self._feed(self._history(each))
+            self._go_on(each)
+
+    def _go_on(self, bar: MarketOpenEvent | MarketCloseEvent) -> None:
+        if self.walker is None:
+            self._feed(self._history(bar))
+        else:
+            self.walker.take(bar)
+
+    def _quote(self, event: QuoteEvent) -> QuoteEvent:
+        """With the volume, where somebody counts it."""
+        place = place_of(event.symbol)
+        self.heard[place] = time.monotonic()
+        return replace(event, traded=self.volumes[place][native(event.symbol)]) if place in self.volumes else event
 
     def _history(self, event: Event) -> Event:
         late = self.venue is not None and isinstance(event, MarketCloseEvent) and event.event_time + self.step <= self.venue.trading.now()
@@ -170,7 +227,7 @@ class Live:
             await _first(stop, self.done, *self.tasks)
             self._require_tasks()
             for each in self.merge.late(time.monotonic()):
-                self._feed(each)
+                self._go_on(each)
             self.session.look_at_latch()
             for answer in self._answers():
                 self._feed(answer)
@@ -199,7 +256,7 @@ class Live:
         self.leaving, broker = True, self.venue.broker
         if self.params.runner.on_stop == FLATTEN:
             self.session.feed(self._switch("tripped"))
-            await self._until(broker.flat, self.session.account.beat)
+            await self._until(broker.flat, self.session.beat)
             self.session.feed(self._switch("reset"))
         else:
             broker.give_up()
@@ -208,11 +265,10 @@ class Live:
 
     async def _settle_up(self) -> None:
         """What the venue may not have told yet, such as funding, is asked for a last time, so that the record is whole."""
-        if self.venue is None or self.venue.line is None:
-            return
-        with contextlib.suppress(ExchangeError, Halted, TimeoutError):
-            async with asyncio.timeout(PARTING):
-                await catch_up(self.venue.line)
+        for side in self.sides:
+            with contextlib.suppress(ExchangeError, Halted, TimeoutError):
+                async with asyncio.timeout(PARTING):
+                    await catch_up(side.line)
 
     def _look(self) -> None:
         """A kill switch counts to the last."""
@@ -232,8 +288,9 @@ class Live:
 
     def _require_watched(self) -> None:
         """A watchdog that has died (not left because another one watches, nor tripped) is followed by a new one."""
-        if self.dog is not None and self.dog.poll() not in (None, 0, Halted.exit_code):
-            self.dog = watchdog.spawn(self.session.account.name)
+        for account, dog in self.dogs.items():
+            if dog.poll() not in (None, 0, Halted.exit_code):
+                self.dogs[account] = watchdog.spawn(account)
 
     def _require_tasks(self) -> None:
         """What ended a task ends the session."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -27,9 +28,11 @@ from quantalpha.runner.console import warn_overridden
 from quantalpha.runner.engine import Engine, Gates
 from quantalpha.runner.events import AccountEvent, Event, MarketCloseEvent, SessionEvent, SwitchEvent
 from quantalpha.runner.journal import FILE, Journal, Retold, read
+from quantalpha.runner.legs import Together
 from quantalpha.runner.protocols import Broker
 from quantalpha.runner.status import Status, status
 from quantalpha.runner.switches.market import USUAL
+from quantalpha.runner.venue import second_of
 
 REPLAY, PAPER = "replay", "paper"
 MODES = (REPLAY, PAPER, *accounts.VENUES)
@@ -136,6 +139,7 @@ def gates_of(composition: Composition, params: config.Params, mode: str) -> Gate
     limits = risk.of(params.risk, composition.account, mode, {each.symbol: each.stops.stop_loss for each in composition.bundles})
     if mode == REPLAY:
         return Gates(limits)
+    limits = Together(limits) if params.route.venue is not None and mode in accounts.VENUES else limits
     until = {each.id: int(each.until.timestamp() * 1000) for each in composition.bundles}
     kill = switches.of(params.switches, mode, params.runner.max_model_age, until)
     asked = None if params.runner.orders == SEND else Gate(params.runner.orders, params.risk.price_collar)
@@ -172,7 +176,7 @@ class Session:
         self.step = timeframe.milliseconds(composition.timeframe)
         self.reason, self.in_sample = "interrupted", 0
         self.past: list[Event] = []  # of a resumed session
-        self.began: int | None = None  # ms of the venue's first word on the account; None before it
+        self.began: dict[str, int] = {}  # by place (see `legs`): ms of a venue's first word on the account
         self.overridden = [line["name"] for each in composition.bundles for line in verdict.overridden(each.gate)]
         self.until = max(int(each.until.timestamp() * 1000) for each in composition.bundles)
         self.journal, self.started = journal, time.monotonic()
@@ -192,7 +196,7 @@ class Session:
         card |= {"bundles": [{"id": each.id, "symbol": each.symbol, "folder": str(each.folder.absolute())} for each in bundles]}
         card |= {"timeframe": composition.timeframe, "capital": composition.account.initial_cash}
         card |= {"overridden": [line for each in bundles for line in verdict.overridden(each.gate)]}
-        card |= {"params": params.sections(["venue", "runner", "risk", "switches", "execution"])}  # in force; the rest is sealed
+        card |= {"params": params.sections(["venue", "runner", "risk", "switches", "execution", "route"])}  # in force; the rest is sealed
         journal = Journal(folder / FILE, folder.name, batch=REPLAY_BATCH if request.mode == REPLAY else 1)
         folders.write_card(folder, card)  # last: a session that has its card can be resumed
         return cls(Setting(composition, request, folder), params, broker, journal)
@@ -216,13 +220,22 @@ class Session:
         session.past = events
         for event in events:
             session._count(event)
-        session.began = next((event.event_time for event in events if type(event) is AccountEvent), None)
+        session.began = {event.symbol: event.event_time for event in reversed(events) if type(event) is AccountEvent}
         return session
 
     @property
     def account(self) -> AccountFolder:
         """Where latch and heartbeat of its account lie; on paper every session is an account of its own."""
         return account_of(self.mode, self.params, self.folder)
+
+    @cached_property
+    def accounts(self) -> list[tuple[AccountFolder, dict]]:
+        """Of each venue its folder, and what is told of it there."""
+        second = second_of(self.params) if self.mode in accounts.VENUES else None
+        if second is None:
+            return [(self.account, self.card)]
+        folder = AccountFolder(f"{self.mode}-{second.kept_as}", self.account.path.parent)
+        return [(self.account, self.card), (folder, self.card | {"venue": second.model_dump(mode="json"), "second": True})]
 
     @property
     def card(self) -> dict:
@@ -256,11 +269,12 @@ class Session:
         return done
 
     def look_at_latch(self) -> None:
-        """What stopped the account from outside stops the session; what stopped the session is said there."""
-        self.account.beat()
-        standing, halted = self.account.latch.standing(), self.engine.halted
-        if halted is not None and standing is None:
-            self.account.latch.set(halted.name, halted.reason, halted.values)
+        """What stopped an account from outside stops the session; what stopped the session is said there."""
+        self.beat()
+        found, halted = [folder.latch.standing() for folder, _ in self.accounts], self.engine.halted
+        standing = next(filter(None, found), None)
+        if halted is not None and None in found:
+            self._latch(replace(halted, phase="tripped"))
         elif standing is not None and halted is None:
             now = {"event_time": 0, "recv_time": self.clock(), "symbol": ""}
             self.feed(SwitchEvent(**now, name=standing["name"], phase="tripped", reason=standing["reason"]))
@@ -268,7 +282,13 @@ class Session:
     def _latch(self, event: Event) -> None:
         """A switch latches the account the moment it has tripped; a graceful stop that closes the position is none."""
         if isinstance(event, SwitchEvent) and event.phase == "tripped" and event.name != ON_STOP:
-            self.account.latch.set(event.name, event.reason, event.values)
+            for folder, _ in self.accounts:
+                folder.latch.set(event.name, event.reason, event.values)
+
+    def beat(self) -> None:
+        """The session lives, at every venue."""
+        for folder, _ in self.accounts:
+            folder.beat()
 
     def _count(self, event: Event) -> None:
         self.in_sample += isinstance(event, MarketCloseEvent) and not event.warm_up and event.bar <= self.until
@@ -330,6 +350,6 @@ class Session:
             session=self.folder.name, folder=str(self.folder), bundle="+".join(each.id for each in composition.bundles), mode=self.mode,
             symbol="+".join(composition.symbols), timeframe=composition.timeframe, reason=self.reason, decisions=counts["Signal"],
             orders=counts["Order"], rejected=counts["RejectedOrder"], fills=counts["Fill"], equity=account.equity, cash=account.cash,
-            positions={symbol: account.quantity(symbol) for symbol in composition.symbols}, in_sample=self.in_sample,
+            positions={leg: each.quantity for leg, each in account.positions.items()}, in_sample=self.in_sample,
             overridden=self.overridden, seconds=time.monotonic() - self.started,
         )  # fmt: skip

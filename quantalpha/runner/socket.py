@@ -15,13 +15,16 @@ from quantalpha.errors import ExchangeError
 from quantalpha.market.clean import align_funding
 from quantalpha.market.exchange import Client
 from quantalpha.market.ticks import Bar, Feed, Mark, Quote, Subscription
+from quantalpha.market.ticks import book as ticks
 from quantalpha.runner.events import Event, MarketCloseEvent, MarketOpenEvent, QuoteEvent
+from quantalpha.runner.execution.book import Book
 from quantalpha.runner.latency import Stopwatch
 from quantalpha.schema import from_epoch_ms
 
 QUOTES, BARS = ("book",), ("book", "bars", "mark")
 MARKS = 8  # kept of each symbol: enough to look behind a close
 MINUTE = timeframe.UNITS["m"]
+LEVELS = 1000  # of a side of the book, as many as a snapshot by REST holds
 MS = 1_000_000  # nanoseconds
 AFTER_CLOSE = 0.002  # seconds that the stream waits after a bar's close, so that the order goes out first
 
@@ -41,13 +44,16 @@ class Socket:
         self._rates: dict[tuple[str, int], float] = {}  # settled at the open of a bar
         self._quotes: dict[str, QuoteEvent] = {}
         self._asking: set[asyncio.Task] = set()
+        self._books: dict[str, ticks.Book] = {}
 
-    async def run(self, since: dict[str, int] | None = None) -> None:
-        """Without end. ExchangeError when a line stays broken."""
+    async def run(self, since: dict[str, int] | None = None, *, depth: bool = False) -> None:
+        """Without end. depth: the whole book too, for `book`. ExchangeError when a line stays broken."""
         self._closed = {} if since is None else dict(since)
         known = None if since is None else {(symbol, "bars"): time for symbol, time in since.items()}
-        wish = Subscription(self.symbols, QUOTES if since is None else BARS, self.bar, known)
+        kinds = (*(QUOTES if since is None else BARS), *(("depth",) if depth else ()))
+        wish = Subscription(self.symbols, kinds, self.bar, known)
         async with Client(self.params.venue) as client, Feed(self.params.venue, wish, self.params.stream) as feed:
+            self._books = feed.intake.books
             for symbol, time in (since or {}).items():
                 self._ask_rate(client, symbol, time + self.step)
             try:
@@ -58,6 +64,14 @@ class Socket:
             finally:
                 for task in self._asking:
                     task.cancel()
+
+    def book(self, symbol: str) -> tuple[Book, int]:
+        """What is displayed now, and the venue's time (ms) of it; an empty book where nobody knows."""
+        known = self._books.get(symbol)
+        if known is None or not known.synced:
+            return Book((), ()), 0
+        bids, asks = (tuple(zip(*side.top(min(LEVELS, len(side.keys))))) for side in (known.bids, known.asks))
+        return Book(bids, asks), known.time
 
     def _take(self, client: Client, received_ns: int, message) -> None:
         kind, received = type(message), received_ns // MS

@@ -1,49 +1,94 @@
-"""A session's account at a venue: opened, set up, and put together with the broker and the line that speak for it."""
+"""A session's account at a venue, or at two: opened, set up, and put together with the broker and the lines that speak for it."""
 
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from quantalpha import config
 from quantalpha.errors import UsageError
 from quantalpha.market.connect import is_local
-from quantalpha.market.trading import Trading, open_trading
+from quantalpha.market.trading import Elsewhere, Rules, Trading, open_trading
 from quantalpha.runner import emergency, risk
 from quantalpha.runner.broker_exchange import ExchangeBroker
 from quantalpha.runner.composition import Composition
 from quantalpha.runner.events import InstructionEvent
 from quantalpha.runner.line import Line
+from quantalpha.runner.two_venues import Setting, TwoVenues
 from quantalpha.runner.venue_setup import Market, Setup, terms_of, with_rules
 
 REHEARSE, TESTNET = "rehearse", "testnet"
+DAY = 86_400_000  # ms
 
 
 @dataclass
-class Venue:
-    """line: None until the session stands whose events it feeds."""
+class Side:
+    """One account of the session. place: what the names of its symbols end with, '' at the first; params: with this venue as `venue`;
+    line: None until the session stands whose events it feeds; rates: of its symbols, settled last."""
 
-    trading: Trading
-    broker: ExchangeBroker
+    place: str
+    params: config.Params
+    trading: Trading | Elsewhere
+    broker: ExchangeBroker | None = None
     line: Line | None = None
+    rates: dict[str, float] = field(default_factory=dict)
 
     def send(self, instruction: InstructionEvent) -> None:
         """The broker's outbox."""
         self.line.send(instruction)
 
+    async def learn_rates(self) -> None:
+        """What was settled last, as the best guess of what is settled next."""
+        for symbol in self.broker.setup.markets:
+            told = await self.trading.funding_rates(symbol, self.trading.now() - DAY)
+            self.rates |= {symbol: told[max(told)][0]} if told else {}
+
+
+@dataclass(frozen=True)
+class Venue:
+    """broker: of all sides together."""
+
+    sides: tuple[Side, ...]
+    broker: ExchangeBroker | TwoVenues
+
+    @property
+    def trading(self) -> Trading:
+        """Whose clock is the session's."""
+        return self.sides[0].trading
+
+
+def second_of(params: config.Params) -> config.Venue | None:
+    """The venue of `route`; None where all is traded at one."""
+    first, route = params.venue, params.route
+    if route.venue is None:
+        return None
+    own = {"rest_url": route.rest_url or first.rest_url, "ws_url": route.ws_url or first.ws_url}
+    source = f"{first.source}-{route.venue}" if route.source is None and first.source is not None else route.source
+    return first.model_copy(update=own | {"name": route.venue, "source": source, "second": None})
+
 
 @contextlib.asynccontextmanager
 async def opened(composition: Composition, params: config.Params, mode: str, name: str, retelling: bool) -> AsyncIterator[Venue]:
-    """The account behind the environment's keys, leverage, margin mode and position mode as the bundles demand.
+    """The accounts behind the environment's keys, leverage, margin mode and position mode as the bundles demand.
 
-    name: the session's, from which its orders have theirs. Raises UsageError without keys, ExchangeError where the venue stays away, and
+    name: the session's, from which its orders have theirs. Raises UsageError without keys, ExchangeError where a venue stays away, and
     ReconcileError where it will not be set up so.
     """
-    _require_practice(params.venue, mode)
-    async with open_trading(params.venue, emergency.keys_of(mode, params.venue), demo=mode == TESTNET) as trading:
-        await trading.preflight(composition.symbols, composition.account.leverage, composition.account.margin_mode)
-        venue = Venue(trading, None)
-        venue.broker = ExchangeBroker(_setup(composition, params, trading, name, venue), retelling=retelling)
-        yield venue
+    second = second_of(params)
+    venues = {"": params.venue} | ({} if second is None else {f"@{second.name}": second})
+    for venue in venues.values():
+        _require_practice(venue, mode)
+    async with contextlib.AsyncExitStack() as stack:
+        sides = []
+        for place, venue in venues.items():
+            keys = emergency.keys_of(mode, venue, second=bool(place))
+            trading = await stack.enter_async_context(open_trading(venue, keys, demo=mode == TESTNET))
+            await trading.preflight(composition.symbols, composition.account.leverage, composition.account.margin_mode)
+            here = params.model_copy(update={"venue": venue})
+            sides.append(Side(place, here, Elsewhere(trading, place) if place else trading))
+        for side in sides:
+            setup = _setup(composition, side, name, len(sides))
+            side.broker = ExchangeBroker(setup, retelling=retelling)
+        yield Venue(tuple(sides), sides[0].broker if second is None else _together(composition, params, *sides))
 
 
 def _require_practice(venue: config.Venue, mode: str) -> None:
@@ -55,14 +100,36 @@ def _require_practice(venue: config.Venue, mode: str) -> None:
         )
 
 
-def _setup(composition: Composition, params: config.Params, trading: Trading, name: str, venue: Venue) -> Setup:
-    rules = {symbol: trading.rules_of(symbol) for symbol in composition.symbols}
-    costs = composition.costs()
+def _setup(composition: Composition, side: Side, name: str, shares: int) -> Setup:
+    """shares: so many accounts have the capital between them."""
+    rules = {symbol: side.trading.rules_of(symbol + side.place) for symbol in composition.symbols}
+    costs, account = composition.costs(), composition.account
     markets = {
-        symbol: Market(terms_of(each, costs[symbol]), composition.stops, _distance(composition, params, symbol))
+        symbol + side.place: Market(terms_of(each, costs[symbol]), composition.stops, _distance(composition, side.params, symbol))
         for symbol, each in rules.items()
     }
-    return Setup(with_rules(composition.account, rules), markets, params.execution, name, venue.send)
+    account = with_rules(replace(account, initial_cash=account.initial_cash / shares), rules)
+    account = replace(account, instruments={symbol + side.place: each for symbol, each in account.instruments.items()})
+    return Setup(account, markets, side.params.execution, name, side.send)
+
+
+def _together(composition: Composition, params: config.Params, first: Side, second: Side) -> TwoVenues:
+    rules = {}
+    for symbol in composition.symbols:
+        one, other = first.trading.rules_of(symbol), second.trading.rules_of(symbol + second.place)
+        rules[symbol] = Rules(*(max(pair) for pair in zip(vars(one).values(), vars(other).values())))
+    taker = next(iter(composition.costs().values())).taker
+    fees = taker, taker if params.route.fee is None else params.route.fee
+    account = with_rules(composition.account, rules)
+    setting = Setting(account, composition.symbols, second.place, fees, lambda leg: _expected_funding(leg, first, second))
+    return TwoVenues(first.broker, second.broker, setting)
+
+
+def _expected_funding(leg: str, first: Side, second: Side) -> float:
+    """0.0 while not both venues have told theirs: then nobody is the cheaper for it."""
+    known = first.rates | second.rates
+    other = leg.removesuffix(second.place) if leg.endswith(second.place) else leg + second.place
+    return known[leg] if leg in known and other in known else 0.0
 
 
 def _distance(composition: Composition, params: config.Params, symbol: str) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from quantalpha import config, perp
 from quantalpha.market.trading import Rules
 from quantalpha.runner.events import InstructionEvent
-from quantalpha.runner.execution import Terms
+from quantalpha.runner.execution import Terms, slippage
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,10 @@ def with_rules(account: perp.Account, rules: Mapping[str, Rules]) -> perp.Accoun
 
 
 def terms_of(rules: Rules, costs: perp.Costs, *, amends: bool = True) -> Terms:
-    """What an execution is told of a symbol; a slippage model counts as nothing, since a venue's own book is walked."""
-    base = costs.slippage if isinstance(costs.slippage, float) else 0.0
-    return Terms(rules.lot, rules.tick, rules.min_notional, (base, 0.0), amends)
+    """What an execution is told of a symbol."""
+    return Terms(rules.lot, rules.tick, rules.min_notional, model_of(costs), amends)
+
+
+def model_of(costs: perp.Costs) -> slippage.Model:
+    """What is charged beyond the displayed book; a slippage model counts as nothing, since a venue's own book is walked."""
+    return (costs.slippage if isinstance(costs.slippage, float) else 0.0, 0.0)

@@ -57,6 +57,15 @@ def test_a_cause_alone_is_named_with_all_its_money(kit, name, stops):
     assert part.touched > 0 and pd.Timestamp(part.first["time"]).tz is not None and part.first["what"]
 
 
+@pytest.mark.parametrize("paid", [0.003, -0.0004])
+def test_what_the_displayed_book_cost_is_the_fill_price(kit, paid):
+    honest = kit.honest(400, 300, STOPS)
+    case = replace(honest, walk=paid)
+    found = attributed(case)
+    assert money(found) == {PRICE: pytest.approx(last(case) - last(honest), abs=1e-6)} and found.largest == PRICE
+    assert found.parts[CAUSES.index(PRICE)].touched == (play(case)[0].fills["reason"] == "order").sum() > 5
+
+
 def test_all_at_once_they_add_up_to_the_gap(kit):
     case = kit.honest(400, 300, STOPS)
     for number, name in enumerate(INJECTIONS):

@@ -50,7 +50,7 @@ class Broker:
 def leaving(monkeypatch):
     monkeypatch.setattr(live, "TICK", 0.001)
     session = Session()
-    venue = SimpleNamespace(broker=Broker(session, 5), trading=SimpleNamespace(now=lambda: 0), line=None)
+    venue = SimpleNamespace(broker=Broker(session, 5), trading=SimpleNamespace(now=lambda: 0), line=None, sides=())
     return live.Live(session, venue)
 
 
@@ -84,7 +84,6 @@ def test_a_kill_switch_counts_to_the_last(leaving):
 def test_a_watchdog_that_has_died_is_followed_by_another(leaving, monkeypatch, code, spawned):
     names = []
     monkeypatch.setattr(live.watchdog, "spawn", lambda name: names.append(name) or SimpleNamespace(poll=lambda: None))
-    leaving.session.account = SimpleNamespace(name="live-x")
-    leaving.dog = SimpleNamespace(poll=lambda: code)
+    leaving.dogs = {"live-x": SimpleNamespace(poll=lambda: code)}
     leaving._require_watched(), leaving._require_watched()
     assert names == ["live-x"] * spawned

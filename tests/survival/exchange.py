@@ -42,7 +42,7 @@ class VenueFill:
 
 @dataclass(frozen=True)
 class Bare:
-    """A stretch of monotonic seconds in which a position had no stop; caused: a fill within it or just before it began."""
+    """A stretch of monotonic seconds in which a position had no stop."""
 
     symbol: str
     begin: float
@@ -51,14 +51,14 @@ class Bare:
 
 @dataclass
 class Books:
-    """All of it at the end. earned: by what the wallet has changed; fills_at: monotonic seconds at which each fill happened."""
+    """All of it at the end. earned: by what the wallet has changed; moved_at: monotonic seconds at which fills and funding happened."""
 
     orders: list[VenueOrder] = field(default_factory=list)
     fills: list[VenueFill] = field(default_factory=list)
     positions: dict[str, float] = field(default_factory=dict)
     earned: float = 0.0
     bare: list[Bare] = field(default_factory=list)
-    fills_at: list[float] = field(default_factory=list)
+    moved_at: list[float] = field(default_factory=list)
     funded: int = 0
     met: dict[str, int] = field(default_factory=dict)
 
@@ -68,7 +68,7 @@ class Watch:
 
     def __init__(self, desk: Callable[[], Desk], venue: str):
         self.desk, self.venue = desk, venue
-        self.fills_at: list[float] = []
+        self.moved_at: list[float] = []
         self.bare: list[Bare] = []
         self._since: dict[str, float] = {}
         desk().records.watchers.append(self._heard)
@@ -102,14 +102,14 @@ class Watch:
             positions={each.symbol: float(each.quantity) for each in desk.account.held()},
             earned=float(desk.account.wallet - desk.account.deposit),
             bare=[*self.bare, *(Bare(symbol, since, now) for symbol, since in self._since.items())],
-            fills_at=self.fills_at,
+            moved_at=self.moved_at,
             funded=sum(each.kind == "FUNDING_FEE" for each in desk.account.incomes),
             met=met,
         )
 
     def _heard(self, change) -> None:
-        if change.fill is not None:
-            self.fills_at.append(time.monotonic())
+        if change.fill is not None or change.reason == "FUNDING_FEE":
+            self.moved_at.append(time.monotonic())
 
     def _name(self, id: int) -> str:
         return order_id(id) if self.venue == "bybit" else str(id)
@@ -131,7 +131,7 @@ def _order(each) -> VenueOrder:
 
 
 def run(tape: Tape, schedule: Schedule, control: Connection) -> None:
-    """Until told "end": says its addresses, then does what `control` says: calm, freeze, quiet, books."""
+    """Until told "end": says its addresses, then does what `control` says: calm, quiet, books."""
     asyncio.run(_run(tape, schedule, control))
 
 
@@ -161,8 +161,6 @@ def _obey(word: str, server: Server, watch: Watch) -> object:
             schedule.chance = {}
         for name in ("maintenance", "clock_skew", "halted", "partial", "price_gap"):
             server.conditions.end(name)
-    elif word == "freeze":
-        server.clock.change_speed(0.0)
     elif word == "quiet":
         return watch.quiet()
     elif word == "books":

@@ -4,7 +4,7 @@ import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from quantalpha.runner.events import Event, FillEvent, FundingEvent, InstructionEvent, OrderEvent
+from quantalpha.runner.events import Event, FillEvent, FundingEvent, InstructionEvent, ValidatedOrderEvent
 from quantalpha.runner.holdings import Holdings
 from quantalpha.runner.journal import read
 from survival.exchange import Bare
@@ -41,7 +41,6 @@ def folded(events: list[Event]) -> Holdings:
 def orders(played: Played, events: list[Event]) -> Iterable[str]:
     """No name twice, none that the journal does not know, no decided order traded beyond its size."""
     placed = {each.client_id: each for each in events if type(each) is InstructionEvent and each.action == "place"}
-    decided = {each.client_id: each.quantity for each in events if isinstance(each, OrderEvent)}
     for name, count in Counter(each.client_id for each in played.books.orders).items():
         if count > 1:
             yield f"duplicate: the venue has {count} orders {name}"
@@ -51,9 +50,26 @@ def orders(played: Played, events: list[Event]) -> Iterable[str]:
     for fill in played.books.fills:
         if fill.client_id in placed:
             traded[placed[fill.client_id].parent] += fill.quantity
-    for parent, quantity in decided.items():
-        if abs(traded[parent]) > abs(quantity) * (1 + DUST) or traded[parent] * quantity < 0:
-            yield f"duplicate: of the decided order {parent} over {quantity} the venue has traded {traded[parent]}"
+    for parent, most in permitted(events).items():
+        if abs(traded[parent]) > most * (1 + DUST):
+            yield f"duplicate: of the decided order {parent} of at most {most} the venue has traded {traded[parent]}"
+
+
+def permitted(events: list[Event]) -> dict[str, float]:
+    """How much each decided order may trade: to the position it was to bring about, from wherever others had moved it when it was sent."""
+    left, symbols, parents, most = {}, {}, {}, {}
+    for event in events:
+        if type(event) is ValidatedOrderEvent:
+            left[event.client_id], symbols[event.client_id], most[event.client_id] = event.quantity, event.symbol, 0.0
+        elif type(event) is InstructionEvent and event.action == "place":
+            parents[event.client_id] = event.parent
+            if event.parent in most:
+                most[event.parent] = max(most[event.parent], abs(left[event.parent]))
+        elif type(event) is FillEvent:
+            for parent, symbol in symbols.items():
+                if symbol == event.symbol and parents.get(event.client_id) != parent:
+                    left[parent] -= event.quantity
+    return most
 
 
 def fills(played: Played, events: list[Event]) -> Iterable[str]:
@@ -91,7 +107,7 @@ def stops(played: Played) -> Iterable[str]:
         alive = lived(played, bare)
         if alive > BOUND:
             yield f"stops: a position in {bare.symbol} had none for {alive:.1f} s while a session lived"
-        if alone(played, bare.begin) and not any(abs(at - bare.begin) < 1.0 for at in played.books.fills_at):
+        if alone(played, bare.begin) and not any(abs(at - bare.begin) < 1.0 for at in played.books.moved_at):
             yield f"stops: a position in {bare.symbol} lost its stop while no session lived"
 
 

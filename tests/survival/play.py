@@ -22,9 +22,9 @@ from survival.schedule import FEEDS, LONGEST_LIFE, PLACES, SYMBOLS, VENUES, Doom
 
 FORK = multiprocessing.get_context("fork")
 PATIENCE = 40.0  # seconds for the last life to be ready, and to become quiet
-SETTLED = 0.5  # seconds of quiet before the clock is stopped, and then before the session is
+SETTLED = 0.5  # seconds of quiet before the session is asked to stop
 HALTED = 7
-SPARE_LIVES = 3  # for sessions that a venue's faults ended, or a latch
+SPARE_LIVES = 6  # for sessions that a fault ended, a latch, or a stop that was hit while the session left
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,6 @@ def play(schedule: Schedule, tape: Tape, folder: Path) -> Played:
     played = Played(schedule, folder)
     with _venue(tape, schedule, folder) as (venue, params):
         _Player(played, params, venue).play()
-        venue.send("books")
-        played.books = venue.recv()
     return played
 
 
@@ -95,6 +93,7 @@ def _venue(tape: Tape, schedule: Schedule, folder: Path) -> Iterator[tuple[Conne
 class _Player:
     def __init__(self, played: Played, params, venue):
         self.played, self.params, self.venue = played, params, venue
+        self.asked_to_stop = float("inf")
 
     def play(self) -> None:
         schedule = self.played.schedule
@@ -102,13 +101,17 @@ class _Player:
             self._live(doom)
             self._open_latch()
             if self._over:
-                return
+                break
             time.sleep(pause)
         self._ask("calm")
+        if self._flat():
+            self.played.books = self._ask("books")
+            return
         for _ in range(SPARE_LIVES):
             self._live(None)
             self._open_latch()
-            if self._over:
+            self.played.books = self._ask("books")
+            if self._over and not any(at > self.asked_to_stop for at in self.played.books.moved_at):
                 return
         self.played.trouble = f"never came to an end: exit codes {[life.code for life in self.played.lives]}"
 
@@ -151,7 +154,7 @@ class _Player:
         self.played.lives.append(life)
 
     def _in_peace(self, child, heard: "_Heard") -> None:
-        """Lets it decide a little, waits until the venue shows that nothing is under way, stops the market, then the session."""
+        """Lets it decide a little, waits until the venue shows that nothing is under way, then asks it to stop."""
         deadline = time.monotonic() + PATIENCE
         while trader.READY not in heard.at and child.is_alive() and time.monotonic() < deadline:
             heard.read(0.1)
@@ -163,8 +166,7 @@ class _Player:
             if quiet_since is not None and time.monotonic() - quiet_since > SETTLED:
                 break
             heard.read(0.1)
-        self._ask("freeze")
-        heard.read(SETTLED)
+        self.asked_to_stop = time.monotonic()
         if child.is_alive():
             os.kill(child.pid, signal.SIGTERM)
             child.join(PATIENCE)

@@ -9,6 +9,7 @@ from quantalpha.market.trading.binance_stream import BinanceStream
 from quantalpha.market.trading.bybit import Bybit
 from quantalpha.market.trading.bybit_stream import BybitStream
 from quantalpha.market.trading.client import RECV_WINDOW, Trading, patiently
+from quantalpha.market.trading.elsewhere import Elsewhere
 from quantalpha.market.trading.stream import News, UserStream
 from quantalpha.market.trading.words import (
     CONDITIONAL,
@@ -29,8 +30,8 @@ STREAMS: dict[type[Trading], type[UserStream]] = {Binance: BinanceStream, Bybit:
 VENUES: dict[str, type[Trading]] = {"binanceusdm": Binance, "bybit": Bybit}
 
 __all__ = [
-    "CONDITIONAL", "AccountReport", "Held", "InDoubt", "Keys", "News", "OrderReport", "Payment", "Permissions", "RECV_WINDOW", "Refused",
-    "Rules", "Settings", "Trade", "Trading", "UserStream", "open_trading", "patiently", "user_stream",
+    "CONDITIONAL", "AccountReport", "Elsewhere", "Held", "InDoubt", "Keys", "News", "OrderReport", "Payment", "Permissions",
+    "RECV_WINDOW", "Refused", "Rules", "Settings", "Trade", "Trading", "UserStream", "open_trading", "patiently", "user_stream",
 ]  # fmt: skip
 
 
@@ -41,6 +42,8 @@ def open_trading(venue: config.Venue, keys: Keys, *, demo: bool = False) -> Trad
     return VENUES[venue.name](venue, keys, demo)
 
 
-def user_stream(trading: Trading, on_news: Callable[[News], None]) -> UserStream:
+def user_stream(trading: Trading | Elsewhere, on_news: Callable[[News], None]) -> UserStream:
     """The account's own news; `run` it as a task."""
+    if isinstance(trading, Elsewhere):
+        return user_stream(trading.trading, lambda news: on_news(trading.named(news)))
     return STREAMS[type(trading)](trading, on_news)

@@ -3,6 +3,7 @@
 import math
 
 from quantalpha.runner.events import AccountEvent, Event, FillEvent, InstructionEvent, OrderUpdateEvent, SessionEvent
+from quantalpha.runner.legs import place_of
 from quantalpha.runner.orders import ADOPTED, FINAL, OPEN, PARTLY_FILLED
 from quantalpha.runner.switches.base import SECOND, Trip, recorded
 from quantalpha.runner.views import AccountView
@@ -40,7 +41,8 @@ class Reconcile:
             del self._since[symbol]
 
     def _compare(self, view: AccountView, event: AccountEvent) -> None:
-        for symbol in {*view.positions, *event.positions}:
+        here_too = (symbol for symbol in view.positions if place_of(symbol) == event.symbol)
+        for symbol in {*here_too, *event.positions}:
             venue, here = event.positions.get(symbol, {"quantity": 0.0}).get("quantity", math.nan), view.quantity(symbol)
             if _same(venue, here):
                 self._since.pop(symbol, None)
