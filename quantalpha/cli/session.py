@@ -203,7 +203,7 @@ def _story(folder: Path) -> str:
     placed = [each for each in events if type(each) is InstructionEvent and each.action == "place"]
     rested = sum(each.kind == "stop" and each.purpose == "protection" for each in placed)
     hit = sum(type(each) is FillEvent and each.reason == "stop_loss" for each in events)
-    timed = str(latency.read(folder)) if (folder / latency.FILE).exists() else "no order followed from a close"
+    timed = str(latency.read(folder)) if (folder / latency.FILE).exists() else "not timed with runner.feed: rest"
     told = reports.text(reports.reports(folder, predicted=folders.predicted_slippage(folder))[0])
     return f"{told}\nstops placed {rested}, filled {hit}\nfrom a bar's close to its order on the wire: {timed}"
 

@@ -377,8 +377,10 @@ class Engine:
         return [*waiting, *self._flattened()]
 
     def _flattened(self) -> Iterable[Event]:
-        if not self.broker.flat():
-            return self.broker.flatten()
+        """Asked even of a broker that is flat: an order may still wait for its moment there."""
+        told = list(self.broker.flatten())
+        if told or not self.broker.flat():
+            return told
         now = {"event_time": self._time, "recv_time": self.clock(), "symbol": ""}
         return [SwitchEvent(**now, name=self.halted.name, phase="flat", reason="position and orders verified gone")]
 

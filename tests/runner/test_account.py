@@ -196,3 +196,17 @@ def test_after_a_reset_the_account_trades_again():
     for event in outside[16:]:
         engine.feed(event)
     assert engine.halted is None and not engine.broker.flat()
+
+
+def test_an_order_that_waits_when_a_switch_trips_is_given_up_though_nothing_is_held():
+    table = tape(1, 12)
+    events = Kept()
+    engine = engine_of({"BTCUSDT": table}, {"BTCUSDT": pd.Series(1.0, table.index)}, events, ACCOUNT)
+    outside = list(feed.replay(table, "BTCUSDT", HOUR))
+    while not engine.counts["Order"]:
+        engine.feed(outside.pop(0))
+    times = {"event_time": outside[0].event_time, "recv_time": 0, "symbol": ""}
+    engine.feed(SwitchEvent(**times, name="test", phase="tripped", reason="now", values={}))
+    for event in outside:
+        engine.feed(event)
+    assert not engine.counts["Fill"] and engine.halted.phase == "flat"
