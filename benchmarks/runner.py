@@ -1,9 +1,10 @@
-"""How fast the runner is: from a bar's close on the socket to the order's bytes on the socket, replay, and a long life.
+"""How fast the runner is: from the frame that closes a bar, as it is read, to the order's bytes on the socket.
 
-python benchmarks/runner.py latency [orders] [cpu]    against a practice exchange in another process; 300 trees on the whole catalogue
+python benchmarks/runner.py [orders] [cpu]
+
+Against a practice exchange in another process; 300 trees on the whole catalogue. Stage by stage, by the wall's clock or by this process's CPU.
 """
 
-import argparse
 import contextlib
 import os
 import subprocess
@@ -31,7 +32,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 import small_bundle  # noqa: E402
 
-MINUTE = 60_000
+MINUTE, HOUR = 60_000, 3_600_000  # ms
 BARS, BEFORE = 12_000, 4_000  # of the tape; those before the session
 PAUSE = 0.06  # seconds between bars
 CAUGHT_UP = 30  # bars; the first ones closed while the session was started, and REST tells them all at once
@@ -166,7 +167,7 @@ def table(histograms: dict[str, Histogram], what: str) -> None:
         print(f"{stage:42}" + "".join(f"{found.quantile(share) * 1e3:8.3f}" for share in (0.5, 0.9, 0.99, 0.999, 1.0)))
 
 
-def measure_latency(orders: int, by_cpu: bool) -> None:
+def measure(orders: int, by_cpu: bool) -> None:
     params = settings()
     tape = synthetic_bars("BTCUSDT", params.synthetic)
     start = tape.index[BEFORE]
@@ -188,14 +189,11 @@ def measure_latency(orders: int, by_cpu: bool) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["latency", "exchange"])
-    parser.add_argument("rest", nargs="*")
-    given = parser.parse_args()
-    if given.what == "exchange":
-        play(int(given.rest[0]), given.rest[1:])
-    else:
-        measure_latency(int(given.rest[0]) if given.rest else 1000, "cpu" in given.rest)
+    if sys.argv[1:2] == ["exchange"]:
+        play(int(sys.argv[2]), sys.argv[3:])
+        return
+    numbers = [int(each) for each in sys.argv[1:] if each.isdigit()]
+    measure(*(numbers or [1000]), "cpu" in sys.argv[1:])
 
 
 if __name__ == "__main__":

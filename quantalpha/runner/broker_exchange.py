@@ -53,7 +53,7 @@ class ExchangeBroker:
         self._seen = -1  # of these, when the venue was last asked
         self.time = self.venue_time = 0
         self._halted, self.retelling = False, retelling
-        self.trades: set[tuple[str, str]] = set()  # (symbol, venue's name) of what was counted
+        self.trades = self.orders.trades
         self.settlements: set[tuple[str, int]] = set()  # (symbol, ms) of funding that was counted
         for symbol in setup.markets:
             self.order_quantity(symbol, 0.0)  # loads what is compiled, which takes a second
@@ -171,7 +171,6 @@ class ExchangeBroker:
     def _fill(self, event: FillEvent) -> None:
         before = self.holdings.quantity(event.symbol)
         self.holdings.fill(event)
-        self.trades.add((event.symbol, str(event.trade)))
         self.changes += 1
         after = self.holdings.quantity(event.symbol)
         known = self._symbols.get(event.symbol)

@@ -10,7 +10,7 @@ A cancellation is asked for again where no answer comes, which is harmless; unti
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from quantalpha.errors import ReconcileError
@@ -24,6 +24,7 @@ STATUSES = (INTENDED, SENT, IN_DOUBT, *WORKING, *FINAL)
 RANK = {status: min(place, len(STATUSES) - len(FINAL)) for place, status in enumerate(STATUSES)}  # all final ones stand equally far
 EMERGENCY = "qa-flat-"  # begins the client id of what closes an account without its session: a kill, the watchdog
 ADOPTED = "adopted-"  # begins the name of a trade that stands for what was taken over
+KEPT = 5_000  # orders that are over: more than hours of them
 DUST = 1e-9  # relative to the order: sums of fills as floats
 
 
@@ -79,13 +80,19 @@ class VenueOrder:
 
 
 class Orders:
-    """All orders of an account; `instruct`, `update` and `fill` fold events into them, in any order in which a venue may tell them."""
+    """All orders of an account; `instruct`, `update` and `fill` fold events into them, in any order in which a venue may tell them.
+
+    Of those that are over the last KEPT stay, and every one that somebody still counts: what protects or flattens, until it is `release`d.
+    trades: (symbol, the venue's name) of every trade that was counted; a restart is told them all again.
+    """
 
     def __init__(self):
         self._orders: dict[str, VenueOrder] = {}
         self._unfinished: dict[str, None] = {}  # names, oldest first
         self._children: dict[str, list[str]] = {}
-        self._trades: set[tuple[str, str]] = set()
+        self._released: dict[str, None] = {}
+        self._over: dict[str, None] = {}  # names that may be forgotten, oldest first
+        self.trades: set[tuple[str, str]] = set()
 
     def __getitem__(self, client_id: str) -> VenueOrder:
         return self._orders[client_id]
@@ -133,18 +140,42 @@ class Orders:
     def fill(self, event: FillEvent) -> bool:
         """Counts a trade; False where it was counted before. A trade of no order of ours is counted for nobody."""
         key = event.symbol, str(event.trade)
-        if event.trade is not None and key in self._trades:
+        if event.trade is not None and key in self.trades:
             return False
         order = self._orders.get(event.client_id or "")
         if order is not None:
             self._keep(_filled(order, order.filled + event.quantity))
-        self._trades.add(key)
+        self.trades.add(key)
         return True
+
+    def release(self, names: Iterable[str]) -> None:
+        """Nobody counts these any more; they are forgotten in turn."""
+        for name in names:
+            self._released[name] = None
+            if name in self._orders and self._orders[name].final:
+                self._forget_after(name)
+
+    def _forget_after(self, name: str) -> None:
+        self._over[name] = None
+        self._released.pop(name, None)
+        if len(self._over) <= KEPT:
+            return
+        oldest = next(iter(self._over))
+        del self._over[oldest]
+        if self._orders[oldest].fills_missing:
+            self._over[oldest] = None
+            return
+        parent = self._orders.pop(oldest).instruction.parent
+        self._children[parent].remove(oldest)
+        if not self._children[parent]:
+            del self._children[parent]
 
     def _keep(self, order: VenueOrder) -> None:
         self._orders[order.client_id] = order
         if order.final:
             self._unfinished.pop(order.client_id, None)
+            if order.instruction.purpose == "order" or order.client_id in self._released:
+                self._forget_after(order.client_id)
         else:
             self._unfinished[order.client_id] = None
 

@@ -73,7 +73,8 @@ class Protection:
 
     def __init__(self, orders: Orders, ticks: dict[str, float]):
         self._orders, self._ticks = orders, ticks
-        self._names: dict[tuple[str, str, int], list[str]] = {}  # (symbol, kind, opened) -> those found in `Orders`
+        self._names: dict[tuple[str, str], list[str]] = {}  # (symbol, kind) -> those found in `Orders` of the position that is held
+        self._opened: dict[str, int] = {}  # symbol -> when that one was
         self._bare: dict[str, int] = {}  # symbol -> since when its position is not covered
         self.longest = 0
 
@@ -112,10 +113,18 @@ class Protection:
 
     def _history(self, kind: str, need: Need) -> list[VenueOrder]:
         """All orders of the kind that this position ever had, oldest first, those that were made before a restart too."""
-        names = self._names.setdefault((need.symbol, kind, need.opened), [])
+        if self._opened.get(need.symbol) != need.opened:
+            self._turn(need)
+        names = self._names.setdefault((need.symbol, kind), [])
         while (name := self._name(kind, need, len(names))) in self._orders:
             names.append(name)
         return [self._orders[name] for name in names]
+
+    def _turn(self, need: Need) -> None:
+        """Another position: what protected the last one may be forgotten."""
+        for kind in (CLOSE, STOP, TAKE_PROFIT):
+            self._orders.release(self._names.pop((need.symbol, kind), ()))
+        self._opened[need.symbol] = need.opened
 
     def _name(self, kind: str, need: Need, count: int) -> str:
         return child_id(f"{need.symbol}|{need.opened}", kind, count)

@@ -182,3 +182,34 @@ def test_names_are_short_plain_and_repeatable():
     names = {child_id(parent, purpose, count) for parent in ("x", "y") for purpose in ("limit", "stop") for count in range(9)}
     assert len(names) == 36 and all(len(name) <= 36 and set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-") for name in names)
     assert child_id("x", "limit", 1) == child_id("x", "limit", 1)
+
+
+def test_of_those_that_are_over_only_the_last_are_remembered_unless_somebody_counts_them(monkeypatch):
+    monkeypatch.setattr(states, "KEPT", 10)
+    orders = Orders()
+    for number in range(300):
+        purpose = ("order", "protection", "flatten")[number % 3]
+        name = f"{purpose}{number}"
+        parent = "" if number % 3 else "p"
+        orders.instruct(replace(PLACED, client_id=name, parent=parent, purpose=purpose))
+        if number != 0:  # the first one stays out
+            fold(orders, [traded(5.0, name, name), told(states.FILLED, 5.0, name)])
+        if number >= 10 and purpose == "protection":
+            orders.release([f"protection{number - 9}"])
+    kept = [each.client_id for each in orders]
+    assert sum(name.startswith("flatten") for name in kept) == 100 and "order0" in kept
+    assert sum(not name.startswith("flatten") for name in kept) <= 10 + 1 + 3  # over, still out, not released yet
+    assert {each.client_id for parent in ("", "p") for each in orders.of(parent)} == set(kept)
+    assert not orders.fill(traded(5.0, "order30", "order30")) and "order30" not in orders  # a trade is never counted twice
+
+
+def test_an_order_whose_fills_are_missing_is_not_forgotten(monkeypatch):
+    monkeypatch.setattr(states, "KEPT", 3)
+    orders = Orders()
+    for number in range(40):
+        name = f"o{number}"
+        orders.instruct(replace(PLACED, client_id=name))
+        fold(orders, [told(states.FILLED, 5.0, name), *([] if number == 5 else [traded(5.0, name, name)])])
+    assert orders["o5"].fills_missing and len(list(orders)) <= 5
+    orders.fill(traded(5.0, "o5", "o5"))
+    assert not orders["o5"].fills_missing
