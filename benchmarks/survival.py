@@ -38,7 +38,9 @@ def main() -> None:
             if len(found) % 100 == 0:
                 print(f"{len(found):,} schedules in {time.monotonic() - begun:,.0f} s", flush=True)
     except KeyboardInterrupt:
-        print(f"interrupted: go on with --first {asked.first + len(found)}")
+        done = {verdict.seed for verdict in found}
+        following = next(seed for seed in range(asked.first, asked.first + asked.schedules) if seed not in done)
+        print(f"interrupted: go on with --first {following}")
     print(tally(found))
     print(f"{time.monotonic() - begun:,.0f} s; remains of broken ones in {folder}")
     sys.exit(any(verdict.broken for verdict in found) or len(found) < asked.schedules)

@@ -260,3 +260,13 @@ def test_a_real_clock_says_how_far_this_machine_s_is_ahead():
     clock = VenueClock(played=False)
     assert clock.told(10_000.0, 7_000.0) == 3_000.0
     assert clock.at(11_000.0) == 8_000
+
+
+def test_a_list_without_instruments_is_no_answer(fresh):
+    async def work(trading):
+        told, rules = [{}, await trading._rules()], trading._rules
+        trading._rules = lambda: asyncio.sleep(0, told.pop(0)) if told else rules()
+        await trading.load()
+        assert SYMBOL in trading.rules and told == []
+
+    with_trading(fresh, work)

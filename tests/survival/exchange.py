@@ -1,6 +1,7 @@
 """The venue of one schedule in a process of its own, and what was true there: every order and fill, the wallet, when a stop was missing."""
 
 import asyncio
+import os
 import sys
 import time
 import traceback
@@ -152,7 +153,8 @@ async def _run(tape: Tape, schedule: Schedule, control: Connection) -> None:
     faces = {"bybit": lambda: server.bybit.member(KEY).desk, "binanceusdm": lambda: server.binance.desks[KEY]}
     watch = Watch(faces[schedule.venue], schedule.venue)
     control.send((server.url, server.ws_url))
-    while True:
+    parent = os.getppid()
+    while os.getppid() == parent:
         watch.look()
         if control.poll():
             word = control.recv()

@@ -14,6 +14,8 @@ from survival.play import FORK, Played
 from survival.schedule import draw
 from survival.trader import ROOT
 
+HANDS_OFF = 1.0  # seconds in which a hand that has nothing left to do is gone
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -50,14 +52,17 @@ def verdicts(first: int, count: int, workers: int, folder: Path) -> Iterator[Ver
     hands = [FORK.Process(target=_hand, args=(told, folder, seeds, results)) for _ in range(workers)]
     for hand in hands:
         hand.start()
-    for seed in [*range(first, first + min(count, workers))]:
-        seeds.put(seed)
-    for done in range(count):
-        yield results.get()
-        following = first + done + min(count, workers)
-        seeds.put(following if following < first + count else None)
-    for hand in hands:
-        hand.join()
+    try:
+        for seed in range(first, first + min(count, workers)):
+            seeds.put(seed)
+        for done in range(count):
+            yield results.get()
+            following = first + done + min(count, workers)
+            seeds.put(following if following < first + count else None)
+    finally:
+        for hand in hands:
+            hand.join(HANDS_OFF)
+            hand.terminate()
 
 
 def _hand(told: Tape, folder: Path, seeds, results) -> None:

@@ -71,7 +71,13 @@ class Trading(ABC):
     async def load(self) -> None:
         """The venue's clock and the rules of its instruments. ExchangeError where it does not tell them."""
         await patiently("its clock", self.synchronise)
-        self.rules = await patiently("the rules of its instruments", self._rules)
+        self.rules = await patiently("the rules of its instruments", self._some_rules)
+
+    async def _some_rules(self) -> dict[str, Rules]:
+        rules = await self._rules()
+        if not rules:
+            raise InDoubt(f"{self.venue.name}: an empty list of instruments")  # no venue has none
+        return rules
 
     async def synchronise(self) -> float:
         """Seconds that our clock is ahead of the venue's. From now on requests carry the venue's time, so that even with a clock that is
