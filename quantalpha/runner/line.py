@@ -303,4 +303,7 @@ class Line:
         self.feed(OrderUpdateEvent(**self._times(self.trading.now()), symbol=instruction.symbol, **told))
 
     def _times(self, event_time: int) -> dict[str, int]:
+        """InDoubt of what cannot have happened yet: everything after it would be taken for the past, and not asked for any more."""
+        if not event_time <= self.trading.now() + DAY:
+            raise InDoubt(f"an answer that makes no sense: something happened at {event_time} ms since 1970")
         return {"event_time": event_time, "recv_time": self.clock()}
