@@ -19,7 +19,7 @@ from functools import partial
 from quantalpha.errors import ExchangeError
 from quantalpha.market.connect import Retry, written
 from quantalpha.market.stream import wall_ms
-from quantalpha.market.trading import RECV_WINDOW, InDoubt, News, OrderReport, Payment, Refused, Trade, Trading, user_stream
+from quantalpha.market.trading import RECV_WINDOW, InDoubt, News, OrderReport, Payment, Refused, Trade, Trading, patiently, user_stream
 from quantalpha.runner.broker_exchange import ExchangeBroker
 from quantalpha.runner.events import AccountEvent, Event, FillEvent, FundingEvent, HealthEvent, InstructionEvent, OrderUpdateEvent
 from quantalpha.runner.holdings import funding_terms
@@ -257,8 +257,10 @@ class Line:
 
     async def _rates(self, symbol: str, times: list[int]) -> dict[int, tuple[float, float | None]]:
         """What these settlements were at; the money counts also where nobody says so."""
-        with contextlib.suppress(InDoubt, Refused):
-            return await self.trading.funding_rates(symbol, min(times)) if times else {}
+        if not times:
+            return {}
+        with contextlib.suppress(ExchangeError):
+            return await patiently("what funding was settled at", lambda: self.trading.funding_rates(symbol, min(times)), self.pace.doubt)
         return {}
 
     async def look(self) -> None:
