@@ -6,8 +6,8 @@ Names are loaded when they are asked for: `quantalpha kill` must not wait for wh
 from importlib import import_module
 
 PLACES = {
-    "MODES": "session", "Request": "session", "Status": "status", "Summary": "session", "print_status": "console", "recorded": "journal",
-    "run_replay": "session", "run_session": "session", "session_bundle": "folders", "session_folder": "folders", "sessions": "folders",
+    "MODES": "request", "Request": "request", "Status": "status", "Summary": "summary", "print_status": "console", "recorded": "journal",
+    "run_replay": "start", "run_session": "start", "session_bundle": "folders", "session_folder": "folders", "sessions": "folders",
 }  # fmt: skip
 __all__ = list(PLACES)  # noqa: PLE0604
 
