@@ -245,10 +245,13 @@ class Live:
 
     def _answers(self) -> list[Event]:
         """What a person said to orders that wait for a word."""
-        if self.desk is None:
-            return []
-        prices = self.session.engine.prices()
-        return self.desk.poll(self.session.clock(), lambda symbol: prices.get(symbol, float("nan")))
+        return [] if self.desk is None else self.desk.poll(self.session.clock(), self._price)
+
+    def _price(self, symbol: str) -> float:
+        """Of the market now, NaN while no sound quote is known; on paper, where nobody need quote, the last close."""
+        if self.venue is None:
+            return self.session.engine.prices().get(symbol, float("nan"))
+        return self.sides[0].broker.known(symbol).book.mid
 
     async def _leave(self) -> None:
         """A graceful stop, as `runner.on_stop` says. What could still trade is cancelled in any case, for nobody would protect what it
