@@ -19,7 +19,7 @@ from functools import partial
 from quantalpha.errors import ExchangeError
 from quantalpha.market.connect import Retry, written
 from quantalpha.market.stream import wall_ms
-from quantalpha.market.trading import RECV_WINDOW, InDoubt, News, OrderReport, Payment, Refused, Trade, Trading, user_stream
+from quantalpha.market.trading import RECV_WINDOW, InDoubt, News, OrderReport, Payment, Refused, Trade, Trading, patiently, user_stream
 from quantalpha.runner.broker_exchange import ExchangeBroker
 from quantalpha.runner.events import AccountEvent, Event, FillEvent, FundingEvent, HealthEvent, InstructionEvent, OrderUpdateEvent
 from quantalpha.runner.holdings import funding_terms
@@ -257,8 +257,10 @@ class Line:
 
     async def _rates(self, symbol: str, times: list[int]) -> dict[int, tuple[float, float | None]]:
         """What these settlements were at; the money counts also where nobody says so."""
-        with contextlib.suppress(InDoubt, Refused):
-            return await self.trading.funding_rates(symbol, min(times)) if times else {}
+        if not times:
+            return {}
+        with contextlib.suppress(ExchangeError):
+            return await patiently("what funding was settled at", lambda: self.trading.funding_rates(symbol, min(times)), self.pace.doubt)
         return {}
 
     async def look(self) -> None:
@@ -304,4 +306,7 @@ class Line:
         self.feed(OrderUpdateEvent(**self._times(self.trading.now()), symbol=instruction.symbol, **told))
 
     def _times(self, event_time: int) -> dict[str, int]:
+        """InDoubt of what cannot have happened yet: everything after it would be taken for the past, and not asked for any more."""
+        if not event_time <= self.trading.now() + DAY:
+            raise InDoubt(f"an answer that makes no sense: something happened at {event_time} ms since 1970")
         return {"event_time": event_time, "recv_time": self.clock()}

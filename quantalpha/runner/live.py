@@ -26,8 +26,10 @@ from quantalpha.runner.desk import Desk, Terminal
 from quantalpha.runner.events import Event, MarketCloseEvent, MarketOpenEvent, QuoteEvent, SwitchEvent, TickEvent
 from quantalpha.runner.legs import native, place_of, told_at
 from quantalpha.runner.line import Line
-from quantalpha.runner.session import ON_STOP, Request, Session, Summary, account_of
+from quantalpha.runner.request import Request
+from quantalpha.runner.session import ON_STOP, Session, account_of
 from quantalpha.runner.socket import Socket
+from quantalpha.runner.summary import Summary
 from quantalpha.runner.venue import Side, Venue, opened
 from quantalpha.runner.venue_setup import model_of
 from quantalpha.runner.volume import Volume
@@ -35,6 +37,7 @@ from quantalpha.runner.walk import Walker
 
 RATES = 600.0  # seconds between questions for funding rates, by which orders are shared out
 TICK = 0.2  # seconds between looks at the clock, the latch and the state of the tasks
+PAUSED = 1.0  # seconds without such a look after which it comes before anything else: the process may have been stopped, and replaced
 PARTING = 5.0  # seconds for the last questions
 LONGEST_LAG = 10.0  # seconds for which the opening of a bar waits for another symbol's close of the bar before
 BOOK = "book"
@@ -68,6 +71,7 @@ class Live:
         self.merge = feed.Merge(self.symbols, LONGEST_LAG)
         self.closed = time.monotonic()  # the market's last bar
         self.heard = defaultdict(time.monotonic)  # by place, the market's last word
+        self.looked = time.monotonic()  # at the latch
         self.done = asyncio.Event()
         self.desk = _desk(session)
         self.volumes = {side.place: Volume(side.params, self.symbols) for side in self.sides}
@@ -185,6 +189,8 @@ class Live:
 
     def take(self, event: Event) -> None:
         """Anything from outside. Bars go on in order of time; at a venue one that is long over is history, nothing to trade on."""
+        if time.monotonic() - self.looked > PAUSED:
+            self._look_at_latch()
         if isinstance(event, QuoteEvent):
             event = self._quote(event)
         if not isinstance(event, MarketOpenEvent | MarketCloseEvent):
@@ -228,7 +234,7 @@ class Live:
             self._require_tasks()
             for each in self.merge.late(time.monotonic()):
                 self._go_on(each)
-            self.session.look_at_latch()
+            self._look_at_latch()
             for answer in self._answers():
                 self._feed(answer)
             self._tick()
@@ -275,8 +281,12 @@ class Live:
 
     def _look(self) -> None:
         """A kill switch counts to the last."""
-        self.session.look_at_latch()
+        self._look_at_latch()
         self.session.require_running()
+
+    def _look_at_latch(self) -> None:
+        self.looked = time.monotonic()
+        self.session.look_at_latch()
 
     async def _until(self, over: Callable[[], bool], look: Callable[[], None]) -> None:
         while not over():

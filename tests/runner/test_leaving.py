@@ -81,6 +81,18 @@ def test_a_kill_switch_counts_to_the_last(leaving):
         asyncio.run(leaving._leave())
 
 
+@pytest.mark.parametrize("pause, looks", [(0.0, 0), (2.0, 1)])
+def test_after_a_pause_of_the_process_the_latch_is_looked_at_before_a_bar_is_decided_on(leaving, monkeypatch, pause, looks):
+    """Its watchdog may have latched the account and made it flat meanwhile: what it had still to do must not open it again."""
+    seen, now = [], live.time.monotonic()
+    monkeypatch.setattr(live.time, "monotonic", lambda: now + pause)
+    monkeypatch.setattr(leaving.session, "look_at_latch", lambda: seen.append("latch"))
+    monkeypatch.setattr(leaving.session, "feed", lambda event: seen.append(type(event)))
+    leaving.looked = now
+    leaving.take(bar()), leaving.take(bar())
+    assert seen == ["latch"] * looks + [MarketCloseEvent] * 2
+
+
 @pytest.mark.parametrize("code, spawned", [(None, 0), (0, 0), (7, 0), (-9, 1), (1, 1)])
 def test_a_watchdog_that_has_died_is_followed_by_another(leaving, monkeypatch, code, spawned):
     names = []
