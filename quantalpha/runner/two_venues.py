@@ -192,12 +192,6 @@ class TwoVenues:
     def flat(self) -> bool:
         return all(broker.flat() for broker in self.both)
 
-    def release(self) -> None:
-        for broker in self.both:
-            broker.release()
-        for known in self._symbols.values():
-            known.target = 0.0
-
     def resume(self) -> None:
         self._retelling = False
         for broker in self.both:
