@@ -171,9 +171,12 @@ class Live:
 
     async def _rates(self, side: Side) -> None:
         while True:
+            asked = side.trading.now()
             with contextlib.suppress(ExchangeError):  # nobody is the cheaper for what is not known
                 await side.learn_rates()
-            await asyncio.sleep(RATES)
+            await asyncio.sleep(1.0)
+            while side.trading.now() - asked < RATES * 1000:  # by the venue's clock: a tape's may be faster
+                await asyncio.sleep(TICK)
 
     def _start(self, work) -> None:
         self.tasks.append(asyncio.create_task(work))
