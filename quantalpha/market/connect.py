@@ -23,7 +23,7 @@ from quantalpha.market.budget import LARGEST, LONGEST_STOP, Budget, Limit, Stopp
 LONGEST_WAIT = 120.0  # seconds; a venue that asks for more has banned us
 PATIENCE = 2.0  # seconds an order waits where the venue asks to be left alone; then it is not sent
 MARGIN = 5.0  # seconds after its timeout in which a request of a killed process may still reach the venue
-PARSING = (TypeError, KeyError, IndexError, ValueError, AttributeError)  # what reading a nonsensical answer raises
+PARSING = (TypeError, KeyError, IndexError, ValueError, AttributeError, RecursionError)  # what reading a nonsensical answer raises
 PERIODS = {"SECOND": 1, "MINUTE": 60, "HOUR": 3600, "DAY": 86_400}
 USED_WEIGHT = re.compile(r"X-MBX-USED-WEIGHT-(\d+)([SMHD])", re.IGNORECASE)
 BANNED_UNTIL = re.compile(r"banned until (\d{13})\b")  # Binance's words, milliseconds since 1970
@@ -250,7 +250,7 @@ def _inspect(status: int, text: str, wait: float | None) -> None:
         raise NoAnswer(f"HTTP {status} {short(text)}", wait, final=not retry)
     try:
         answer = json.loads(text)
-    except ValueError:
+    except PARSING:
         answer = None
     if not isinstance(answer, dict | list):
         raise NoAnswer(f"HTTP {status}, not JSON: {short(text)}")

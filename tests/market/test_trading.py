@@ -231,6 +231,22 @@ def test_codes_are_read_as_the_venues_document_them(venue, status, text, outcome
         venue.judge(status, text, None)
 
 
+def test_an_answer_that_nests_without_end_is_doubt(account, monkeypatch):
+    """It would end a session, and a kill, by Python's own limit."""
+    deep = "[" * 100_000
+    for venue in (Binance, Bybit):
+        with pytest.raises(InDoubt):
+            venue.judge(200, deep, None)
+
+    async def work(trading):
+        monkeypatch.setattr(trading.exchange, "on_rest_response", lambda *_: trading.exchange.parse_json(deep))
+        with pytest.raises(InDoubt):
+            await trading.account()
+        assert user_stream(trading, print)._read(deep) == [None]
+
+    with_trading(account, work)
+
+
 def test_other_venues_are_refused_by_name(account):
     with pytest.raises(UsageError, match="binanceusdm or bybit"):
         open_trading(config.Venue(**(account[1].model_dump() | {"name": "okx"})), KEYS)

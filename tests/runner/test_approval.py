@@ -4,6 +4,7 @@ import io
 import itertools
 import math
 import os
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -67,7 +68,8 @@ def test_send_lets_every_order_pass_and_signal_none():
 def test_approve_waits_for_the_word():
     gate = Gate("approve", COLLAR)
     assert gate.decide(order()).state == PENDING and list(gate) == [order()]
-    assert gate.answer(word()).order == order() and list(gate) == []
+    assert gate.answer(word()).order == replace(order(), recv_time=word().recv_time), "its time to trade begins with the word"
+    assert list(gate) == []
     assert gate.answer(word()).order is None, "the same word twice is one word"
 
 
@@ -158,7 +160,11 @@ def test_another_terminal_answers_through_the_sessions_folder(tmp_path):
     assert (question["client_id"], question["session"], desk.sentence(question)) == ("qa-1", "s1", "buy 0.25 BTCUSDT at about 100")
     desk.answer([session], "qa-1", approved=True)
     settle(engine, asked)
-    assert engine.submitted == [order()] and desk.questions(session) == [] and not list((session / "approvals").iterdir())
+    assert (
+        engine.submitted == [replace(order(), recv_time=70_000)]
+        and desk.questions(session) == []
+        and not list((session / "approvals").iterdir())
+    )
     assert "quantalpha approve" in engine.journal[-1].who
 
 

@@ -224,9 +224,13 @@ class Trading(ABC):
         return time - time % MINUTE
 
     def weeks(self, since: int) -> list[tuple[int, int]]:
-        """Spans that a venue answers at once, from `since` to well after now: a clock that is behind must not hide the last trades."""
-        end = self.now() + WEEK // 7
+        """Spans that a venue answers at once, from `since` to `until`."""
+        end = self.until()
         return [(start, min(start + WEEK, end)) for start in range(since, end, WEEK)]
+
+    def until(self) -> int:
+        """Well after now: a clock that is behind must not hide what happened last."""
+        return self.now() + WEEK // 7
 
 
 async def together(*questions: Awaitable) -> list:
