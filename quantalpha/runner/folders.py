@@ -70,7 +70,8 @@ def session_bundle(folder: Path) -> Bundle:
     """The one bundle a session ran. UsageError where there were several."""
     bundles = session_bundles(folder)
     if len(bundles) > 1:
-        raise UsageError(f"session {folder.name}: ran {len(bundles)} bundles in one account; only sessions of one can be compared")
+        told = f"only sessions of one can be compared; `quantalpha report {folder.name}` tells what it did"
+        raise UsageError(f"session {folder.name}: ran {len(bundles)} bundles in one account; {told}")
     return bundles[0]
 
 
