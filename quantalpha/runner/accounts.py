@@ -74,7 +74,15 @@ class AccountFolder:
 
     def card(self) -> dict:
         """What the last session wrote of itself. DataError where there is none."""
-        return read_json(self.path / CARD, "mode", "venue", "symbols", "params")
+        return read_json(self.path / CARD, "mode", "session", "venue", "symbols", "params")
+
+    def of(self, mode: str, session: str) -> bool:
+        """Whether that session was the last to trade it."""
+        try:
+            card = self.card()
+        except DataError:
+            return False
+        return (card["mode"], card["session"]) == (mode, session)
 
     def row(self) -> dict:
         """One line of `quantalpha accounts`."""
@@ -94,6 +102,12 @@ def known(root: Path | None = None) -> list[AccountFolder]:
     """Every account there is, by name."""
     folder = config.path("data/accounts") if root is None else root
     return [AccountFolder(each.name, root) for each in sorted(folder.glob("*")) if each.is_dir() and re.fullmatch(NAME, each.name)]
+
+
+def beside(account: AccountFolder) -> list[AccountFolder]:
+    """The others that its last session traded: the second venue's, or of that the first's. DataError where its card cannot be read."""
+    card, others = account.card(), [each for each in known(account.path.parent) if each.name != account.name]
+    return [each for each in others if each.of(card["mode"], card["session"])]
 
 
 def find(name: str | None, root: Path | None = None) -> AccountFolder:
