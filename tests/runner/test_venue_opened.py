@@ -1,12 +1,17 @@
 """A session's account at a venue: which one it may be."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
 from quantalpha import config
-from quantalpha.errors import UsageError
+from quantalpha.errors import Halted, UsageError
+from quantalpha.runner import Request, live
 from quantalpha.runner import venue as venues
+from quantalpha.runner.accounts import AccountFolder, name_of
+
+COMPOSITION = SimpleNamespace(bundles=[SimpleNamespace(id="a" * 64)])
 
 
 @pytest.mark.parametrize("address", [None, "https://fapi.binance.com", "http://127.0.0.1.example.com:8899"])
@@ -30,3 +35,20 @@ def test_a_rehearsal_never_reaches_a_real_venue(address, monkeypatch):
     with pytest.raises(UsageError, match="rehearse"):
         asyncio.run(work())
     config.environment.cache_clear()
+
+
+def test_an_account_that_another_session_trades_is_not_set_anew(monkeypatch, tmp_path):
+    """Leverage and modes are the account's: who is to be refused must not have changed them."""
+
+    def reached(*_, **__):
+        raise AssertionError("the venue was told something")
+
+    monkeypatch.setattr(live, "opened", reached)
+    params = config.load("demo")
+    taken = AccountFolder(name_of("rehearse", params.venue), tmp_path / "accounts")
+    request = Request("rehearse", "second", sessions=tmp_path / "sessions")
+    with taken.hold({"mode": "rehearse"}), pytest.raises(UsageError, match="another session"):
+        asyncio.run(live.run(COMPOSITION, params, request))
+    taken.latch.set("kill", "a drill")
+    with pytest.raises(Halted):
+        asyncio.run(live.run(COMPOSITION, params, request))
