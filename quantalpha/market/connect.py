@@ -15,7 +15,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit, urlunsplit
 
-from quantalpha import config
+from quantalpha import config, lazy
 from quantalpha.config import IMPORT
 from quantalpha.errors import UsageError, did_you_mean
 from quantalpha.market.budget import LARGEST, LONGEST_STOP, Budget, Limit, Stopped, default_folder
@@ -149,8 +149,8 @@ def build(venue: config.Venue, library, budget: Budget | None = None, *, demo: b
 
 def rest_client(venue: config.Venue, budget: Budget | None = None):
     """(ccxt exchange that refuses all but sound JSON, what asking it may raise, what of that says that it was asked too often)."""
-    import ccxt.async_support
-
+    with lazy.loading("ccxt"):
+        import ccxt.async_support
     exchange = build(venue, ccxt.async_support, budget)
     exchange.inspect = _inspect
     return exchange, (NoAnswer, Stopped, ccxt.BaseError, *PARSING), (ccxt.RateLimitExceeded, ccxt.DDoSProtection)
@@ -161,8 +161,8 @@ def trading_client(venue: config.Venue, keys: tuple[str, str], judge: Callable[[
 
     It may use the whole of the venue's limit, of which downloads leave 1 - venue.budget, and does not wait out a stop.
     """
-    import ccxt.async_support
-
+    with lazy.loading("ccxt"):
+        import ccxt.async_support
     exchange = build(venue, ccxt.async_support, demo=demo)
     exchange.apiKey, exchange.secret = keys
     exchange.budget.share, exchange.budget.patience = 1.0, PATIENCE

@@ -254,13 +254,12 @@ class Engine:
         happened = []
         for kind, finish in ((MarketOpenEvent, self._opened_all), (MarketCloseEvent, self._closed_all)):
             if self._slices[kind] and any(_before(each, event) for each in self._slices[kind].values()):
-                happened += finish()
+                happened += finish(self._taken(kind))
         return happened
 
     def _open(self, event: MarketOpenEvent) -> Iterable[Event]:
         self._opened[event.symbol] = event.bar
-        self._slices[MarketOpenEvent][event.symbol] = event
-        return self._opened_all() if len(self._slices[MarketOpenEvent]) == len(self.symbols) else []
+        return self._opened_all(self._completed(event))
 
     def _close(self, event: MarketCloseEvent) -> Iterable[Event]:
         self._closed[event.symbol], self._step = event.bar, event.event_time - event.bar
@@ -270,15 +269,24 @@ class Engine:
             strategy.decider.observe(event)
         if event.warm_up:
             return []
-        self._slices[MarketCloseEvent][event.symbol] = event
-        return self._closed_all() if len(self._slices[MarketCloseEvent]) == len(self.symbols) else []
+        return self._closed_all(self._completed(event))
 
-    def _opened_all(self) -> Iterable[Event]:
-        return self.broker.opened(self._taken(MarketOpenEvent))
+    def _completed(self, event: MarketOpenEvent | MarketCloseEvent) -> list:
+        """The bars of the moment that this one completes; [] while others are waited for. Who comes when others wait at a later moment is
+        not waited for any more, and alone."""
+        waiting = self._slices[type(event)]
+        if any(_before(event, each) for each in waiting.values()):
+            return [event]
+        waiting[event.symbol] = event
+        return self._taken(type(event)) if len(waiting) == len(self.symbols) else []
 
-    def _closed_all(self) -> Iterable[Event]:
+    def _opened_all(self, bars: list[MarketOpenEvent]) -> Iterable[Event]:
+        return self.broker.opened(bars) if bars else []
+
+    def _closed_all(self, bars: list[MarketCloseEvent]) -> Iterable[Event]:
         """All symbols of a moment have closed: the account is marked, then everybody decides."""
-        bars = self._taken(MarketCloseEvent)
+        if not bars:
+            return []
         happened = list(self.broker.closed(bars))
         self._wishes.clear()
         if self.halted is not None:
@@ -395,7 +403,7 @@ def _returns(closes: np.ndarray) -> np.ndarray:
 def _before(earlier: Event, event: Event) -> bool:
     """Closes of a moment come before its openings."""
     turn = type(earlier) is MarketCloseEvent and type(event) is MarketOpenEvent
-    return earlier.event_time < event.event_time or turn
+    return earlier.event_time < event.event_time or turn and earlier.event_time == event.event_time
 
 
 def implied_open(bar: MarketCloseEvent) -> MarketOpenEvent:

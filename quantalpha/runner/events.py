@@ -156,6 +156,7 @@ class FundingEvent(Event):
     rate: float
     mark: float
     quantity: float
+    payment: str | None = None  # the venue's name of it; None on paper
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -168,7 +168,7 @@ class Retold:
 
 def _brought_about(event: Event) -> bool:
     """It happens at the end of a moment; on paper fills and funding do, too."""
-    paper = type(event) is FillEvent and event.trade is None or type(event) is FundingEvent and event.rate == event.rate
+    paper = type(event) is FillEvent and event.trade is None or type(event) is FundingEvent and event.payment is None
     return paper or type(event) in (EquityEvent, SignalEvent)
 
 

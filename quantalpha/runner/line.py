@@ -19,7 +19,7 @@ from functools import partial
 from quantalpha.errors import ExchangeError
 from quantalpha.market.connect import Retry, written
 from quantalpha.market.stream import wall_ms
-from quantalpha.market.trading import RECV_WINDOW, InDoubt, News, OrderReport, Payment, Refused, Trade, Trading, user_stream
+from quantalpha.market.trading import RECV_WINDOW, InDoubt, News, OrderReport, Payment, Refused, Trade, Trading, patiently, user_stream
 from quantalpha.runner.broker_exchange import ExchangeBroker
 from quantalpha.runner.events import AccountEvent, Event, FillEvent, FundingEvent, HealthEvent, InstructionEvent, OrderUpdateEvent
 from quantalpha.runner.holdings import funding_terms
@@ -171,20 +171,21 @@ class Line:
         """Asks about an order in doubt until the venue knows it, or never will. It is not sent again."""
         dead, attempt = time.monotonic() + self.pace.dead, 0
         while not self.broker.orders[instruction.client_id].acknowledged:  # the stream may know it first
-            asked = time.monotonic()
+            late, answered, report = time.monotonic() > dead, True, None
             try:
                 report = await self.trading.order(instruction.client_id, instruction.symbol)
             except (Refused, InDoubt):
-                report, asked = None, 0.0
+                answered = False
             if report is not None:
                 self.tell(report)
                 return
-            if asked > dead:
+            if late and answered:
                 self._say(instruction, REJECTED, "never arrived: the venue does not know it, and takes nothing so old")
                 return
-            pause, left = self.pace.doubt.pause(min(attempt, 10)), dead - time.monotonic()
-            await self.pace.doubt.sleep(min(pause, left + PROMPT) if left > 0.0 else pause)
-            attempt += 1
+            left = dead - time.monotonic()
+            attempt = attempt + 1 if late == (left <= 0.0) else 0  # the question that decides is asked at once
+            pause = self.pace.doubt.pause(min(attempt, 10))
+            await self.pace.doubt.sleep(min(pause, max(left, 0.0) + PROMPT) if not late else pause)
 
     def news(self, news: News) -> None:
         """From the stream. What is not one of our orders is left to the questions that it prompts."""
@@ -226,7 +227,7 @@ class Line:
         told = {**self._times(payment.time), "symbol": payment.symbol, "bar": payment.time - payment.time % self.step}
         if payment.kind == "funding":
             terms = funding_terms(payment.amount, *settled, self.broker.holdings.quantity(payment.symbol))
-            self.feed(FundingEvent(**told, amount=payment.amount, **terms))
+            self.feed(FundingEvent(**told, amount=payment.amount, **terms, payment=payment.id))
             return
         cost = {"quantity": 0.0, "price": 0.0, "fee": -payment.amount, "realised": 0.0, "reason": "liquidation", "trade": payment.id}
         self.feed(FillEvent(**told, client_id=None, **cost))
@@ -256,8 +257,10 @@ class Line:
 
     async def _rates(self, symbol: str, times: list[int]) -> dict[int, tuple[float, float | None]]:
         """What these settlements were at; the money counts also where nobody says so."""
-        with contextlib.suppress(InDoubt, Refused):
-            return await self.trading.funding_rates(symbol, min(times)) if times else {}
+        if not times:
+            return {}
+        with contextlib.suppress(ExchangeError):
+            return await patiently("what funding was settled at", lambda: self.trading.funding_rates(symbol, min(times)), self.pace.doubt)
         return {}
 
     async def look(self) -> None:

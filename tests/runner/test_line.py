@@ -5,7 +5,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from trading_accounts import KEYS, NAMES, Told, account_at
+from trading_accounts import KEYS, NAMES, Told, account_at, pass_time
 from venue_session import HOUR, SYMBOL, assemble, session
 
 from quantalpha.errors import ReconcileError
@@ -14,6 +14,7 @@ from quantalpha.runner import emergency
 from quantalpha.runner.agreement import agree, differences
 from quantalpha.runner.events import AccountEvent, FillEvent, FundingEvent, HealthEvent, InstructionEvent, OrderUpdateEvent
 
+MINUTE = 60_000  # ms
 LOST = ["timeout_after_accept", "disconnect_after_accept", "server_timeout_after_accept", "malformed"]
 UNSENT = ["timeout_before_accept", "unknown_503_before_accept"]
 
@@ -287,25 +288,30 @@ def test_a_stop_that_is_triggered_is_told_as_one(name):
         async with session(address) as desk:
             desk.order("qa-parent-1", 0.02)
             await desk.until(lambda: desk.quantity == 0.02 and desk.broker.told.open_orders)
-            server.conditions.begin("price_gap", 60.0)
+            server.conditions.begin("price_gap", 3_600.0)
+            pass_time(server, 10 * MINUTE)  # the gap begins with the next trade
             await desk.until(lambda: desk.quantity == 0.0)
             assert desk.fills[-1].reason == "stop_loss"
             assert desk.fills[-1].realised < 0.0
             await desk.until(lambda: not desk.broker.orders.unfinished())
             await agree(desk.line)
 
-    with account_at(name, speed=1200.0) as (server, address):
+    with account_at(name) as (server, address):
         run(work(address))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_funding_is_counted_once(name):
-    """Two hours a second: settlements pass while a position is held, and are told again and again."""
+    """Settlements pass while a position is held, and are told again and again, with their rate though our clock is hours behind."""
 
     async def work(address):
         async with session(address) as desk:
             desk.order("qa-parent-1", 0.02)
-            await desk.until(lambda: sum(isinstance(each, FundingEvent) for each in desk.told) >= 2, 60.0)
+            await desk.until(desk.broker.at_rest)
+            for settled in (1, 2):
+                pass_time(server, 8 * HOUR)
+                await desk.line.payments()
+                await desk.until(lambda settled=settled: sum(isinstance(each, FundingEvent) for each in desk.told) == settled)
             await desk.line.payments()
             await agree(desk.line)
             paid = [each for each in desk.told if isinstance(each, FundingEvent)]
@@ -315,7 +321,7 @@ def test_funding_is_counted_once(name):
                 assert each.amount == pytest.approx(-each.quantity * each.rate * each.mark, abs=1e-6)
                 assert each.quantity == pytest.approx(0.02, rel=1e-3) and each.mark > 0.0
 
-    with account_at(name, speed=7200.0) as (server, address):
+    with account_at(name) as (server, address):
         run(work(address))
 
 

@@ -5,7 +5,7 @@ that wait. `create`, `amend` and `cancel` say only that the request was taken: w
 from collections.abc import Iterable
 
 from quantalpha.market.trading import words
-from quantalpha.market.trading.client import RECV_WINDOW, Trading
+from quantalpha.market.trading.client import Trading
 from quantalpha.market.trading.replies import judge, number, sign, understood
 from quantalpha.market.trading.words import (
     AccountReport,
@@ -138,7 +138,7 @@ class Bybit(Trading):
     @understood
     async def funding_rates(self, symbol: str, since: int) -> dict[int, tuple[float, float | None]]:
         """The last 200, which are more than two months of them, an hourly funding's week."""
-        span = {"startTime": self.minute(since), "endTime": self.now() + RECV_WINDOW}
+        span = {"startTime": self.minute(since), "endTime": self.until()}
         rows = (await self._ask("publicGetV5MarketFundingHistory", category="linear", symbol=symbol, **span, limit=200))["result"]["list"]
         return {self.minute(int(row["fundingRateTimestamp"])): (float(row["fundingRate"]), None) for row in rows}
 

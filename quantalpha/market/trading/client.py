@@ -10,6 +10,7 @@ Requests are paid for from the budget that all processes share; of it downloads 
 they leave is kept for orders and cancellations.
 """
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -69,9 +70,10 @@ class Trading(ABC):
         await self.exchange.close()
 
     async def load(self) -> None:
-        """The venue's clock and the rules of its instruments. ExchangeError where it does not tell them."""
-        await patiently("its clock", self.synchronise)
-        self.rules = await patiently("the rules of its instruments", self._some_rules)
+        """The venue's clock and the rules of its instruments, asked for at once: `quantalpha kill` must not wait for one after the other.
+        ExchangeError where it does not tell them."""
+        asked = patiently("its clock", self.synchronise), patiently("the rules of its instruments", self._some_rules)
+        _, self.rules = await together(*asked)
 
     async def _some_rules(self) -> dict[str, Rules]:
         rules = await self._rules()
@@ -222,9 +224,24 @@ class Trading(ABC):
         return time - time % MINUTE
 
     def weeks(self, since: int) -> list[tuple[int, int]]:
-        """Spans that a venue answers at once, from `since` to well after now: a clock that is behind must not hide the last trades."""
-        end = self.now() + WEEK // 7
+        """Spans that a venue answers at once, from `since` to `until`."""
+        end = self.until()
         return [(start, min(start + WEEK, end)) for start in range(since, end, WEEK)]
+
+    def until(self) -> int:
+        """Well after now: a clock that is behind must not hide what happened last."""
+        return self.now() + WEEK // 7
+
+
+async def together(*questions: Awaitable) -> list:
+    """The answers to what is asked at once. What the first that fails raises; the others are given up then."""
+    tasks = [asyncio.ensure_future(each) for each in questions]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def patiently(what: str, call: Callable[[], Awaitable], retry: Retry | None = None):
