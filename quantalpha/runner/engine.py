@@ -268,6 +268,7 @@ class Engine:
         for strategy in self._sharing[event.symbol]:
             strategy.decider.observe(event)
         if event.warm_up:
+            self.broker.passed(event)
             return []
         return self._closed_all(self._completed(event))
 
