@@ -165,8 +165,8 @@ class LightGBM(BoostedTrees):
 
 
 class _OneRow:
-    """LightGBM's own way for one row at a time (its C API, LGBM_BoosterPredictForMatSingleRowFast): what `predict` looks up at every call is
-    looked up once, and the trees are all that is left. The same bits in a third of the time."""
+    """LightGBM's own way for one row (its C API, LGBM_BoosterPredictForMatSingleRowFast): what `predict` looks up at every call is looked
+    up once, and the trees are all that is left. The same bits in a third of the time."""
 
     def __init__(self, booster, classes: int):
         from lightgbm.basic import _C_API_DTYPE_FLOAT64, _C_API_PREDICT_NORMAL, _LIB, _safe_call

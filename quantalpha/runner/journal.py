@@ -82,8 +82,9 @@ class Journal:
 
     def append(self, event: Event) -> Event:
         """Takes the event; durable after the next `commit`."""
-        self.seq += 1
-        self._pending.append((self.session, self.seq, event.event_time, event.recv_time, NAMES[type(event)], to_json(event)))
+        row = (event.event_time, event.recv_time, NAMES[type(event)], to_json(event))
+        self.seq += 1  # counted once it can be stored: a gap is damage
+        self._pending.append((self.session, self.seq, *row))
         return event
 
     def commit(self) -> None:

@@ -12,7 +12,7 @@ from quantalpha.runner import Request, live
 from quantalpha.runner import venue as venues
 from quantalpha.runner.accounts import AccountFolder, name_of
 
-COMPOSITION = SimpleNamespace(bundles=[SimpleNamespace(id="a" * 64)])
+COMPOSITION = SimpleNamespace(name="a" * 8, bundles=[SimpleNamespace(id="a" * 64)])
 
 
 OTHER = "http://127.0.0.1.example.com:8899"
