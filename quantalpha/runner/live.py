@@ -50,7 +50,7 @@ async def run(composition: Composition, params: config.Params, request: Request)
     async with contextlib.AsyncExitStack() as stack:
         venue = None
         if request.mode in accounts.VENUES:
-            account_of(request.mode, params, folders.root(request.sessions) / request.name).latch.require_open()  # before anything is sent
+            account_of(request.mode, params, folders.root(request.sessions) / request.name).require_free()  # before anything is set
             venue = await stack.enter_async_context(opened(composition, params, request.mode, request.name, request.resume))
         start = Session.resume if request.resume else Session.start
         session = start(composition, params, request, composition.paper() if venue is None else venue.broker)
