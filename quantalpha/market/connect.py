@@ -7,12 +7,14 @@ import json
 import math
 import random
 import re
+import ssl
 import time
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import cache
 from urllib.parse import urlsplit, urlunsplit
 
 from quantalpha import config, lazy
@@ -84,6 +86,7 @@ class _Paid:
     def open(self, lazy=False):
         """ccxt's session, in whose requests `written` is told."""
         fresh = self.session is None
+        self.ssl_context = self.ssl_context or _trusted(self.cafile)
         super().open(lazy)
         if fresh and self.session is not None:
             self.session.trace_configs.append(_told_when_written())
@@ -168,6 +171,12 @@ def trading_client(venue: config.Venue, keys: tuple[str, str], judge: Callable[[
     exchange.budget.share, exchange.budget.patience = 1.0, PATIENCE
     exchange.inspect = judge
     return exchange, (NoAnswer, ccxt.BaseError, *PARSING)
+
+
+@cache
+def _trusted(authorities: str) -> ssl.SSLContext:
+    """One for all clients of a process: to read the authorities' certificates takes longer than a request."""
+    return ssl.create_default_context(cafile=authorities)
 
 
 def _told_when_written():

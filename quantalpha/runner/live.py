@@ -199,8 +199,6 @@ class Live:
         if not isinstance(event, MarketOpenEvent | MarketCloseEvent):
             self._feed(event)
             return
-        if self.leaving:
-            return  # nothing more is decided
         self.heard[""] = self.closed = time.monotonic()
         if isinstance(event, MarketOpenEvent) and event.bar <= self.session.engine.opened(event.symbol):
             return  # it had opened before the session was resumed
@@ -224,9 +222,9 @@ class Live:
         return feed.as_history(event) if late else event
 
     def _feed(self, event: Event) -> None:
-        if self.leaving:
-            self.session.feed(event)
-        elif not self.done.is_set() and self.session.feed(event):
+        """Once enough was decided, or the session leaves, bars are dropped; what is heard of orders counts to the last."""
+        over = self.leaving or self.done.is_set()
+        if not (over and isinstance(event, MarketOpenEvent | MarketCloseEvent)) and self.session.feed(event):
             self.done.set()
 
     async def _watch(self, stop: asyncio.Event) -> None:
