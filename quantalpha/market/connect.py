@@ -125,8 +125,9 @@ def check_name(venue: config.Venue) -> None:
 
 
 def is_local(venue: config.Venue) -> bool:
-    """Whether it is a practice exchange on this machine."""
-    return venue.rest_url is not None and urlsplit(venue.rest_url).hostname in ("127.0.0.1", "localhost", "::1")
+    """Whether it is a practice exchange on this machine, websockets too."""
+    given = [address for address in (venue.rest_url, venue.ws_url) if address is not None]
+    return venue.rest_url is not None and all(urlsplit(address).hostname in ("127.0.0.1", "localhost", "::1") for address in given)
 
 
 def build(venue: config.Venue, library, budget: Budget | None = None, *, demo: bool = False):

@@ -50,7 +50,7 @@ async def run(composition: Composition, params: config.Params, request: Request)
     async with contextlib.AsyncExitStack() as stack:
         venue = None
         if request.mode in accounts.VENUES:
-            account_of(request.mode, params, folders.root(request.sessions) / request.name).latch.require_open()  # before anything is sent
+            account_of(request.mode, params, folders.root(request.sessions) / request.name).require_free()  # before anything is set
             venue = await stack.enter_async_context(opened(composition, params, request.mode, request.name, request.resume))
         start = Session.resume if request.resume else Session.start
         session = start(composition, params, request, composition.paper() if venue is None else venue.broker)
@@ -171,9 +171,12 @@ class Live:
 
     async def _rates(self, side: Side) -> None:
         while True:
+            asked = side.trading.now()
             with contextlib.suppress(ExchangeError):  # nobody is the cheaper for what is not known
                 await side.learn_rates()
-            await asyncio.sleep(RATES)
+            await asyncio.sleep(1.0)
+            while side.trading.now() - asked < RATES * 1000:  # by the venue's clock: a tape's may be faster
+                await asyncio.sleep(TICK)
 
     def _start(self, work) -> None:
         self.tasks.append(asyncio.create_task(work))
