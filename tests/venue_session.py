@@ -12,7 +12,8 @@ from quantalpha.market.connect import Retry
 from quantalpha.market.trading import open_trading
 from quantalpha.runner.broker_exchange import ExchangeBroker
 from quantalpha.runner.events import Event, FillEvent, InstructionEvent, QuoteEvent, TickEvent, ValidatedOrderEvent
-from quantalpha.runner.line import Line, Pace
+from quantalpha.runner.line import Line
+from quantalpha.runner.outbox import Pace
 from quantalpha.runner.venue_setup import Market, Setup, terms_of, with_rules
 
 SYMBOL, HOUR = "BTCUSDT", 3_600_000
@@ -76,6 +77,11 @@ class Desk:
                 self.tick()
                 await asyncio.sleep(0.05)
 
+    async def pass_time(self, server, milliseconds: int) -> None:
+        """The venue's clock jumps ahead, at once: nothing that a test does takes tape time, however busy the machine is."""
+        await self.until(lambda: self.trading.clock._pace is not None)  # which would be learnt from the jump
+        server.clock._from += milliseconds
+
     @property
     def fills(self) -> list[FillEvent]:
         return [each for each in self.told if isinstance(each, FillEvent)]
@@ -96,7 +102,9 @@ def assemble(
     market = Market(terms_of(rules[SYMBOL], COSTS), perp.Stops() if stops is None else stops, 0.05)
     execution = config.load().execution.model_copy(update={"algorithm": algorithm, "max_slippage": 0.05, "chase": 0.3, "urgency": 20.0})
     desk = Desk(trading, None, None)
-    broker = ExchangeBroker(Setup(account, {SYMBOL: market}, execution, "test", lambda each: desk.line.send(each)), retelling=retelling)
+    broker = ExchangeBroker(
+        Setup(account, {SYMBOL: market}, execution, "test", lambda each: desk.line.outbox.send(each)), retelling=retelling
+    )
     desk.broker = broker
     desk.line = Line(trading, broker, desk.feed, step=HOUR, since=trading.now() if since is None else since, pace=QUICK)
     return desk

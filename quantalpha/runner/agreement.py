@@ -40,7 +40,7 @@ async def agree(line: Line, *, adopt: bool = False) -> None:
     adopt: what nobody here made is taken over: a position as a fill at its entry price (its stop follows), money as it stands; orders,
     which nothing here steers, are cancelled.
     """
-    await asyncio.gather(*(line.resolve(order.instruction) for order in line.broker.orders.in_doubt()))
+    await asyncio.gather(*(line.outbox.resolve(order.instruction) for order in line.broker.orders.in_doubt()))
     for _ in range(ROUNDS):
         await catch_up(line)
         found = differences(line.broker)
@@ -106,9 +106,13 @@ async def _adopt(line: Line, found: list[Difference]) -> None:
         there = told.positions.get(symbol, {"quantity": 0.0, "entry_price": told_mark(broker, symbol)})
         quantity = there["quantity"] - broker.holdings.quantity(symbol)
         terms = {"quantity": quantity, "price": there["entry_price"], "fee": 0.0, "trade": f"{ADOPTED}{told.event_time}"}
-        times = {"event_time": told.event_time, "recv_time": line.clock(), "bar": told.event_time - told.event_time % line.step}
+        times = {
+            "event_time": told.event_time,
+            "recv_time": line.reports.clock(),
+            "bar": told.event_time - told.event_time % line.reports.step,
+        }
         realised = broker.holdings[symbol].profit(quantity, there["entry_price"])
-        line.feed(FillEvent(**times, symbol=symbol, client_id=None, **terms, realised=realised, reason="external"))
+        line.reports.feed(FillEvent(**times, symbol=symbol, client_id=None, **terms, realised=realised, reason="external"))
     broker.rebase()
 
 

@@ -248,7 +248,7 @@ class ExchangeBroker:
     def at_rest(self) -> bool:
         """Nothing is under way: no trade is still to come, and all that is out are stops known to rest, for everything held."""
         resting = all(each.instruction.purpose == "protection" and each.status in RESTS for each in self.orders.unfinished())
-        return resting and not any(each.fills_missing for each in self.orders) and self.protection.exposed(self.time) == 0.0
+        return resting and not any(each.fills_missing for each in self.orders) and self.protection.complete
 
     def flat(self) -> bool:
         """The venue was asked after the last thing that happened here, and says that nothing is held or open."""

@@ -88,6 +88,11 @@ class Protection:
         """Seconds that the position uncovered longest has lacked a stop that the venue is known to hold; 0.0 where all are covered."""
         return max((time - since for since in self._bare.values()), default=0) / 1000
 
+    @property
+    def complete(self) -> bool:
+        """Every position has a stop that the venue is known to hold."""
+        return not self._bare
+
     def _wanted(self, time: int, need: Need, book: Book) -> Iterable[InstructionEvent]:
         """New orders; each is entered before the next is thought of."""
         if need.quantity == 0.0 or self._leaving(need):

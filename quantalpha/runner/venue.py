@@ -34,7 +34,7 @@ class Side:
 
     def send(self, instruction: InstructionEvent) -> None:
         """The broker's outbox."""
-        self.line.send(instruction)
+        self.line.outbox.send(instruction)
 
     async def learn_rates(self) -> None:
         """What was settled last, as the best guess of what is settled next."""

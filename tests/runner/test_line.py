@@ -5,7 +5,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from trading_accounts import KEYS, NAMES, Told, account_at, pass_time
+from trading_accounts import KEYS, NAMES, Told, account_at
 from venue_session import HOUR, SYMBOL, assemble, session
 
 from quantalpha.errors import ReconcileError
@@ -265,7 +265,7 @@ def test_a_stop_that_is_triggered_is_told_as_one(name):
             desk.order("qa-parent-1", 0.02)
             await desk.until(lambda: desk.quantity == 0.02 and desk.broker.told.open_orders)
             server.conditions.begin("price_gap", 3_600.0)
-            pass_time(server, 10 * MINUTE)  # the gap begins with the next trade
+            await desk.pass_time(server, 10 * MINUTE)  # the gap begins with the next trade
             await desk.until(lambda: desk.quantity == 0.0)
             assert desk.fills[-1].reason == "stop_loss"
             assert desk.fills[-1].realised < 0.0
@@ -285,7 +285,7 @@ def test_funding_is_counted_once(name):
             desk.order("qa-parent-1", 0.02)
             await desk.until(desk.broker.at_rest)
             for settled in (1, 2):
-                pass_time(server, 8 * HOUR)
+                await desk.pass_time(server, 8 * HOUR)
                 await desk.line.payments()
                 await desk.until(lambda settled=settled: sum(isinstance(each, FundingEvent) for each in desk.told) == settled)
             await desk.line.payments()

@@ -11,8 +11,9 @@ from quantalpha.market.trading import InDoubt, OrderReport
 from quantalpha.runner import line as lines
 from quantalpha.runner import watchdog
 from quantalpha.runner.events import HealthEvent, InstructionEvent, OrderUpdateEvent
-from quantalpha.runner.line import DAY, Line, Pace
+from quantalpha.runner.line import DAY, Line
 from quantalpha.runner.orders import Orders
+from quantalpha.runner.outbox import Pace
 
 BTC, NAME = "BTCUSDT", "qa-1"
 
@@ -69,13 +70,13 @@ def placed(line):
     terms = {"client_id": NAME, "parent": "", "action": "place", "kind": "market", "quantity": 1.0, "price": None, "reduce_only": False}
     instruction = InstructionEvent(**times, **terms)
     line.broker.orders.instruct(instruction)
-    asyncio.run(line._place(instruction))
+    asyncio.run(line.outbox.place(instruction))
     return [event.status for event in line.told]
 
 
 def test_an_order_that_the_stream_has_told_of_is_not_in_doubt(line):
     def lost():
-        line.tell(report("open"))
+        line.reports.order(report("open"))
         raise InDoubt("timeout")
 
     line.trading.answers["place"] = lost
@@ -87,7 +88,7 @@ def test_an_answer_that_the_stream_has_overtaken_changes_nothing(line, status):
     """Bybit's says only that the request was taken."""
 
     def taken():
-        line.tell(report(status))
+        line.reports.order(report(status))
         return report("open")
 
     line.trading.answers["place"] = taken

@@ -36,7 +36,7 @@ class PairDesk:
         self.engine = Engine([], self.pair, Gates(standard(ACCOUNT.leverage)), log, sides[0].line.clock)
         self.most = 0.0
         for side in sides:
-            side.line.feed = lambda event, place=side.place: self.feed(told_at(event, place))
+            side.line.reports.feed = lambda event, place=side.place: self.feed(told_at(event, place))
 
     def feed(self, event) -> None:
         self.engine.feed(event)

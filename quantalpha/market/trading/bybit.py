@@ -186,13 +186,15 @@ class Bybit(Trading):
 
     async def _pages(self, endpoint: str, terms: dict) -> list[dict]:
         """All rows of a list that is told in pages."""
-        rows, cursor = [], ""
-        while True:
+        rows, cursor, told = [], "", set()
+        while cursor not in told:
+            told.add(cursor)
             result = (await self._ask(endpoint, **terms, **({"cursor": cursor} if cursor else {})))["result"]
             rows += result["list"]
             if not result.get("nextPageCursor") or not result["list"] or result["nextPageCursor"] == cursor:
                 return rows
             cursor = result["nextPageCursor"]
+        raise InDoubt(f"{endpoint}: its pages go round in a circle")
 
     def _taken(self, answer: dict, instruction: Instruction) -> OrderReport:
         """What is known once a request was taken: the order is there, and no more."""

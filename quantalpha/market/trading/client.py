@@ -17,13 +17,14 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from quantalpha import config, perp
 from quantalpha.errors import ExchangeError, ReconcileError, UsageError, did_you_mean
 from quantalpha.market.budget import Stopped
-from quantalpha.market.connect import Retry, is_local, short, trading_client
+from quantalpha.market.connect import Late, Retry, is_local, short, trading_client
 from quantalpha.market.trading.clock import VenueClock
 from quantalpha.market.trading.words import (
     AccountReport,
     InDoubt,
     Instruction,
     Keys,
+    NotSent,
     OrderReport,
     Payment,
     Permissions,
@@ -135,6 +136,8 @@ class Trading(ABC):
         except Refused as error:
             sound = error.sound
             raise
+        except Late as error:
+            raise NotSent("not sent", str(error), sound=False) from None
         except Stopped as error:
             raise Refused("not sent", str(error), sound=False) from None
         except self._faults as error:

@@ -34,6 +34,10 @@ class Refused(ExchangeError):
         self.code, self.sound = code, sound
 
 
+class NotSent(Refused):
+    """Nothing was sent: it could not leave within its time."""
+
+
 class Instruction(Protocol):
     """What `place` and `amend` read of `runner.events.InstructionEvent`."""
 
