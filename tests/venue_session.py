@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter, deque
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from trading_accounts import KEYS
 
@@ -95,9 +95,12 @@ class Desk:
 
 
 def assemble(
-    trading, *, stops: perp.Stops | None = None, algorithm: str = "market", retelling: bool = False, since: int | None = None
-) -> Desk:
-    rules = {SYMBOL: trading.rules_of(SYMBOL)}
+    trading, *, stops: perp.Stops | None = None, algorithm: str = "market", retelling: bool = False, since: int | None = None,
+    most: float | None = None,
+) -> Desk:  # fmt: skip
+    """most: base units of one order, instead of the venue's."""
+    told = trading.rules_of(SYMBOL)
+    rules = {SYMBOL: told if most is None else replace(told, most=most)}
     account = with_rules(perp.Account(1_000.0, leverage=5.0), rules)
     market = Market(terms_of(rules[SYMBOL], COSTS), perp.Stops() if stops is None else stops, 0.05)
     execution = config.load().execution.model_copy(update={"algorithm": algorithm, "max_slippage": 0.05, "chase": 0.3, "urgency": 20.0})

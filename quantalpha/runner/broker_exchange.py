@@ -42,10 +42,11 @@ class ExchangeBroker:
         """retelling: the record is heard again; until `resume` nothing is instructed."""
         self.setup = setup
         self.orders, self.holdings = Orders(), Holdings(setup.account.initial_cash)
-        self.protection = Protection(self.orders, {symbol: market.terms.tick for symbol, market in setup.markets.items()})
-        self._flatten = Flatten(self.orders, self.holdings, setup.seed)
+        ticks, most = ({symbol: getattr(market.terms, name) for symbol, market in setup.markets.items()} for name in ("tick", "most"))
+        self.protection = Protection(self.orders, ticks, most)
+        self._flatten = Flatten(self.orders, self.holdings, setup.seed, most)
         self._symbols = {symbol: Traded() for symbol in setup.markets}
-        self._sizing = {symbol: Sizing(setup.account, symbol) for symbol in setup.markets}
+        self._sizing = {symbol: Sizing(setup.account, symbol, most[symbol]) for symbol in setup.markets}
         self._liquidation = lru_cache(maxsize=64)(partial(perp.liquidation_price, account=setup.account))  # asked after every event
         self.told: AccountEvent | None = None  # the venue's last word
         self.base = 0.0  # what lies in the wallet beyond the capital and what it has earned

@@ -61,12 +61,16 @@ class TwoVenues:
     def __init__(self, first: ExchangeBroker, second: ExchangeBroker, setting: Setting):
         self.both, self.setting = (first, second), setting
         self._symbols = {symbol: _Symbol() for symbol in setting.symbols}
-        self._sizing = {symbol: Sizing(setting.account, symbol) for symbol in setting.symbols}
+        self._sizing = {symbol: Sizing(setting.account, symbol, self._most(symbol)) for symbol in setting.symbols}
         self._retelling = first.retelling
 
     def legs(self, symbol: str) -> tuple[tuple[ExchangeBroker, str], ...]:
         """(broker, leg) of each venue."""
         return tuple(zip(self.both, (symbol, symbol + self.setting.place)))
+
+    def _most(self, symbol: str) -> float:
+        """So much one stop can close wherever it lies."""
+        return min(broker.setup.markets[leg].terms.most for broker, leg in self.legs(symbol))
 
     def account(self) -> AccountView:
         first, second = (broker.account() for broker in self.both)

@@ -2,6 +2,7 @@
 that wait. `create`, `amend` and `cancel` say only that the request was taken: what became of it is read afterwards or told by the stream.
 """
 
+import math
 from collections.abc import Iterable
 
 from quantalpha.market.trading import words
@@ -236,7 +237,8 @@ def _code(answer: dict) -> str | None:
 
 def _rules(entry: dict) -> Rules:
     lots = entry["lotSizeFilter"]
-    return Rules(float(lots["qtyStep"]), float(entry["priceFilter"]["tickSize"]), float(lots.get("minNotionalValue") or 0.0))
+    most = min(number(lots.get(name)) or math.inf for name in ("maxOrderQty", "maxMktOrderQty"))
+    return Rules(float(lots["qtyStep"]), float(entry["priceFilter"]["tickSize"]), float(lots.get("minNotionalValue") or 0.0), most)
 
 
 def _kind(told: dict) -> str:
