@@ -28,7 +28,7 @@ from quantalpha.runner.events import (
 from quantalpha.runner.flatten import Flatten
 from quantalpha.runner.holdings import Holdings
 from quantalpha.runner.orders import EMERGENCY, Orders
-from quantalpha.runner.protection import EXITS, RESTS, Need, Protection, exit_reason, levels
+from quantalpha.runner.protection import ENDS, RESTS, Need, Protection, exit_reason, levels
 from quantalpha.runner.sizing import Sizing, Standing
 from quantalpha.runner.traded import Traded
 from quantalpha.runner.venue_setup import Setup
@@ -178,7 +178,7 @@ class ExchangeBroker:
         if known is None:
             return
         known.filled(event, before, after)
-        if known.parent is not None and event.reason in EXITS:
+        if known.parent is not None and event.reason in ENDS:
             known.give_up()  # the position it was to change is gone
 
     def _act(self, symbol: str) -> list[InstructionEvent]:

@@ -28,6 +28,7 @@ UNANSWERED = 3000  # ms after which a stop that nobody has answered for gets ano
 RESTS = (states.OPEN, states.PARTLY_FILLED)
 STOP, TAKE_PROFIT, CLOSE = "stop", "take_profit", "market"
 EXITS = ("stop_loss", "trailing_stop", "take_profit", "time_stop")  # what their fills are called
+ENDS = (*EXITS, "flatten", "liquidation")  # fills that take away the position an order was decided for
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from quantalpha.runner.execution.router import Offer
 from quantalpha.runner.execution.routing import routed
 from quantalpha.runner.legs import native, place_of
 from quantalpha.runner.orders import child_id
-from quantalpha.runner.protection import EXITS
+from quantalpha.runner.protection import ENDS
 from quantalpha.runner.sizing import Sizing, Standing
 from quantalpha.runner.views import AccountView
 
@@ -128,7 +128,7 @@ class TwoVenues:
         if isinstance(event, InstructionEvent) and event.action == ROUTE:
             return self._routed(event)
         told = [each for broker in self._whose(event) for each in broker.heard(event)]
-        if isinstance(event, FillEvent) and event.reason in EXITS:
+        if isinstance(event, FillEvent) and event.reason in ENDS:
             told += self._given_up(native(event.symbol))
         return [*told, *self._share_out()]
 

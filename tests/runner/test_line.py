@@ -13,6 +13,7 @@ from quantalpha.market.trading import open_trading
 from quantalpha.runner import emergency
 from quantalpha.runner.agreement import agree, differences
 from quantalpha.runner.events import AccountEvent, FillEvent, FundingEvent, HealthEvent, InstructionEvent, OrderUpdateEvent
+from quantalpha.runner.switches.state import Reconcile
 
 MINUTE = 60_000  # ms
 LOST = ["timeout_after_accept", "disconnect_after_accept", "server_timeout_after_accept", "malformed"]
@@ -204,6 +205,43 @@ def test_what_was_missed_while_away_is_caught_up_and_counted_once(venue):
         assert [each.quantity for each in heard] == [0.02]
         assert not set(desk.sent()) & {each.client_id for each in again.told if isinstance(each, InstructionEvent) and each not in record}
         task.cancel()
+        await again.trading.close()
+
+    run(work())
+
+
+@pytest.mark.parametrize("algorithm", ["market", "limit"])
+def test_what_watchdog_or_kill_closed_meanwhile_is_theirs_and_no_difference(venue, algorithm):
+    """The session is killed, holding a position (and with an order under way); another process makes the account flat. Resumed, it finds
+    the trades, calls them by their name, agrees to the cent, trips on nothing and does not go on with what was decided before."""
+
+    async def work():
+        async with session(venue[1], algorithm="market") as desk:
+            desk.order("qa-parent-1", 0.02)
+            await desk.until(desk.broker.at_rest)
+            begin = desk.line._start
+            if algorithm == "limit":
+                desk.broker.setup = replace(
+                    desk.broker.setup, execution=desk.broker.setup.execution.model_copy(update={"chase": 60.0, "algorithm": "limit"})
+                )
+                desk.order("qa-parent-2", 0.03)
+                await asyncio.sleep(0.3)
+            record = list(desk.told)
+        async with open_trading(venue[1], KEYS) as watchdog:
+            assert (await emergency.flatten(watchdog, 10.0)).flat
+            wallet = (await watchdog.account()).cash
+        again = await started(venue[1], retelling=True, since=begin, algorithm=algorithm)
+        for event in record:
+            (again.broker.submit if type(event).__name__ == "ValidatedOrderEvent" else again.broker.heard)(event)
+        await agree(again.line)
+        assert {each.reason for each in again.fills if each.client_id is None} == {"flatten"}
+        assert again.broker.holdings.cash + again.broker.base == pytest.approx(wallet, abs=0.005)
+        switch, view = Reconcile(), again.broker.account()
+        assert [trip for each in [*record, *again.told] if (trip := switch.see(view, each))] == []
+        again.broker.resume()
+        await again.quote()
+        assert again.broker.flat() or not again.broker.orders.unfinished()
+        assert not [each for each in again.told if isinstance(each, InstructionEvent)]
         await again.trading.close()
 
     run(work())
