@@ -19,7 +19,7 @@ from pathlib import Path
 
 from quantalpha import config
 from quantalpha.errors import ExchangeError
-from quantalpha.market import Lake, download
+from quantalpha.market import Lake, download_symbols
 from quantalpha.market.budget import Budget
 from quantalpha.practice import Limits, Tape
 from quantalpha.practice.background import played
@@ -45,7 +45,7 @@ def work(server_url: str, symbol: str, kinds: list[str], folder: str, cache: Pat
     venue = config.Venue(name="binanceusdm", source="practice", timeout=10.0, budget=SHARE, **address)
     data = config.Data(symbols=[symbol], timeframe="1m", start="2024-01-20", end=None, kinds=kinds)
     try:
-        asyncio.run(download(venue, data, Lake(Path(folder))))
+        asyncio.run(download_symbols(venue, data, Lake(Path(folder))))
     except ExchangeError as error:
         sys.exit(str(error))
 

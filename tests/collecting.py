@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from quantalpha import config
-from quantalpha.market.download import download
+from quantalpha.market.download import download_symbols
 from quantalpha.market.exchange import Retry
 from quantalpha.market.store import Lake
 from quantalpha.practice import Tape
@@ -39,7 +39,7 @@ def minutes(bars: int, start: str = "2024-01-20", symbols=("BTCUSDT",)) -> Tape:
 
 
 def fetch(at: config.Venue, what: config.Data, folder: Path, retry: Retry | None = None) -> pd.DataFrame:
-    return asyncio.run(download(at, what, Lake(folder), retry=retry))
+    return asyncio.run(download_symbols(at, what, Lake(folder), retry=retry))
 
 
 def contents(folder: Path) -> dict[str, bytes]:

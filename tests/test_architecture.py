@@ -1,6 +1,8 @@
 """The house rules that a reader cannot see in one file: who imports whom, one door per library, start-up cost."""
 
 import ast
+import functools
+import importlib
 import re
 import subprocess
 import sys
@@ -11,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "quantalpha"
 
 LAYERS = [
-    {"errors", "files", "windows"},
+    {"errors", "files", "lazy", "windows"},
     {"workspace", "timeframe"},
     {"secrets"},
     {"config", "schema", "plots", "audit", "signing", "verdict"},
@@ -83,6 +85,7 @@ FORBIDDEN_LIVE = [
 ]
 
 
+@functools.cache
 def imports(path: Path) -> set[str]:
     """Dotted names a file imports, anywhere in it, relative ones resolved."""
     names = set()
@@ -138,7 +141,7 @@ def test_parquet_is_read_through_one_door():
 
 
 def test_runner_process_holds_nothing_that_looks_ahead():
-    code = f"import sys, quantalpha.runner, quantalpha.bundle; print([m for m in {FORBIDDEN_LIVE} if m in sys.modules])"
+    code = f"import sys, quantalpha.runner.session, quantalpha.bundle; print([m for m in {FORBIDDEN_LIVE} if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert loaded.strip() == "[]"
 
@@ -164,3 +167,19 @@ def test_compiled_code_calls_none_of_another_file():
             called = {call.func.id for call in ast.walk(node) if isinstance(call, ast.Call) and isinstance(call.func, ast.Name)}
             elsewhere = [other for other in called & compiled.keys() if all(home != path for home, _ in compiled[other])]
             assert not elsewhere, f"{path.name}: {name} calls {', '.join(elsewhere)} of another file; put them together"
+
+
+@pytest.mark.parametrize("package", ["quantalpha.market", "quantalpha.runner"])
+def test_names_that_are_loaded_late_are_there(package):
+    """Whichever of its modules were loaded before."""
+    names = importlib.import_module(package).__all__
+    modules = {each.stem for each in PACKAGE.joinpath(package.split(".")[1]).iterdir()}
+    assert names and not modules & set(names), "Python gives such a name to the module once that is loaded"
+    assert all(hasattr(importlib.import_module(package), name) for name in names)
+
+
+def test_a_kill_waits_for_nothing_that_it_does_not_need():
+    heavy = ["pandas", "numba", "pyarrow", "sqlalchemy", "lightgbm", "onnxruntime", "quantalpha.runner.session"]
+    code = f"import sys, quantalpha.cli, quantalpha.runner.emergency; print([m for m in {heavy} if m in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert loaded.strip() == "[]"

@@ -303,7 +303,7 @@ def test_a_venue_that_fails_half_way_costs_only_the_months_it_did_not_give(tape,
         )
 
         def fetch(folder: Path) -> dict:
-            asyncio.run(market.download(venue, data, market.Lake(folder), retry=Retry(attempts=3, sleep=at_once)))
+            asyncio.run(market.download_symbols(venue, data, market.Lake(folder), retry=Retry(attempts=3, sleep=at_once)))
             return market.Lake(folder).manifest("practice", "BTCUSDT", ["1h", "mark-1h", "funding"])
 
         gate.fault = after_january(answer)

@@ -33,7 +33,7 @@ def download(
     settings = config.load(profile, [*overrides, *_chosen(symbol, kind, prepend)])
     lake = market.Lake(config.path("data/raw"))
     with _progress(quiet=as_json) as progress:
-        found = asyncio.run(market.download(settings.venue, settings.data, lake, progress=progress))
+        found = asyncio.run(market.download_symbols(settings.venue, settings.data, lake, progress=progress))
     rows = _rows(found)
     show(rows, as_json, table(f"{settings.venue.kept_as}: what the lake holds", rows))
 

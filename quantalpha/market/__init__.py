@@ -1,25 +1,23 @@
 """Market data: fetch or import it, keep it raw, clean it, stream it."""
 
-from quantalpha.market.clean import clean_bars
-from quantalpha.market.download import download, download_symbol, verify
-from quantalpha.market.enrich import enrich
-from quantalpha.market.exchange import Client
-from quantalpha.market.importer import check_files, import_file, import_files
-from quantalpha.market.inspection import inspect, inspect_lake, passports, witnesses
-from quantalpha.market.instruments import seen_brackets
-from quantalpha.market.kinds import FUNDING, index_kind, mark_kind
-from quantalpha.market.leaders import join_leaders
-from quantalpha.market.onchain import join_onchain
-from quantalpha.market.orderbook import bars_from_book, order_flow_imbalance
-from quantalpha.market.panel import read_panel
-from quantalpha.market.quality import counts, judge
-from quantalpha.market.snapshot import put_back
-from quantalpha.market.store import Lake, research_lake
-from quantalpha.market.stream import BarClose, BarOpen, backfill, bars_between, stream_bars
+from quantalpha import lazy
 
-__all__ = [
-    "BarClose", "BarOpen", "Client", "FUNDING", "Lake", "backfill", "bars_between", "bars_from_book", "check_files", "clean_bars",
-    "counts", "download", "download_symbol", "enrich", "import_file", "import_files", "index_kind", "inspect", "inspect_lake",
-    "join_leaders", "join_onchain", "judge", "mark_kind", "order_flow_imbalance", "passports", "put_back", "read_panel", "research_lake",
-    "seen_brackets", "stream_bars", "verify", "witnesses",
-]  # fmt: skip
+MODULES = {
+    "quantalpha.market.clean": ["clean_bars"],
+    "quantalpha.market.download": ["download_symbol", "download_symbols", "verify"],
+    "quantalpha.market.enrich": ["enrich_bars"],
+    "quantalpha.market.exchange": ["Client"],
+    "quantalpha.market.importer": ["check_files", "import_file", "import_files"],
+    "quantalpha.market.inspection": ["inspect", "inspect_lake", "passports", "witnesses"],
+    "quantalpha.market.instruments": ["seen_brackets"],
+    "quantalpha.market.kinds": ["FUNDING", "index_kind", "mark_kind"],
+    "quantalpha.market.leaders": ["join_leaders"],
+    "quantalpha.market.onchain": ["join_onchain"],
+    "quantalpha.market.orderbook": ["bars_from_book", "order_flow_imbalance"],
+    "quantalpha.market.panel": ["read_panel"],
+    "quantalpha.market.quality": ["counts", "judge"],
+    "quantalpha.market.snapshot": ["put_back"],
+    "quantalpha.market.store": ["Lake", "research_lake"],
+    "quantalpha.market.stream": ["BarClose", "BarOpen", "backfill", "bars_between", "stream_bars"],
+}
+__all__, __getattr__, __dir__ = lazy.exports(__name__, MODULES)

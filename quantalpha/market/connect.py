@@ -16,7 +16,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit, urlunsplit
 
-from quantalpha import config
+from quantalpha import config, lazy
 from quantalpha.config import IMPORT
 from quantalpha.errors import UsageError, did_you_mean
 from quantalpha.market.budget import LARGEST, LONGEST_STOP, Budget, Limit, Stopped, default_folder
@@ -24,7 +24,7 @@ from quantalpha.market.budget import LARGEST, LONGEST_STOP, Budget, Limit, Stopp
 LONGEST_WAIT = 120.0  # seconds; a venue that asks for more has banned us
 PATIENCE = 2.0  # seconds an order waits where the venue asks to be left alone; then it is not sent
 MARGIN = 5.0  # seconds after its timeout in which a request of a killed process may still reach the venue
-PARSING = (TypeError, KeyError, IndexError, ValueError, AttributeError)  # what reading a nonsensical answer raises
+PARSING = (TypeError, KeyError, IndexError, ValueError, AttributeError, RecursionError)  # what reading a nonsensical answer raises
 PERIODS = {"SECOND": 1, "MINUTE": 60, "HOUR": 3600, "DAY": 86_400}
 USED_WEIGHT = re.compile(r"X-MBX-USED-WEIGHT-(\d+)([SMHD])", re.IGNORECASE)
 BANNED_UNTIL = re.compile(r"banned until (\d{13})\b")  # Binance's words, milliseconds since 1970
@@ -155,8 +155,8 @@ def build(venue: config.Venue, library, budget: Budget | None = None, *, demo: b
 
 def rest_client(venue: config.Venue, budget: Budget | None = None):
     """(ccxt exchange that refuses all but sound JSON, what asking it may raise, what of that says that it was asked too often)."""
-    import ccxt.async_support
-
+    with lazy.loading("ccxt"):
+        import ccxt.async_support
     exchange = build(venue, ccxt.async_support, budget)
     exchange.inspect = _inspect
     return exchange, (NoAnswer, Stopped, ccxt.BaseError, *PARSING), (ccxt.RateLimitExceeded, ccxt.DDoSProtection)
@@ -167,8 +167,8 @@ def trading_client(venue: config.Venue, keys: tuple[str, str], judge: Callable[[
 
     It may use the whole of the venue's limit, of which downloads leave 1 - venue.budget, and does not wait out a stop.
     """
-    import ccxt.async_support
-
+    with lazy.loading("ccxt"):
+        import ccxt.async_support
     exchange = build(venue, ccxt.async_support, demo=demo)
     exchange.apiKey, exchange.secret = keys
     exchange.budget.share, exchange.budget.patience = 1.0, PATIENCE
@@ -269,7 +269,7 @@ def _inspect(status: int, text: str, wait: float | None) -> None:
         raise NoAnswer(f"HTTP {status} {short(text)}", wait, final=not retry)
     try:
         answer = json.loads(text)
-    except ValueError:
+    except PARSING:
         answer = None
     if not isinstance(answer, dict | list):
         raise NoAnswer(f"HTTP {status}, not JSON: {short(text)}")

@@ -22,7 +22,7 @@ COLUMNS = ["symbol", "kind", "rows", "first", "last", "gaps", "missing", "second
 VERIFIED = ["symbol", "kind", "months", "rows", "revised", "disputed", "added", "withdrawn", "note"]
 
 
-async def download(
+async def download_symbols(
     venue: config.Venue,
     data: config.Data,
     lake: Lake,
@@ -63,9 +63,9 @@ async def _collect(run: Run, data: config.Data, symbols: list[str]) -> Told:
 
 
 def download_symbol(venue: config.Venue, data: config.Data, symbol: str, lake: Lake) -> pd.DataFrame:
-    """`download` of what research reads of one symbol, for notebooks, also where an event loop is already running."""
+    """`download_symbols` of what research reads of one symbol, for notebooks, also where an event loop is already running."""
     wanted = data.model_copy(update={"kinds": [kind for kind in data.kinds if kind in READ]})
-    return run_in_thread(download(venue, wanted, lake, [symbol])).drop(columns=["symbol", "seconds"])
+    return run_in_thread(download_symbols(venue, wanted, lake, [symbol])).drop(columns=["symbol", "seconds"])
 
 
 def run_in_thread(coroutine):

@@ -15,7 +15,7 @@ from quantalpha.market.onchain import PREFIX, join_onchain
 from quantalpha.market.store import Lake
 
 
-def enrich(bars: pd.DataFrame, leaders: Iterable[Path], onchain: Iterable[Path], lake: Lake, settings: config.Params) -> pd.DataFrame:
+def enrich_bars(bars: pd.DataFrame, leaders: Iterable[Path], onchain: Iterable[Path], lake: Lake, settings: config.Params) -> pd.DataFrame:
     """`bars` and the columns `BTCUSDT.close` of `context.leaders` and `onchain_NAME` of `context.onchain`.
 
     leaders: the leaders' manifests of the raw lake, SYMBOL.manifest.json; their bars are cleaned as all others. onchain: parquet files of

@@ -1,18 +1,14 @@
-"""The event-driven runner: `run_session`, `run_replay`, and the journal they write.
+"""The event-driven runner: `run_session`, `run_replay`, and the journal they write."""
 
-Names are loaded when they are asked for: `quantalpha kill` must not wait for what only a session needs.
-"""
+from quantalpha import lazy
 
-from importlib import import_module
-
-PLACES = {
-    "MODES": "session", "Request": "session", "Status": "status", "Summary": "session", "print_status": "console", "recorded": "journal",
-    "run_replay": "session", "run_session": "session", "session_bundle": "folders", "session_folder": "folders", "sessions": "folders",
-}  # fmt: skip
-__all__ = list(PLACES)  # noqa: PLE0604
-
-
-def __getattr__(name: str):
-    if name not in PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{PLACES[name]}"), name)
+MODULES = {
+    "quantalpha.runner.console": ["print_status"],
+    "quantalpha.runner.folders": ["session_bundle", "session_folder", "sessions"],
+    "quantalpha.runner.journal": ["recorded"],
+    "quantalpha.runner.request": ["MODES", "Request"],
+    "quantalpha.runner.start": ["run_replay", "run_session"],
+    "quantalpha.runner.status": ["Status"],
+    "quantalpha.runner.summary": ["Summary"],
+}
+__all__, __getattr__, __dir__ = lazy.exports(__name__, MODULES)

@@ -12,7 +12,7 @@ Silence is an answer too: the desk that asks (`runner.desk`) says so with an App
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from quantalpha.runner.events import ApprovalEvent, Event, OrderEvent, RejectedOrderEvent, ValidatedOrderEvent
 
@@ -57,7 +57,8 @@ class Gate:
         return Decision(PENDING, refused=refused)
 
     def answer(self, event: ApprovalEvent) -> Decision:
-        """The word of a person. One for an order that does not wait (late, given twice) changes nothing: PENDING, no order, no refusal."""
+        """The word of a person, from which on an execution's time counts. One for an order that does not wait (late, given twice) changes
+        nothing: PENDING, no order, no refusal."""
         order = self._pending.pop(event.client_id, None)
         if order is None:
             return Decision(PENDING)
@@ -66,7 +67,7 @@ class Gate:
         if not (order.price > 0.0 and abs(event.price - order.price) <= self.collar * order.price):
             values = {"price": event.price, "decided_at": order.price, "limit": self.collar}
             return Decision(REFUSED, refused=(_refusal(order, event, PRICE_MOVED, **values),))
-        return Decision(APPROVED, order)
+        return Decision(APPROVED, replace(order, recv_time=event.recv_time))
 
     def withdraw(self, event: Event, reason: str) -> tuple[RejectedOrderEvent, ...]:
         """Refuses all that wait, because of `event`: a kill switch has tripped, the session ends."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from quantalpha import perp
 from quantalpha.bundle import Bundle
 from quantalpha.errors import UsageError
+from quantalpha.runner import risk
 from quantalpha.runner.broker_paper import PaperBroker, PaperPortfolio
 from quantalpha.runner.decide import Decider
 from quantalpha.runner.engine import Strategy
@@ -29,6 +30,43 @@ class Composition:
             if other is not None:
                 found = f"{first.symbol} has {look(first)}, {other.symbol} has {look(other)}"
                 raise UsageError(f"run: bundles of one account must share {what}: {found}; run them as two sessions, or train them alike")
+
+    def __str__(self) -> str:
+        return ", ".join(each.id[:12] for each in self.bundles)
+
+    @property
+    def name(self) -> str:
+        return "+".join(each.id for each in self.bundles)
+
+    @property
+    def card(self) -> dict:
+        """What a session's card says of it."""
+        return {"bundles": [{"id": each.id, "symbol": each.symbol, "folder": str(each.folder.absolute())} for each in self.bundles]}
+
+    def same_as(self, card: dict) -> bool:
+        """Whether the session of this card ran the same."""
+        return [each["id"] for each in card["bundles"]] == [each.id for each in self.bundles]
+
+    @property
+    def hedged(self) -> bool:
+        """Whether one leg stands against the other: then limits judge the first alone, as if the second were not there."""
+        return False
+
+    @property
+    def until(self) -> dict[str, int]:
+        """Of each bundle the open time (ms) of the last bar it may have learnt from."""
+        return {each.id: int(each.until.timestamp() * 1000) for each in self.bundles}
+
+    @property
+    def stop_losses(self) -> dict[str, float | None]:
+        """By symbol, as risk per trade judges them."""
+        return {each.symbol: each.stops.stop_loss for each in self.bundles}
+
+    def distance(self, symbol: str, per_trade: float) -> float:
+        """Of the stop that a position of the symbol has at a venue, fraction of its average fill price: where there is none, the one at
+        which the largest position loses `per_trade` of the equity."""
+        largest = sum(each.policy.leverage for each in self.bundles if each.symbol == symbol) / len(self.bundles)
+        return risk.protective_distance(self.stops.stop_loss, per_trade, largest)
 
     @property
     def symbols(self) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from quantalpha.runner.events import InstructionEvent
 from quantalpha.runner.orders import EMERGENCY
 
 TROUBLE = (QuantalphaError, OSError, TimeoutError)  # what asking a venue may raise
-PACE = Retry(base=0.1, cap=5.0)  # between rounds: all orders of an account are a heavy question, and who asks too often is shut out
+PACE = Retry(base=0.02, cap=5.0)  # between rounds: all orders of an account are a heavy question, and who asks too often is shut out
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PRACTICE = ("practice-key", "practice-secret")  # what the practice exchange gives everybody
 

@@ -82,8 +82,9 @@ class Journal:
 
     def append(self, event: Event) -> Event:
         """Takes the event; durable after the next `commit`."""
-        self.seq += 1
-        self._pending.append((self.session, self.seq, event.event_time, event.recv_time, NAMES[type(event)], to_json(event)))
+        row = (event.event_time, event.recv_time, NAMES[type(event)], to_json(event))
+        self.seq += 1  # counted once it can be stored: a gap is damage
+        self._pending.append((self.session, self.seq, *row))
         return event
 
     def commit(self) -> None:
@@ -168,7 +169,7 @@ class Retold:
 
 def _brought_about(event: Event) -> bool:
     """It happens at the end of a moment; on paper fills and funding do, too."""
-    paper = type(event) is FillEvent and event.trade is None or type(event) is FundingEvent and event.rate == event.rate
+    paper = type(event) is FillEvent and event.trade is None or type(event) is FundingEvent and event.payment is None
     return paper or type(event) in (EquityEvent, SignalEvent)
 
 

@@ -27,8 +27,10 @@ from quantalpha.runner.events import Event, MarketCloseEvent, MarketOpenEvent, Q
 from quantalpha.runner.legs import native, place_of, told_at
 from quantalpha.runner.line import Line
 from quantalpha.runner.outbox import Pace
-from quantalpha.runner.session import ON_STOP, Request, Session, Summary, account_of
+from quantalpha.runner.request import Request
+from quantalpha.runner.session import ON_STOP, Session, account_of
 from quantalpha.runner.socket import Socket
+from quantalpha.runner.summary import Summary
 from quantalpha.runner.venue import Side, Venue, opened
 from quantalpha.runner.venue_setup import model_of
 from quantalpha.runner.volume import Volume
@@ -36,6 +38,7 @@ from quantalpha.runner.walk import Walker
 
 RATES = 600.0  # seconds between questions for funding rates, by which orders are shared out
 TICK = 0.2  # seconds between looks at the clock, the latch and the state of the tasks
+PAUSED = 1.0  # seconds without such a look after which it comes before anything else: the process may have been stopped, and replaced
 PARTING = 5.0  # seconds for the last questions
 LONGEST_LAG = 10.0  # seconds for which the opening of a bar waits for another symbol's close of the bar before
 BOOK = "book"
@@ -69,6 +72,7 @@ class Live:
         self.merge = feed.Merge(self.symbols, LONGEST_LAG)
         self.closed = time.monotonic()  # the market's last bar
         self.heard = defaultdict(time.monotonic)  # by place, the market's last word
+        self.looked = time.monotonic()  # at the latch
         self.done = asyncio.Event()
         self.desk = _desk(session)
         self.volumes = {side.place: Volume(side.params, self.symbols) for side in self.sides}
@@ -187,6 +191,8 @@ class Live:
 
     def take(self, event: Event) -> None:
         """Anything from outside. Bars go on in order of time; at a venue one that is long over is history, nothing to trade on."""
+        if time.monotonic() - self.looked > PAUSED:
+            self._look_at_latch()
         if isinstance(event, QuoteEvent):
             event = self._quote(event)
         if not isinstance(event, MarketOpenEvent | MarketCloseEvent):
@@ -230,7 +236,7 @@ class Live:
             self._require_tasks()
             for each in self.merge.late(time.monotonic()):
                 self._go_on(each)
-            self.session.look_at_latch()
+            self._look_at_latch()
             for answer in self._answers():
                 self._feed(answer)
             self._tick()
@@ -247,10 +253,13 @@ class Live:
 
     def _answers(self) -> list[Event]:
         """What a person said to orders that wait for a word."""
-        if self.desk is None:
-            return []
-        prices = self.session.engine.prices()
-        return self.desk.poll(self.session.clock(), lambda symbol: prices.get(symbol, float("nan")))
+        return [] if self.desk is None else self.desk.poll(self.session.clock(), self._price)
+
+    def _price(self, symbol: str) -> float:
+        """Of the market now, NaN while no sound quote is known; on paper, where nobody need quote, the last close."""
+        if self.venue is None:
+            return self.session.engine.prices().get(symbol, float("nan"))
+        return self.sides[0].broker.known(symbol).book.mid
 
     async def _leave(self) -> None:
         """A graceful stop, as `runner.on_stop` says. What could still trade is cancelled in any case, for nobody would protect what it
@@ -274,8 +283,12 @@ class Live:
 
     def _look(self) -> None:
         """A kill switch counts to the last."""
-        self.session.look_at_latch()
+        self._look_at_latch()
         self.session.require_running()
+
+    def _look_at_latch(self) -> None:
+        self.looked = time.monotonic()
+        self.session.look_at_latch()
 
     async def _until(self, over: Callable[[], bool], look: Callable[[], None]) -> None:
         while not over():

@@ -135,17 +135,18 @@ class Outbox:
         deadline.set(None)
         dead, attempt = time.monotonic() + self.pace.dead, 0
         while not self.orders[instruction.client_id].acknowledged:  # the stream may know it first
-            asked = time.monotonic()
+            late, answered, report = time.monotonic() > dead, True, None
             try:
                 report = await self.trading.order(instruction.client_id, instruction.symbol)
             except (Refused, InDoubt):
-                report, asked = None, 0.0
+                answered = False
             if report is not None:
                 self.reports.order(report)
                 return
-            if asked > dead:
+            if late and answered:
                 self.reports.say(instruction.client_id, REJECTED, "never arrived: the venue does not know it, and takes nothing so old")
                 return
-            pause, left = self.pace.doubt.pause(min(attempt, 10)), dead - time.monotonic()
-            await self.pace.doubt.sleep(min(pause, left + PROMPT) if left > 0.0 else pause)
-            attempt += 1
+            left = dead - time.monotonic()
+            attempt = attempt + 1 if late == (left <= 0.0) else 0  # the question that decides is asked at once
+            pause = self.pace.doubt.pause(min(attempt, 10))
+            await self.pace.doubt.sleep(min(pause, max(left, 0.0) + PROMPT) if not late else pause)

@@ -15,11 +15,12 @@ from itertools import chain
 from quantalpha.errors import UsageError
 from quantalpha.perp import round_quantity
 from quantalpha.runner.broker_exchange import ExchangeBroker
-from quantalpha.runner.engine import Engine, client_id
+from quantalpha.runner.engine import Engine
 from quantalpha.runner.events import Event, InstructionEvent, OrderEvent, ValidatedOrderEvent
 from quantalpha.runner.execution.two_leg import Leg, Limits, TwoLeg
 from quantalpha.runner.legs import native
 from quantalpha.runner.orders import VenueOrder
+from quantalpha.runner.targets import client_id
 from quantalpha.runner.two_venues import Setting, TwoVenues
 
 

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from math import nan
 
-from quantalpha.market.trading import OrderReport, Payment, Trade
+from quantalpha.market.trading import InDoubt, OrderReport, Payment, Trade
 from quantalpha.runner.broker_exchange import ExchangeBroker
 from quantalpha.runner.events import Event, FillEvent, FundingEvent, OrderUpdateEvent
 from quantalpha.runner.holdings import funding_terms
 from quantalpha.runner.orders import FINAL, IN_DOUBT
+
+DAY = 86_400_000  # ms
 
 
 class Reports:
@@ -47,7 +49,7 @@ class Reports:
         told = {**self.times(payment.time), "symbol": payment.symbol, "bar": payment.time - payment.time % self.step}
         if payment.kind == "funding":
             terms = funding_terms(payment.amount, *settled, self.broker.holdings.quantity(payment.symbol))
-            self.feed(FundingEvent(**told, amount=payment.amount, **terms))
+            self.feed(FundingEvent(**told, amount=payment.amount, **terms, payment=payment.id))
             return
         cost = {"quantity": 0.0, "price": 0.0, "fee": -payment.amount, "realised": 0.0, "reason": "liquidation", "trade": payment.id}
         self.feed(FillEvent(**told, client_id=None, **cost))
@@ -65,4 +67,7 @@ class Reports:
         self.feed(OrderUpdateEvent(**self.times(self.now()), symbol=known.instruction.symbol, **told))
 
     def times(self, event_time: int) -> dict[str, int]:
+        """InDoubt of what cannot have happened yet: everything after it would be taken for the past, and not asked for any more."""
+        if not event_time <= self.now() + DAY:
+            raise InDoubt(f"an answer that makes no sense: something happened at {event_time} ms since 1970")
         return {"event_time": event_time, "recv_time": self.clock()}

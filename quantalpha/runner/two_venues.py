@@ -187,6 +187,12 @@ class TwoVenues:
         self._forget()
         return [each for broker in self.both for each in broker.flatten()]
 
+    def release(self) -> None:
+        for known in self._symbols.values():
+            known.target = 0.0
+        for broker in self.both:
+            broker.release()
+
     def flat(self) -> bool:
         return all(broker.flat() for broker in self.both)
 

@@ -8,7 +8,7 @@ from quantalpha import config
 from quantalpha.errors import UsageError
 from quantalpha.market.connect import is_local
 from quantalpha.market.trading import Elsewhere, Rules, Trading, open_trading
-from quantalpha.runner import emergency, risk
+from quantalpha.runner import emergency
 from quantalpha.runner.broker_exchange import ExchangeBroker
 from quantalpha.runner.composition import Composition
 from quantalpha.runner.events import InstructionEvent
@@ -104,8 +104,9 @@ def _setup(composition: Composition, side: Side, name: str, shares: int) -> Setu
     """shares: so many accounts have the capital between them."""
     rules = {symbol: side.trading.rules_of(symbol + side.place) for symbol in composition.symbols}
     costs, account = composition.costs(), composition.account
+    per_trade = side.params.risk.per_trade
     markets = {
-        symbol + side.place: Market(terms_of(each, costs[symbol]), composition.stops, _distance(composition, side.params, symbol))
+        symbol + side.place: Market(terms_of(each, costs[symbol]), composition.stops, composition.distance(symbol, per_trade))
         for symbol, each in rules.items()
     }
     account = with_rules(replace(account, initial_cash=account.initial_cash / shares), rules)
@@ -131,9 +132,3 @@ def _expected_funding(leg: str, first: Side, second: Side) -> float:
     known = first.rates | second.rates
     other = leg.removesuffix(second.place) if leg.endswith(second.place) else leg + second.place
     return known[leg] if leg in known and other in known else 0.0
-
-
-def _distance(composition: Composition, params: config.Params, symbol: str) -> float:
-    """Of the stop that a model without one gets: where its largest position loses `risk.per_trade`."""
-    largest = sum(each.policy.leverage for each in composition.bundles if each.symbol == symbol) / len(composition.bundles)
-    return risk.protective_distance(composition.stops.stop_loss, params.risk.per_trade, largest)

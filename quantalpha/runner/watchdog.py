@@ -28,6 +28,7 @@ from quantalpha.market.trading import AccountReport, OrderReport
 from quantalpha.runner.accounts import AccountFolder
 from quantalpha.runner.emergency import TROUBLE, desk_of, flatten
 from quantalpha.runner.events import AccountEvent
+from quantalpha.runner.orders import DUST
 from quantalpha.runner.switches import DailyLoss, Drawdown, LiquidationNear, Trip
 from quantalpha.runner.views import AccountView, Position
 
@@ -117,13 +118,15 @@ class Judge:
 
 
 def protected(symbol: str, position: Position, orders: list[OrderReport]) -> bool:
-    """Whether a stop rests that closes the position: reduce-only, of the other side, triggered on the side where it loses. A little beyond
-    the mark it still waits: it is triggered by the last price, which the mark follows and leads by turns."""
+    """Whether stops rest that close all of the position (one for 0 base units closes whatever is held): reduce-only, of the other side,
+    triggered on the side where it loses. A little beyond the mark they still wait: they are triggered by the last price, which the mark
+    follows and leads by turns."""
     side = math.copysign(1.0, position.quantity)
     stops = (each for each in orders if each.symbol == symbol and each.kind == "stop" and each.reduce_only and each.price is not None)
     beyond = BASIS * position.mark
-    losing = (side * (each.price - position.mark) <= beyond and side * math.copysign(1.0, each.quantity) < 0 for each in stops)
-    return position.quantity == 0 or any(losing)
+    losing = (each for each in stops if side * (each.price - position.mark) <= beyond and side * math.copysign(1.0, each.quantity) < 0)
+    closing = sum(abs(each.quantity - each.filled) if each.quantity else math.inf for each in losing)
+    return position.quantity == 0 or closing >= abs(position.quantity) * (1.0 - DUST)
 
 
 class Pulse:

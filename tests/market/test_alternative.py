@@ -199,12 +199,12 @@ def test_joined_series_are_causal_and_a_join_by_their_own_date_is_caught(tmp_pat
 
 def test_a_lag_of_a_series_that_is_not_there_is_a_usage_error():
     from quantalpha import config
-    from quantalpha.market.enrich import enrich
+    from quantalpha.market.enrich import enrich_bars
 
     settings = config.load(overrides=["context.onchain_lags={fear_gred: 1h}"])
     bars = pd.DataFrame({"close": [1.0]}, index=schema.from_epoch_ms([0]))
     with pytest.raises(UsageError, match="context.onchain_lags: no series 'fear_gred'"):
-        enrich(bars, [], [], None, settings)
+        enrich_bars(bars, [], [], None, settings)
 
 
 def test_the_command_keeps_a_series_under_its_name(tmp_path):

@@ -156,9 +156,9 @@ def test_the_venues_limit_is_learnt_and_kept_by_several_downloads_at_once(tape, 
     with played(small, speed=0.0, now=small.end, limits=limits) as server:
 
         async def both():
-            from quantalpha.market.download import download
+            from quantalpha.market.download import download_symbols
 
-            await asyncio.gather(*(download(venue(server), each, Lake(tmp_path)) for each in wanted))
+            await asyncio.gather(*(download_symbols(venue(server), each, Lake(tmp_path)) for each in wanted))
 
         asyncio.run(both())
     assert limits.admitted > limits.limit and not limits.refused

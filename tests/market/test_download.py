@@ -7,7 +7,7 @@ from aiohttp import web
 
 from quantalpha import config, schema
 from quantalpha.errors import DataError, ExchangeError, UsageError
-from quantalpha.market.download import download, download_symbol
+from quantalpha.market.download import download_symbol, download_symbols
 from quantalpha.market.kinds import FUNDING, mark_kind
 from quantalpha.market.store import Lake
 
@@ -33,9 +33,9 @@ def test_several_symbols_come_whole_and_only_once(practice, tape, tmp_path):
 
     async def twice():
         async with practice(tape, now=ms("2021-04-20 00:30")) as (venue, gate, _):
-            first = await download(venue, data(), lake, progress=seen.append)
+            first = await download_symbols(venue, data(), lake, progress=seen.append)
             stored, asked = files(tmp_path), len(gate.asked)
-            second = await download(venue, data(), lake)
+            second = await download_symbols(venue, data(), lake)
             return first, second, stored, gate.asked[asked:]
 
     first, second, stored, asked_again = asyncio.run(twice())
@@ -60,7 +60,7 @@ def test_a_month_grows_with_the_venue_and_then_closes(practice, tape, tmp_path):
 
     async def until(now, folder):
         async with practice(tape, now=ms(now)) as (venue, gate, _):
-            await download(venue, data(end=None, symbols=["BTCUSDT"]), folder)
+            await download_symbols(venue, data(end=None, symbols=["BTCUSDT"]), folder)
             return gate.asked
 
     asyncio.run(until("2021-02-10 12:30", lake))
@@ -87,12 +87,12 @@ def test_interrupted_download_keeps_whole_months_and_goes_on_there(practice, tap
 
             gate.fault = fault
             with pytest.raises(ExchangeError, match="BTCUSDT 1h"):
-                await download(venue, wanted, lake, retry=impatient[0])
+                await download_symbols(venue, wanted, lake, retry=impatient[0])
             kept = lake.stored("practice", "BTCUSDT", "1h")
             gate.fault, gate.asked = None, []
-            await download(venue, wanted, lake)
+            await download_symbols(venue, wanted, lake)
             starts = [int(query["startTime"]) for path, query in gate.asked if path.endswith("/klines")]
-            await download(venue, wanted, whole)
+            await download_symbols(venue, wanted, whole)
             return kept, starts
 
     kept, starts = asyncio.run(run())
@@ -104,9 +104,9 @@ def test_interrupted_download_keeps_whole_months_and_goes_on_there(practice, tap
 def test_whole_months_are_kept_so_that_an_earlier_start_costs_nothing(practice, tape, tmp_path):
     async def run():
         async with practice(tape, now=ms("2021-03-03")) as (venue, gate, _):
-            table = await download(venue, data(start="2021-01-20", end="2021-03-01", symbols=["BTCUSDT"]), Lake(tmp_path))
+            table = await download_symbols(venue, data(start="2021-01-20", end="2021-03-01", symbols=["BTCUSDT"]), Lake(tmp_path))
             gate.asked = []
-            await download(venue, data(end="2021-03-01", symbols=["BTCUSDT"]), Lake(tmp_path))
+            await download_symbols(venue, data(end="2021-03-01", symbols=["BTCUSDT"]), Lake(tmp_path))
             return table, gate.asked
 
     table, asked = asyncio.run(run())
@@ -117,7 +117,7 @@ def test_whole_months_are_kept_so_that_an_earlier_start_costs_nothing(practice, 
 def test_months_before_a_listing_cost_no_rows(practice, tape, tmp_path):
     async def run():
         async with practice(tape, now=ms("2021-02-03")) as (venue, _, _):
-            return await download(venue, data(start="2020-10-01", end="2021-02-01", symbols=["BTCUSDT"]), Lake(tmp_path))
+            return await download_symbols(venue, data(start="2020-10-01", end="2021-02-01", symbols=["BTCUSDT"]), Lake(tmp_path))
 
     report = asyncio.run(run())
     assert report["first"].iloc[0] == pd.Timestamp("2021-01-01", tz="UTC")
@@ -126,7 +126,7 @@ def test_months_before_a_listing_cost_no_rows(practice, tape, tmp_path):
 def test_span_without_bars_is_a_data_error(practice, tape, tmp_path):
     async def run():
         async with practice(tape, now=ms("2021-02-03")) as (venue, _, _):
-            await download(venue, data(start="2020-10-01", end="2020-11-01", symbols=["BTCUSDT"]), Lake(tmp_path))
+            await download_symbols(venue, data(start="2020-10-01", end="2020-11-01", symbols=["BTCUSDT"]), Lake(tmp_path))
 
     with pytest.raises(DataError, match="binanceusdm has no bars from 2020-10-01"):
         asyncio.run(run())
@@ -136,7 +136,7 @@ def test_unknown_symbol_fetches_nothing(practice, tape, tmp_path):
     async def run():
         async with practice(tape, now=ms("2021-02-03")) as (venue, gate, _):
             with pytest.raises(UsageError, match="did you mean 'BTCUSDT'"):
-                await download(venue, data(symbols=["ETHUSDT", "BTCUSDTT"]), Lake(tmp_path))
+                await download_symbols(venue, data(symbols=["ETHUSDT", "BTCUSDTT"]), Lake(tmp_path))
             return gate.count("klines")
 
     assert asyncio.run(run()) == 0 and files(tmp_path) == {}

@@ -8,7 +8,7 @@ import pytest
 
 from quantalpha import config
 from quantalpha.errors import DataError
-from quantalpha.market.enrich import enrich
+from quantalpha.market.enrich import enrich_bars
 from quantalpha.market.store import Lake
 from quantalpha.market.synthetic import synthetic_bars
 
@@ -40,18 +40,18 @@ def kept(tmp_path, coins, settings):
 
 
 def test_nothing_asked_nothing_changed(coins, settings, kept):
-    assert enrich(coins["ETHUSDT"], [], [], kept[0], settings).equals(coins["ETHUSDT"])
+    assert enrich_bars(coins["ETHUSDT"], [], [], kept[0], settings).equals(coins["ETHUSDT"])
 
 
 def test_each_coin_gets_its_leader_and_the_series(coins, settings, kept):
     lake, manifest, table = kept
     bars = coins["ETHUSDT"].loc[:"2021-02-14"]
-    found = enrich(bars, [manifest], [table], lake, settings)
+    found = enrich_bars(bars, [manifest], [table], lake, settings)
     assert list(found) == [*bars, "BTCUSDT.close", "onchain_mvrv"]
     expected = coins["BTCUSDT"]["close"].reindex(bars.index)
     pd.testing.assert_series_equal(found["BTCUSDT.close"], expected, check_names=False)
     assert (found.loc["2021-01-01", "onchain_mvrv"] == 5).all()  # the value of 2020-12-30, the day before the last
-    own = enrich(coins["BTCUSDT"].loc[:"2021-02-14"], [manifest], [], lake, settings)
+    own = enrich_bars(coins["BTCUSDT"].loc[:"2021-02-14"], [manifest], [], lake, settings)
     assert own["BTCUSDT.close"].equals(own["close"].rename("BTCUSDT.close"))
 
 
@@ -59,12 +59,12 @@ def test_what_cannot_be_trusted_is_refused(coins, settings, kept, tmp_path):
     lake, manifest, table = kept
     table.write_bytes(b"not parquet")
     with pytest.raises(DataError, match="BTC.parquet: on-chain: cannot be read"):
-        enrich(coins["ETHUSDT"], [], [table], lake, settings)
+        enrich_bars(coins["ETHUSDT"], [], [table], lake, settings)
     listing = json.loads(manifest.read_text())
     listing["1h"][0]["sha256"] = "0" * 64
     manifest.write_text(json.dumps(listing))
     with pytest.raises(DataError, match="not what its manifest lists"):
-        enrich(coins["ETHUSDT"], [manifest], [], lake, settings)
+        enrich_bars(coins["ETHUSDT"], [manifest], [], lake, settings)
 
 
 @pytest.mark.parametrize(
@@ -83,12 +83,12 @@ def test_a_file_that_tells_nothing_is_named_and_refused(coins, settings, kept, c
     lake, _, path = kept
     change(pd.read_parquet(path)).to_parquet(path)
     with pytest.raises(DataError, match=f"BTC.parquet: on-chain: .*{says}"):
-        enrich(coins["ETHUSDT"].loc[:"2021-02-14"], [], [path], lake, settings)
+        enrich_bars(coins["ETHUSDT"].loc[:"2021-02-14"], [], [path], lake, settings)
 
 
 def test_a_leader_ends_before_the_holdout(coins, settings, kept):
     lake, manifest, _ = kept
     sealed = settings.model_copy(update={"holdout": config.Holdout(start="2021-02-01")})
     manifest.write_text(json.dumps(lake.manifest(VENUE, "BTCUSDT", ["1h"], settings.data.start, sealed.holdout.start)))
-    found = enrich(coins["ETHUSDT"].loc[:"2021-02-14"], [manifest], [], Lake(lake.root, sealed.holdout.start), sealed)
+    found = enrich_bars(coins["ETHUSDT"].loc[:"2021-02-14"], [manifest], [], Lake(lake.root, sealed.holdout.start), sealed)
     assert found["BTCUSDT.close"].last_valid_index() == pd.Timestamp("2021-01-31 23:00", tz="UTC")

@@ -13,7 +13,7 @@ from quantalpha import config, schema
 from quantalpha.errors import DataError, ExchangeError
 from quantalpha.market import stream
 from quantalpha.market.clean import clean_bars
-from quantalpha.market.download import download
+from quantalpha.market.download import download_symbols
 from quantalpha.market.exchange import Client
 from quantalpha.market.kinds import MARK
 from quantalpha.market.store import Lake
@@ -41,7 +41,7 @@ def downloaded(practice, tape, folder, fault=None) -> tuple[pd.DataFrame, dict]:
     async def fetch():
         async with practice(tape, now=tape.end) as (venue, gate, _):
             gate.fault = None if fault is None else fault(gate)
-            await download(venue, data, lake)
+            await download_symbols(venue, data, lake)
 
     asyncio.run(fetch())
     bars, report = clean_bars(*lake.read_all("practice", "BTCUSDT", "1h"), policy, "1h")

@@ -231,6 +231,22 @@ def test_codes_are_read_as_the_venues_document_them(venue, status, text, outcome
         venue.judge(status, text, None)
 
 
+def test_an_answer_that_nests_without_end_is_doubt(account, monkeypatch):
+    """It would end a session, and a kill, by Python's own limit."""
+    deep = "[" * 100_000
+    for venue in (Binance, Bybit):
+        with pytest.raises(InDoubt):
+            venue.judge(200, deep, None)
+
+    async def work(trading):
+        monkeypatch.setattr(trading.exchange, "on_rest_response", lambda *_: trading.exchange.parse_json(deep))
+        with pytest.raises(InDoubt):
+            await trading.account()
+        assert user_stream(trading, print)._read(deep) == [None]
+
+    with_trading(account, work)
+
+
 def test_other_venues_are_refused_by_name(account):
     with pytest.raises(UsageError, match="binanceusdm or bybit"):
         open_trading(config.Venue(**(account[1].model_dump() | {"name": "okx"})), KEYS)
@@ -254,6 +270,21 @@ def test_a_played_clock_learns_its_pace_and_tells_a_jump():
     assert clock.at(3000.0) == 5_120_000
     assert clock.told(3000.0, 5_120_000.0) == 0.0
     assert clock.told(4000.0, 5_180_000.0 - 600_000.0) == 10_000.0
+
+
+def test_what_a_slow_answer_explains_is_no_news_of_the_time():
+    """A busy machine: the answer is from anywhere within the second that it took."""
+    clock = VenueClock(played=True)
+    clock.told(1000.0, 5_000_000.0)
+    clock.told(1600.0, 5_000_900.0, 1000.0)  # no pace from readings so near to each other that took so long
+    assert clock.at(2600.0) == 5_001_600
+    clock.told(11_000.0, 5_010_000.0)
+    clock.told(12_000.0, 5_011_400.0, 1000.0)
+    assert clock.at(12_000.0) == 5_011_000
+    real = VenueClock(played=False)
+    assert real.told(10_000.0, 9_000.0) == 1_000.0
+    assert real.told(11_000.0, 10_400.0, 1_000.0) == 1_000.0
+    assert real.told(12_000.0, 10_000.0, 1_000.0) == 2_000.0
 
 
 def test_a_real_clock_says_how_far_this_machine_s_is_ahead():

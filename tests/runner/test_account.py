@@ -16,7 +16,17 @@ from quantalpha.perp import Account
 from quantalpha.runner import feed
 from quantalpha.runner.broker_paper import PaperBroker
 from quantalpha.runner.engine import Engine, Gates, Strategy
-from quantalpha.runner.events import EquityEvent, FillEvent, FundingEvent, OrderEvent, SessionEvent, SignalEvent, SwitchEvent, kind_of
+from quantalpha.runner.events import (
+    EquityEvent,
+    FillEvent,
+    FundingEvent,
+    MarketCloseEvent,
+    OrderEvent,
+    SessionEvent,
+    SignalEvent,
+    SwitchEvent,
+    kind_of,
+)  # fmt: skip
 from quantalpha.runner.journal import FILE, Journal, Retold, read
 from quantalpha.runner.risk import standard
 
@@ -87,6 +97,24 @@ def test_openings_wait_for_the_last_close_but_not_for_ever():
     merge = feed.Merge(("A", "B"), 10.0)
     first = next(event for event in wanted if event.symbol == "A")
     assert merge.take(first, now=0.0) == [] and merge.late(9.0) == [] and merge.late(10.0) == [first]
+
+
+@pytest.mark.parametrize("lag", [1, 2, 5])
+def test_bars_of_one_symbol_that_come_late_are_decided_at_their_own_moment(lag):
+    """One symbol is heard a few bars ahead of the other: no decision is made twice, and none mixes two moments."""
+    tables = {"AUSDT": tape(1, 12), "BUSDT": tape(2, 12)}
+    targets = {name: wishes(i, table.index) / 2 for i, (name, table) in enumerate(tables.items())}
+    events = Kept()
+    engine = engine_of(tables, targets, events)
+    ahead, behind = (list(feed.replay(tables[name], name, HOUR)) for name in tables)
+    for event in [*ahead[: 2 * lag], *(each for pair in zip(behind, ahead[2 * lag :]) for each in pair), *behind[-2 * lag :]]:
+        engine.feed(event)
+    signals = [(each.symbol, each.bar) for each in events if isinstance(each, SignalEvent)]
+    orders = [each for each in events if type(each) is OrderEvent]
+    closes = {(each.symbol, each.event_time): each.close for each in events if isinstance(each, MarketCloseEvent)}
+    assert sorted(signals) == [(name, int(bar)) for name, table in tables.items() for bar in schema.epoch_ms(table.index)]
+    assert len({each.client_id for each in orders}) == len(orders) > 0
+    assert all(each.price == closes[each.symbol, each.event_time] for each in orders)
 
 
 def test_closes_that_were_mended_stand_between_the_openings_that_came_before_them():
@@ -164,8 +192,10 @@ def test_a_switch_flattens_and_ends_at_a_flat_account():
     table = tape(1, 20)
 
     class Trip:
+        heeds = frozenset([EquityEvent])
+
         def see(self, view, event):
-            tripped = kind_of(event) == "Equity" and event.bar == 5 * HOUR
+            tripped = event.bar == 5 * HOUR
             when = {"event_time": event.event_time, "recv_time": 0, "symbol": ""}
             return SwitchEvent(**when, name="test", phase="tripped", reason="five bars", values={}) if tripped else None
 

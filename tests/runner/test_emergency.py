@@ -194,13 +194,14 @@ def test_a_latch_that_nobody_obeys():
 
 @pytest.mark.parametrize(
     "order, covered",
-    [(stop(), True), (stop(quantity=-0.0), True), (stop(quantity=1.0), False), (stop(price=110.0), False), (stop(price=100.5), True),
-     (stop(symbol=ETH), False),
+    [(stop(), True), (stop(quantity=-0.0), True), (stop(quantity=-0.1), False), (stop(quantity=1.0), False),
+     (stop(price=110.0), False), (stop(price=100.5), True), (stop(symbol=ETH), False),
      (stop(price=None), False), (resting("limit", quantity=-1.0), False), (resting("tp", BTC, -1.0, "take_profit", 90.0, True), False)],
 )  # fmt: skip
 def test_what_protects_a_long(order, covered):
     assert protected(BTC, Position(1.0, 100.0, 100.0), [order]) == covered
     assert not protected(BTC, Position(1.0, 100.0, NAN), [order])
+    assert protected(BTC, Position(1.0, 100.0, 100.0), [stop("a", quantity=-0.4), stop("b", quantity=-0.6)])
     assert protected(BTC, Position(0.0), [])
 
 

@@ -8,7 +8,8 @@ import pytest
 from quantalpha import config
 from quantalpha.errors import Halted
 from quantalpha.runner import live
-from quantalpha.runner.events import MarketCloseEvent, TickEvent
+from quantalpha.runner.events import MarketCloseEvent, QuoteEvent, TickEvent
+from quantalpha.runner.traded import Traded
 
 
 class Session:
@@ -80,6 +81,18 @@ def test_a_kill_switch_counts_to_the_last(leaving):
         asyncio.run(leaving._leave())
 
 
+@pytest.mark.parametrize("pause, looks", [(0.0, 0), (2.0, 1)])
+def test_after_a_pause_of_the_process_the_latch_is_looked_at_before_a_bar_is_decided_on(leaving, monkeypatch, pause, looks):
+    """Its watchdog may have latched the account and made it flat meanwhile: what it had still to do must not open it again."""
+    seen, now = [], live.time.monotonic()
+    monkeypatch.setattr(live.time, "monotonic", lambda: now + pause)
+    monkeypatch.setattr(leaving.session, "look_at_latch", lambda: seen.append("latch"))
+    monkeypatch.setattr(leaving.session, "feed", lambda event: seen.append(type(event)))
+    leaving.looked = now
+    leaving.take(bar()), leaving.take(bar())
+    assert seen == ["latch"] * looks + [MarketCloseEvent] * 2
+
+
 @pytest.mark.parametrize("code, spawned", [(None, 0), (0, 0), (7, 0), (-9, 1), (1, 1)])
 def test_a_watchdog_that_has_died_is_followed_by_another(leaving, monkeypatch, code, spawned):
     names = []
@@ -87,3 +100,15 @@ def test_a_watchdog_that_has_died_is_followed_by_another(leaving, monkeypatch, c
     leaving.dogs = {"live-x": SimpleNamespace(poll=lambda: code)}
     leaving._require_watched(), leaving._require_watched()
     assert names == ["live-x"] * spawned
+
+
+def test_a_yes_is_judged_by_the_price_of_now_and_not_by_the_close_that_the_order_was_decided_at(leaving):
+    """Which is the order's own price: no move of the market would ever refuse it."""
+    known, shown = Traded(close=100.0), []
+    leaving.sides = (SimpleNamespace(place="", broker=SimpleNamespace(known=lambda symbol: known)),)
+    leaving.session.engine = SimpleNamespace(prices=lambda: {"BTCUSDT": 100.0})
+    leaving.desk = SimpleNamespace(poll=lambda now, price: shown.append(price("BTCUSDT")) or [])
+    leaving._answers()
+    known.quoted(QuoteEvent(event_time=1, recv_time=1, symbol="BTCUSDT", bid=119.0, ask=121.0, bid_quantity=1.0, ask_quantity=1.0))
+    leaving._answers()
+    assert shown[0] != shown[0] and shown[1] == 120.0

@@ -179,6 +179,30 @@ async def started(address, **options):
     return assemble(trading, **options)
 
 
+def test_a_time_that_makes_no_sense_hides_no_later_fill(venue):
+    async def work():
+        async with session(venue[1]) as desk:
+            desk.line.stream.understand = lambda message: []  # what REST tells is all there is
+            ask, told = desk.trading.trades_since, []
+
+            async def trades_since(symbol, since):
+                found = await ask(symbol, since)
+                if found and not told:
+                    told.append(replace(found[-1], time=10**16))
+                    return told
+                return found
+
+            desk.trading.trades_since = trades_since
+            desk.order("qa-parent-1", 0.02)
+            await desk.until(lambda: desk.quantity == 0.02)
+            desk.order("qa-parent-2", 0.02)
+            await desk.until(lambda: desk.quantity == 0.04)
+            assert told and desk.broker.venue_time < 10**15
+            await agrees(desk)
+
+    run(work())
+
+
 def test_what_was_missed_while_away_is_caught_up_and_counted_once(venue):
     """The session is killed with an order in doubt; it hears its record, asks, and agrees with the venue. Nothing is sent twice."""
     server, address = venue

@@ -1,6 +1,7 @@
 """News that overtakes answers, and questions that must not grow: a line without a venue."""
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ import pytest
 from quantalpha.market.connect import Retry
 from quantalpha.market.trading import InDoubt, OrderReport
 from quantalpha.runner import line as lines
-from quantalpha.runner import watchdog
+from quantalpha.runner import outbox, watchdog
 from quantalpha.runner.events import HealthEvent, InstructionEvent, OrderUpdateEvent
 from quantalpha.runner.line import DAY, Line
 from quantalpha.runner.orders import Orders
@@ -93,6 +94,29 @@ def test_an_answer_that_the_stream_has_overtaken_changes_nothing(line, status):
 
     line.trading.answers["place"] = taken
     assert placed(line) == [status]
+
+
+def test_the_last_question_about_an_order_in_doubt_is_asked_as_soon_as_it_decides(line):
+    """One that was under way when the order died says nothing, and is followed at once."""
+    pauses = []
+
+    async def slept(seconds):
+        pauses.append(seconds)
+        await asyncio.sleep(seconds)
+
+    async def order(client_id, symbol):
+        line.trading.asked.append(client_id)
+        while len(line.trading.asked) == 1 and time.monotonic() < begun + 0.25:  # until it is dead
+            await asyncio.sleep(0.0)
+
+    def lost():
+        raise InDoubt("timeout")
+
+    line.outbox.pace = Pace(dead=0.05, doubt=Retry(base=5.0, cap=5.0, sleep=slept))
+    line.trading.order, line.trading.answers["place"] = order, lost
+    begun = time.monotonic()
+    assert placed(line) == ["in_doubt", "rejected"]
+    assert len(line.trading.asked) == 2 and pauses == [pytest.approx(outbox.PROMPT)]
 
 
 def test_a_quiet_year_is_not_asked_for_in_every_question(line):

@@ -1,13 +1,14 @@
 """A few of the schedules of which benchmarks/survival.py plays ten thousand; and a journal that was hurt loses nothing that was told."""
 
 import sqlite3
+from dataclasses import replace
 
 import pytest
 from survival import tally
 from survival.laws import NAMES
 
 from quantalpha.errors import DataError, Halted
-from quantalpha.runner.events import EquityEvent, MarketCloseEvent, MarketOpenEvent, SessionEvent
+from quantalpha.runner.events import EquityEvent, FillEvent, FundingEvent, MarketCloseEvent, MarketOpenEvent, SessionEvent
 from quantalpha.runner.journal import FILE, Journal, Retold, read
 
 
@@ -99,3 +100,15 @@ def test_the_end_of_a_moment_is_retold_by_the_bar_that_overtook_it(tmp_path):
     assert Retold([equity, opening], journal).cause is opening
     assert Retold([close, equity], journal).cause is close
     assert Retold([equity, event(0)], journal).cause is equity  # an error cut it off
+
+
+def test_what_a_venue_has_paid_or_traded_is_its_own_cause(tmp_path):
+    """On paper both follow from the next bar."""
+    times = {"event_time": 60, "recv_time": 1, "symbol": "BTCUSDT", "bar": 60}
+    opening = MarketOpenEvent(**times, open=1.0, funding_rate=0.0)
+    funding = FundingEvent(**times, amount=-0.1, rate=0.0001, mark=1000.0, quantity=1.0)
+    fill = FillEvent(**times, client_id="qa-1", quantity=1.0, price=1.0, fee=0.0, realised=0.0, reason="order")
+    journal = Journal(tmp_path / FILE, "s")
+    for paper, told in ((funding, replace(funding, payment="7")), (fill, replace(fill, trade="7"))):
+        assert Retold([paper, opening], journal).cause is opening
+        assert Retold([told, opening], journal).cause is told

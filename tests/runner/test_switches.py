@@ -301,6 +301,16 @@ def test_a_stop_known_to_rest_is_not_lost_by_an_answer_that_was():
     assert switch.see(held, tick(60_000)) is None
 
 
+def test_a_stop_for_a_part_protects_a_part():
+    held, switch = view(position=Position(1.0)), switches.Unprotected(10.0)
+    for event in (stop(quantity=-0.1), update("open"), tick(10_001)):
+        trip = switch.see(held, event)
+    assert trip is not None
+    for event in (stop("qa-more", -0.9), update("open", "qa-more")):
+        switch.see(held, event)
+    assert switch.see(held, tick(60_000)) is None
+
+
 def test_a_stop_of_the_wrong_side_protects_nothing():
     held, switch = view(position=Position(1.0)), switches.Unprotected(10.0)
     for event in (stop(quantity=1.0), update("open"), tick(10_001)):

@@ -37,6 +37,23 @@ def test_legs_add_up_are_protected_each_and_made_flat_together():
         asyncio.run(work(venues))
 
 
+def test_after_a_reset_both_trade_again():
+    async def work(venues):
+        async with session(venues) as desk:
+            await desk.shown(0.006, 0.014)
+            desk.flatten()
+            desk.order("qa-1", 0.02)
+            await desk.shown(0.006, 0.014)
+            assert desk.legs == (0.0, 0.0) and not any(isinstance(each, InstructionEvent) and each.action == "place" for each in desk.told)
+            desk.flatten()  # as a halted engine says again and again: what was decided meanwhile is forgotten
+            desk.broker.release()
+            desk.order("qa-2", 0.02)
+            await desk.until(lambda: sum(desk.legs) == pytest.approx(0.02) and desk.protected())
+
+    with two() as (_, venues):
+        asyncio.run(work(venues))
+
+
 def test_a_restart_shares_out_as_it_was_and_agrees_at_both():
     """Killed while both legs are under way: told its record, without a quote, the next one knows both and goes on to the whole."""
 

@@ -12,7 +12,7 @@ from quantalpha import config
 from quantalpha.errors import ExchangeError
 from quantalpha.market.trading import words
 from quantalpha.market.trading.binance_answers import conditional, error_code, ordinary, payment, position, rules, told_of, trade, true
-from quantalpha.market.trading.client import Trading
+from quantalpha.market.trading.client import Trading, together
 from quantalpha.market.trading.replies import judge, number, understood
 from quantalpha.market.trading.words import (
     AccountReport,
@@ -110,8 +110,8 @@ class Binance(Trading):
         return None
 
     async def cancel_all(self, symbol: str) -> None:
-        await self._ask("fapiPrivateDeleteAllOpenOrders", symbol=symbol)
-        await self._ask("fapiPrivateDeleteAlgoOpenOrders", symbol=symbol)
+        asked = self._ask("fapiPrivateDeleteAllOpenOrders", symbol=symbol), self._ask("fapiPrivateDeleteAlgoOpenOrders", symbol=symbol)
+        await together(*asked)
 
     @understood
     async def order(self, client_id: str, symbol: str) -> OrderReport | None:
@@ -156,10 +156,10 @@ class Binance(Trading):
     async def open_orders(self, symbols: Iterable[str] | None = None) -> list[OrderReport]:
         found = []
         for where in [{}] if symbols is None else [{"symbol": symbol} for symbol in symbols]:
-            found += [self._known(ordinary(each), None) for each in await self._ask("fapiPrivateGetOpenOrders", **where)]
-            found += [
-                self._known(conditional(each), None, at_algo=True) for each in await self._ask("fapiPrivateGetOpenAlgoOrders", **where)
-            ]
+            asked = self._ask("fapiPrivateGetOpenOrders", **where), self._ask("fapiPrivateGetOpenAlgoOrders", **where)
+            resting, waiting = await together(*asked)
+            found += [self._known(ordinary(each), None) for each in resting]
+            found += [self._known(conditional(each), None, at_algo=True) for each in waiting]
         return found
 
     @understood
@@ -219,9 +219,9 @@ class Binance(Trading):
 
     @understood
     async def account(self) -> AccountReport:
-        told = await self._ask("fapiPrivateV3GetAccount")
+        told, risks = await together(self._ask("fapiPrivateV3GetAccount"), self._ask("fapiPrivateV3GetPositionRisk"))
         asset = next((each for each in told["assets"] if each["asset"] == self.asset), {"walletBalance": 0.0, "marginBalance": 0.0})
-        held = [row for row in await self._ask("fapiPrivateV3GetPositionRisk") if float(row["positionAmt"])]
+        held = [row for row in risks if float(row["positionAmt"])]
         return AccountReport(float(asset["walletBalance"]), float(asset["marginBalance"]), {row["symbol"]: position(row) for row in held})
 
     @understood

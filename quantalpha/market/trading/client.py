@@ -10,6 +10,7 @@ Requests are paid for from the budget that all processes share; of it downloads 
 they leave is kept for orders and cancellations.
 """
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -70,9 +71,10 @@ class Trading(ABC):
         await self.exchange.close()
 
     async def load(self) -> None:
-        """The venue's clock and the rules of its instruments. ExchangeError where it does not tell them."""
-        await patiently("its clock", self.synchronise)
-        self.rules = await patiently("the rules of its instruments", self._some_rules)
+        """The venue's clock and the rules of its instruments, asked for at once: `quantalpha kill` must not wait for one after the other.
+        ExchangeError where it does not tell them."""
+        asked = patiently("its clock", self.synchronise), patiently("the rules of its instruments", self._some_rules)
+        _, self.rules = await together(*asked)
 
     async def _some_rules(self) -> dict[str, Rules]:
         rules = await self._rules()
@@ -85,7 +87,8 @@ class Trading(ABC):
         wrong an account can be made flat."""
         before = self.exchange.milliseconds()
         told = await self.server_time()
-        return self.clock.told((before + self.exchange.milliseconds()) / 2, told) / 1000
+        after = self.exchange.milliseconds()
+        return self.clock.told((before + after) / 2, told, after - before) / 1000
 
     def now(self) -> int:
         """The venue's time as far as we know it."""
@@ -232,6 +235,17 @@ class Trading(ABC):
     def until(self) -> int:
         """Well after now: a clock that is behind must not hide what happened last."""
         return self.now() + WEEK // 7
+
+
+async def together(*questions: Awaitable) -> list:
+    """The answers to what is asked at once. What the first that fails raises; the others are given up then."""
+    tasks = [asyncio.ensure_future(each) for each in questions]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def patiently(what: str, call: Callable[[], Awaitable], retry: Retry | None = None):

@@ -54,5 +54,5 @@ def sign(side: str) -> float:
 def _parsed(text: str):
     try:
         return json.loads(text)
-    except ValueError:
+    except PARSING:
         return None

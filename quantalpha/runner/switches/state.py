@@ -2,7 +2,7 @@
 
 import math
 
-from quantalpha.runner.events import AccountEvent, Event, FillEvent, InstructionEvent, OrderUpdateEvent, SessionEvent
+from quantalpha.runner.events import AccountEvent, Event, FillEvent, InstructionEvent, OrderUpdateEvent, SessionEvent, TickEvent
 from quantalpha.runner.legs import place_of
 from quantalpha.runner.orders import ADOPTED, FINAL, OPEN, PARTLY_FILLED
 from quantalpha.runner.switches.base import SECOND, Trip, recorded
@@ -14,6 +14,8 @@ EXACT = 1e-9  # relative difference of quantities: sums of fills as floats
 
 class Reconcile:
     """Positions that the venue tells otherwise for longer than news take, and trades that nobody here ordered."""
+
+    heeds = (SessionEvent, FillEvent, AccountEvent, TickEvent)
 
     def __init__(self):
         self._since: dict[str, int] = {}  # symbol -> since when (ms of our clock) the venue says something else
@@ -52,7 +54,9 @@ class Reconcile:
 
 
 class Unprotected:
-    """Seconds for which a position lacks a stop of its side that rests on the venue. After a restart they begin anew."""
+    """Seconds for which a position, or a part of it, lacks a stop that rests on the venue. After a restart they begin anew."""
+
+    heeds = (SessionEvent, InstructionEvent, OrderUpdateEvent, FillEvent, AccountEvent, TickEvent)
 
     def __init__(self, limit: float):
         self.limit = limit
@@ -92,9 +96,10 @@ class Unprotected:
             del self._since[symbol]
 
     def _protected(self, symbol: str, quantity: float) -> bool:
-        """What protects closes whatever is held when it is triggered: only its side matters."""
+        """Stops of its side rest for all that is held; of two for the same, the second finds nothing left to close."""
         resting = (self._stops[name] for name in self._resting)
-        return quantity == 0 or any(stop.symbol == symbol and stop.quantity * quantity < 0 for stop in resting)
+        closing = [stop.quantity for stop in resting if stop.symbol == symbol and not stop.quantity * quantity > 0]
+        return quantity == 0 or sum(abs(each) or math.inf for each in closing) >= abs(quantity) * (1 - EXACT)
 
 
 def _same(venue: float, here: float) -> bool:
