@@ -7,6 +7,7 @@ import json
 import math
 import random
 import re
+import ssl
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -14,6 +15,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import cache
 from urllib.parse import urlsplit, urlunsplit
 
 from quantalpha import config, lazy
@@ -91,6 +93,7 @@ class _Paid:
     def open(self, lazy=False):
         """ccxt's session, in whose requests `written` is told."""
         fresh = self.session is None
+        self.ssl_context = self.ssl_context or _trusted(self.cafile)
         super().open(lazy)
         if fresh and self.session is not None:
             self.session.trace_configs.append(_told_when_written())
@@ -129,8 +132,9 @@ def check_name(venue: config.Venue) -> None:
 
 
 def is_local(venue: config.Venue) -> bool:
-    """Whether it is a practice exchange on this machine."""
-    return venue.rest_url is not None and urlsplit(venue.rest_url).hostname in ("127.0.0.1", "localhost", "::1")
+    """Whether it is a practice exchange on this machine, websockets too."""
+    given = [address for address in (venue.rest_url, venue.ws_url) if address is not None]
+    return venue.rest_url is not None and all(urlsplit(address).hostname in ("127.0.0.1", "localhost", "::1") for address in given)
 
 
 def build(venue: config.Venue, library, budget: Budget | None = None, *, demo: bool = False):
@@ -186,6 +190,12 @@ async def _in_time(wait: Awaitable) -> None:
         raise Late("the budget of requests had no room for it in time") from None
     if latest is not None and asyncio.get_running_loop().time() > latest:
         raise Late("its time was over before it could leave")
+
+
+@cache
+def _trusted(authorities: str) -> ssl.SSLContext:
+    """One for all clients of a process: to read the authorities' certificates takes longer than a request."""
+    return ssl.create_default_context(cafile=authorities)
 
 
 def _told_when_written():

@@ -87,6 +87,10 @@ class ExchangeBroker:
         told = [each for bar in bars for each in self._act(bar.symbol)]
         return [*told, *(self._equity(bar) for bar in bars)]
 
+    def passed(self, bar: MarketCloseEvent) -> None:
+        """Its prices are none of now: the marks stay."""
+        self._symbols[bar.symbol].passed(bar, self.holdings.quantity(bar.symbol))
+
     def _equity(self, bar: MarketCloseEvent) -> EquityEvent:
         times = {"event_time": bar.event_time, "recv_time": bar.recv_time, "symbol": bar.symbol, "bar": bar.bar}
         money = {"equity": self.holdings.equity(self._marks), "cash": self.holdings.cash}

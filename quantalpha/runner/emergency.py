@@ -168,3 +168,12 @@ async def flatten_account(card: dict, patience: float, watchdog: bool = False) -
             return await flatten(desk, patience)
     except ExchangeError as error:
         return Flattening(errors=[_words(error)])
+
+
+async def flatten_accounts(cards: Mapping[str, dict], patience: float) -> dict[str, Flattening]:
+    """`flatten_account` of each, at once. What keeps one from being asked at all, such as a missing key, is raised when all are done."""
+    done = await asyncio.gather(*(flatten_account(card, patience) for card in cards.values()), return_exceptions=True)
+    for each in done:
+        if isinstance(each, BaseException):
+            raise each
+    return dict(zip(cards, done))

@@ -51,7 +51,7 @@ async def run(composition: Composition, params: config.Params, request: Request)
     async with contextlib.AsyncExitStack() as stack:
         venue = None
         if request.mode in accounts.VENUES:
-            account_of(request.mode, params, folders.root(request.sessions) / request.name).latch.require_open()  # before anything is sent
+            account_of(request.mode, params, folders.root(request.sessions) / request.name).require_free()  # before anything is set
             venue = await stack.enter_async_context(opened(composition, params, request.mode, request.name, request.resume))
         start = Session.resume if request.resume else Session.start
         session = start(composition, params, request, composition.paper() if venue is None else venue.broker)
@@ -173,9 +173,12 @@ class Live:
 
     async def _rates(self, side: Side) -> None:
         while True:
+            asked = side.trading.now()
             with contextlib.suppress(ExchangeError):  # nobody is the cheaper for what is not known
                 await side.learn_rates()
-            await asyncio.sleep(RATES)
+            await asyncio.sleep(1.0)
+            while side.trading.now() - asked < RATES * 1000:  # by the venue's clock: a tape's may be faster
+                await asyncio.sleep(TICK)
 
     def _start(self, work) -> None:
         self.tasks.append(asyncio.create_task(work))
@@ -198,8 +201,6 @@ class Live:
         if not isinstance(event, MarketOpenEvent | MarketCloseEvent):
             self._feed(event)
             return
-        if self.leaving:
-            return  # nothing more is decided
         self.heard[""] = self.closed = time.monotonic()
         if isinstance(event, MarketOpenEvent) and event.bar <= self.session.engine.opened(event.symbol):
             return  # it had opened before the session was resumed
@@ -223,9 +224,9 @@ class Live:
         return feed.as_history(event) if late else event
 
     def _feed(self, event: Event) -> None:
-        if self.leaving:
-            self.session.feed(event)
-        elif not self.done.is_set() and self.session.feed(event):
+        """Once enough was decided, or the session leaves, bars are dropped; what is heard of orders counts to the last."""
+        over = self.leaving or self.done.is_set()
+        if not (over and isinstance(event, MarketOpenEvent | MarketCloseEvent)) and self.session.feed(event):
             self.done.set()
 
     async def _watch(self, stop: asyncio.Event) -> None:

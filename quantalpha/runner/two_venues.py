@@ -102,6 +102,10 @@ class TwoVenues:
         view = self.account()
         return [*(each for each in told if not isinstance(each, EquityEvent)), *(self._equity(bar, view) for bar in bars)]
 
+    def passed(self, bar: MarketCloseEvent) -> None:
+        for broker, leg in self.legs(bar.symbol):
+            broker.passed(replace(bar, symbol=leg))
+
     def _equity(self, bar: MarketCloseEvent, view: AccountView) -> EquityEvent:
         times = {"event_time": bar.event_time, "recv_time": bar.recv_time, "symbol": bar.symbol, "bar": bar.bar}
         return EquityEvent(**times, equity=view.equity, cash=view.cash, quantity=self._held(bar.symbol), price=bar.close)

@@ -92,11 +92,24 @@ def test_children_of_an_order_are_told_as_one():
     assert told["switches"]["name"].tolist() == ["drawdown"]
 
 
-def test_notebook_11_runs(replayed, monkeypatch):
-    folder, _ = replayed
+def notebook(folder: Path, monkeypatch) -> dict:
+    """What notebook 11 leaves of the session."""
     space = {}
     monkeypatch.setattr(config, "path", lambda text: folder.parent if text == "data/sessions" else Path(text))
     for cell in json.loads(NOTEBOOK.read_text())["cells"]:
         if cell["cell_type"] == "code":
             exec("".join(cell["source"]), space)
+    return space
+
+
+def test_notebook_11_runs(replayed, monkeypatch):
+    space = notebook(replayed[0], monkeypatch)
     assert space["found"].session == "s" and len(space["causes"]) == 10 and len(space["basis_points"]) > 3
+    assert "of them filled" in space["found"].activity
+
+
+def test_a_session_that_never_traded_says_so(trained, tape_settings, sessions, monkeypatch):
+    bars = synthetic_bars("BTCUSDT", tape_settings.synthetic).iloc[:20]
+    run_replay(trained, tape_settings, bars, Request(name="s", sessions=sessions))
+    found = notebook(sessions / "s", monkeypatch)["found"]
+    assert found.activity == "no order was made; kill switches: none" and found.report.agrees

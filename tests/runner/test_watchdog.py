@@ -276,6 +276,23 @@ def test_kill_works_while_the_session_hangs(space, card):
     assert "drill" in space.call("accounts", "--json").json[0]["latched"]
 
 
+@pytest.mark.parametrize("named", [ACCOUNT, f"{ACCOUNT}-bybit"])
+def test_kill_ends_both_legs_of_a_session_at_two_venues(space, card, named):
+    """Whichever of its accounts is named; no other session's."""
+    second = card | {"venue": card["venue"] | {"name": "bybit", "source": "practice-bybit"}, "second": True}
+    cards = {ACCOUNT: card, f"{ACCOUNT}-bybit": second, "rehearse-other": card | {"session": "another"}}
+    for name, each in cards.items():
+        with AccountFolder(name, space.root / "data/accounts").hold(each):
+            pass
+    for each in (card, second):
+        asyncio.run(_open(each))
+    answer = space.call("kill", "--account", named, "--json")
+    assert answer.code == 0 and answer.json["flat"] and f"{ACCOUNT}-bybit: flat" in answer.json["venue"]
+    assert all(asyncio.run(_left(each)).flat for each in (card, second))
+    latched = {row["account"]: row["latched"] for row in space.call("accounts", "--json").json}
+    assert [bool(latched[name]) for name in cards] == [True, True, False]
+
+
 def test_reset_asks_the_venue_first(space, card):
     asyncio.run(_open(card))
     with folder(space).hold(card):

@@ -35,7 +35,7 @@ from quantalpha.market.trading.words import (
     Trade,
 )  # fmt: skip
 
-RECV_WINDOW = 5000  # ms after its timestamp at which the venue no longer takes a request
+RECV_WINDOW = 3000  # ms after its timestamp at which the venue takes no request any more; so long an order in doubt cannot be decided
 REMEMBERED = 50  # requests behind `errors`
 MINUTE = 60_000  # ms
 WEEK = 7 * 86_400_000  # the longest span either venue answers at once
