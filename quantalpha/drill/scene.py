@@ -22,7 +22,7 @@ from quantalpha.practice import ApiKey, Tape
 from quantalpha.practice.background import played
 from quantalpha.practice.server import Server
 from quantalpha.runner.accounts import AccountFolder, name_of
-from quantalpha.runner.session import needed_history
+from quantalpha.runner.gates import needed_history
 from quantalpha.workspace import LOCK
 
 CAPITAL = 100_000.0  # all that lies in the account: what a liquidation leaves is still enough to trade with

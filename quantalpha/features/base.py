@@ -104,10 +104,13 @@ class FeatureSet:
 
     def last(self, arrays: Arrays) -> np.ndarray:
         """`latest` of `lookback` rows as arrays, float64 for each of `columns` ("timestamp": int64). A frame would cost as much again."""
-        give = Feature.trusted if self._seen else Feature.values
-        found = np.array([values[-1] for values in self._rows(arrays, self.lookback - 1, self.lookback, give)])
+        give, found = Feature.trusted if self._seen else Feature.values, []
+        columns = arrays | derive(self._derived, {name: array[-self._reach - 1 :] for name, array in arrays.items()})
+        for feature in self.features:
+            rows = -feature.lookback
+            found += [values[-1] for values in give(feature, {name: columns[name][rows:] for name in feature.columns})]
         self._seen = True
-        return found
+        return np.array(found)
 
     def matrix(self, arrays: Arrays, rows: int) -> np.ndarray:
         """float64[rows, names] of arrays of that length; made block by block, which costs no bit: no feature sees beyond its lookback."""
@@ -119,14 +122,14 @@ class FeatureSet:
                 table[end - len(values) : end, position] = values
         return table
 
-    def _rows(self, arrays: Arrays, first: int, end: int, give=Feature.values) -> Iterator[np.ndarray]:
+    def _rows(self, arrays: Arrays, first: int, end: int) -> Iterator[np.ndarray]:
         """For each of `names` its values at the rows first .. end-1, those whose lookback is full."""
         columns = {name: array[:end] for name, array in arrays.items()}
         columns |= derive(self._derived, {name: array[max(first - self._reach, 0) :] for name, array in columns.items()})
         for feature in self.features:
             before = feature.lookback - 1
             rows = min(end, end - first + before)
-            for values in give(feature, {name: columns[name][-rows:] for name in feature.columns}):
+            for values in feature.values({name: columns[name][-rows:] for name in feature.columns}):
                 yield values[before:]
 
     def arrays(self, bars: pd.DataFrame, rows: int) -> dict[str, np.ndarray]:

@@ -3,8 +3,10 @@
 The only file that imports lightgbm or xgboost, and only when a model is used.
 """
 
+import ctypes
 import hashlib
 import json
+import weakref
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -41,10 +43,17 @@ class BoostedTrees:
         if x.ndim != 2 or x.shape[1] != self.features or not self.classes:
             raise DataError(f"{self.kind}: expected x[n, {self.features}] as in training, found {x.shape}")
         usable = np.isfinite(x).all(axis=1)
-        out = np.where(usable[:, None], 0.0, np.full((len(x), len(CLASSES)), np.nan))
-        if usable.any():
-            columns = [CLASSES.index(c) for c in self.classes]
-            out[np.ix_(usable, columns)] = self._score(x[usable]) if self._booster is not None else 1.0
+        if usable.all():
+            return self._forecasts(x)
+        out = np.full((len(x), len(CLASSES)), np.nan)
+        out[usable] = self._forecasts(x[usable])
+        return out
+
+    def _forecasts(self, x: np.ndarray) -> np.ndarray:
+        """float64[n, 3] of rows that are all finite."""
+        out = np.zeros((len(x), len(CLASSES)))
+        if len(x):
+            out[:, [CLASSES.index(c) for c in self.classes]] = self._score(x) if self._booster is not None else 1.0
         return out
 
     def contributions(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -117,6 +126,7 @@ class BoostedTrees:
 class LightGBM(BoostedTrees):
     kind = "lightgbm"
     file = "trees.txt"
+    _one_row: "_OneRow | None" = None
 
     def _train(self, x, codes, weight):
         import lightgbm
@@ -140,7 +150,11 @@ class LightGBM(BoostedTrees):
             raise DataError(f"{self.file}: not a LightGBM model: {error}") from None
 
     def _score(self, x):
-        return self._booster.predict(x, num_threads=1)
+        if len(x) > 1:
+            return self._booster.predict(x, num_threads=1)
+        if self._one_row is None or self._one_row.booster is not self._booster:
+            self._one_row = _OneRow(self._booster, len(self.classes))
+        return self._one_row(x)
 
     def _explain(self, x):
         found = self._booster.predict(x, pred_contrib=True, num_threads=1)
@@ -148,6 +162,30 @@ class LightGBM(BoostedTrees):
 
     def _shape(self):
         return self._booster.num_feature(), self._booster.num_model_per_iteration()
+
+
+class _OneRow:
+    """LightGBM's own way for one row (its C API, LGBM_BoosterPredictForMatSingleRowFast): what `predict` looks up at every call is looked
+    up once, and the trees are all that is left. The same bits in a third of the time."""
+
+    def __init__(self, booster, classes: int):
+        from lightgbm.basic import _C_API_DTYPE_FLOAT64, _C_API_PREDICT_NORMAL, _LIB, _safe_call
+
+        self.booster, self._check, self._call = booster, _safe_call, _LIB.LGBM_BoosterPredictForMatSingleRowFast
+        self._row, self._out, self._settings = np.empty(booster.num_feature()), np.empty(classes), ctypes.c_void_p()
+        trees = ctypes.c_int(0), ctypes.c_int(-1)  # all of them
+        form = ctypes.c_int(_C_API_DTYPE_FLOAT64), ctypes.c_int32(len(self._row)), b"num_threads=1"
+        kind, found = ctypes.c_int(_C_API_PREDICT_NORMAL), ctypes.byref(self._settings)
+        _safe_call(_LIB.LGBM_BoosterPredictForMatSingleRowFastInit(booster._handle, kind, *trees, *form, found))
+        weakref.finalize(self, _LIB.LGBM_FastConfigFree, self._settings)
+        where = ctypes.c_void_p(self._row.ctypes.data), ctypes.byref(ctypes.c_int64())
+        self._where = (self._settings, *where, self._out.ctypes.data_as(ctypes.POINTER(ctypes.c_double)))
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """x: float64[1, features]; float64[1, classes]."""
+        self._row[:] = x[0]
+        self._check(self._call(*self._where))
+        return self._out[None].copy()
 
 
 class XGBoost(BoostedTrees):

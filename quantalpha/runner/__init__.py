@@ -6,7 +6,9 @@ MODULES = {
     "quantalpha.runner.console": ["print_status"],
     "quantalpha.runner.folders": ["session_bundle", "session_folder", "sessions"],
     "quantalpha.runner.journal": ["recorded"],
-    "quantalpha.runner.session": ["MODES", "Request", "Summary", "run_replay", "run_session"],
+    "quantalpha.runner.request": ["MODES", "Request"],
+    "quantalpha.runner.start": ["run_replay", "run_session"],
     "quantalpha.runner.status": ["Status"],
+    "quantalpha.runner.summary": ["Summary"],
 }
 __all__, __getattr__, __dir__ = lazy.exports(__name__, MODULES)

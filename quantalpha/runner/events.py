@@ -5,7 +5,7 @@
 """
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import orjson
 
@@ -232,10 +232,9 @@ ORDERS = (SignalEvent, OrderEvent, ValidatedOrderEvent, RejectedOrderEvent, Inst
 RESULTS = (OrderUpdateEvent, WalkedEvent, FillEvent, FundingEvent, EquityEvent)
 STATE = (AccountEvent, HealthEvent, SwitchEvent, ApprovalEvent)
 WORDED = (SessionEvent, OrderUpdateEvent, SwitchEvent, ApprovalEvent)  # hold words of others, in which a secret may stand
+REPORTS = (OrderUpdateEvent, FillEvent, FundingEvent, AccountEvent, HealthEvent, WalkedEvent)  # what becomes of orders outside
 PASSING = (QuoteEvent, TickEvent)  # change nothing that a restart must know
 KINDS = {kind.__name__.removesuffix("Event"): kind for kind in (*MARKET, *ORDERS, *RESULTS, *STATE)}
-
-
 NAMES = {kind: name for name, kind in KINDS.items()}
 
 
@@ -264,4 +263,4 @@ def from_json(kind: str, payload: str) -> Event:
 
 def as_kind(order: OrderEvent, kind: type[OrderEvent], **verdict) -> OrderEvent:
     """The same order as another kind of event."""
-    return kind(**asdict(order), **verdict)
+    return kind(**vars(order), **verdict)

@@ -26,8 +26,10 @@ from quantalpha.runner.desk import Desk, Terminal
 from quantalpha.runner.events import Event, MarketCloseEvent, MarketOpenEvent, QuoteEvent, SwitchEvent, TickEvent
 from quantalpha.runner.legs import native, place_of, told_at
 from quantalpha.runner.line import Line
-from quantalpha.runner.session import ON_STOP, Request, Session, Summary, account_of
+from quantalpha.runner.request import Request
+from quantalpha.runner.session import ON_STOP, Session, account_of
 from quantalpha.runner.socket import Socket
+from quantalpha.runner.summary import Summary
 from quantalpha.runner.venue import Side, Venue, opened
 from quantalpha.runner.venue_setup import model_of
 from quantalpha.runner.volume import Volume
@@ -169,9 +171,12 @@ class Live:
 
     async def _rates(self, side: Side) -> None:
         while True:
+            asked = side.trading.now()
             with contextlib.suppress(ExchangeError):  # nobody is the cheaper for what is not known
                 await side.learn_rates()
-            await asyncio.sleep(RATES)
+            await asyncio.sleep(1.0)
+            while side.trading.now() - asked < RATES * 1000:  # by the venue's clock: a tape's may be faster
+                await asyncio.sleep(TICK)
 
     def _start(self, work) -> None:
         self.tasks.append(asyncio.create_task(work))

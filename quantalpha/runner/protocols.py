@@ -65,6 +65,8 @@ class Broker(Protocol):
 
 
 class Switches(Protocol):
-    """Kill switches: `runner.switches`."""
+    """Kill switches: `runner.switches`. heeds: the kinds of events after which one of them may trip, or has something to remember."""
+
+    heeds: frozenset[type[Event]]
 
     def see(self, view: AccountView, event: Event) -> SwitchEvent | None: ...

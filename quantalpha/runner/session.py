@@ -1,160 +1,42 @@
-"""A session: bundles put to work on one account until they have decided often enough, are told to stop, or lose their venue.
+"""A session: what is put to work on one account until it has decided often enough, is told to stop, or loses its venue.
 
 Everything it did is in its folder: `session.json` says what ran, `journal.db` what happened. A session that was killed goes on where its
 journal ends: `Request(name=..., resume=True)`.
 """
 
-import asyncio
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
-from dataclasses import asdict, dataclass, replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-import pandas as pd
-
-from quantalpha import __version__, config, schema, timeframe, verdict
-from quantalpha.bundle import Bundle
-from quantalpha.errors import DataError, GateRefused, Halted, QuantalphaError, UsageError
+from quantalpha import __version__, config, timeframe, verdict
+from quantalpha.errors import DataError, Halted, QuantalphaError, UsageError
 from quantalpha.files import read_json
 from quantalpha.market import stream
-from quantalpha.runner import accounts, feed, folders, risk, switches
+from quantalpha.runner import accounts, folders
 from quantalpha.runner.accounts import AccountFolder
-from quantalpha.runner.approval import SEND, Gate
-from quantalpha.runner.composition import Composition, compose
+from quantalpha.runner.composition import Composition
 from quantalpha.runner.console import warn_overridden
-from quantalpha.runner.engine import Engine, Gates
+from quantalpha.runner.engine import Engine
 from quantalpha.runner.events import AccountEvent, Event, MarketCloseEvent, SessionEvent, SwitchEvent
+from quantalpha.runner.gates import gates_of, needed_history
 from quantalpha.runner.journal import FILE, Journal, Retold, read
-from quantalpha.runner.legs import Together
 from quantalpha.runner.protocols import Broker
-from quantalpha.runner.status import Status, status
-from quantalpha.runner.switches.market import USUAL
+from quantalpha.runner.request import PAPER, REPLAY, Request
+from quantalpha.runner.status import status
+from quantalpha.runner.summary import Summary
 from quantalpha.runner.venue import second_of
 
-REPLAY, PAPER = "replay", "paper"
-MODES = (REPLAY, PAPER, *accounts.VENUES)
 ON_STOP = "on_stop"  # what a graceful stop with runner.on_stop=flatten is called among the switches
 REPLAY_BATCH = 4096  # events held in memory: a tape can be read again
-OnStatus = Callable[[Status], None]
-
-
-@dataclass(frozen=True)
-class Request:
-    """How a session is to run. name: None makes one of time and bundle; resume: go on with the session of that name. capital: quote
-    currency the account begins with, None: what the bundle was judged with. adopt: take over what nobody here made at the venue.
-    cleared: `runner.prelive` was gone through, without which nothing is traded live. sessions: folder of all, None: data/sessions.
-    watching: opened with the session's folder and what its journal holds already; its observers are told of every event once it is
-    durable."""
-
-    mode: str = PAPER
-    name: str | None = None
-    resume: bool = False
-    capital: float | None = None
-    adopt: bool = False
-    cleared: bool = False
-    sessions: Path | None = None
-    on_status: OnStatus | None = None
-    watching: Callable[[Path, Sequence[Event]], AbstractContextManager[list[Callable[[Event], None]]]] | None = None
-
-    def named(self, composition: Composition) -> "Request":
-        """With a name: the one given, on a restart the last session's, else one of time and bundle."""
-        if self.resume:
-            return replace(self, name=folders.session_folder(self.name or "latest", self.sessions).name)
-        made = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{composition.bundles[0].id[:8]}"
-        return replace(self, name=made if self.name is None else self.name)
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What a session came to. `reason`: why it ended; money in quote currency; a position left open is said, not closed."""
-
-    session: str
-    folder: str
-    bundle: str
-    mode: str
-    symbol: str
-    timeframe: str
-    reason: str
-    decisions: int
-    orders: int
-    rejected: int
-    fills: int
-    equity: float
-    cash: float
-    positions: dict[str, float]
-    in_sample: int  # decisions on bars the model may have learnt from
-    overridden: list[str]  # lines of the gate that a bundle failed and a person overrode
-    seconds: float
-
-    def to_dict(self) -> dict:
-        return asdict(self)
-
-
-def run_session(bundles: Bundle | Sequence[Bundle], params: config.Params, request: Request = Request()) -> Summary:
-    """Runs on the venue of `params` until `params.runner.bars` decisions were made or SIGINT or SIGTERM arrives.
-
-    Raises ExchangeError when the venue stays away, Halted when it falls silent, the journal cannot be written or a kill switch has tripped;
-    what was journalled stays readable.
-    """
-    from quantalpha.runner import live
-
-    composition = compose(bundles, request.capital)
-    if request.mode not in MODES[1:]:
-        raise UsageError(f"mode: expected {', '.join(MODES[1:])} (or replay, over recorded bars), found {request.mode!r}")
-    if request.mode == "live" and not request.cleared:
-        raise GateRefused("live: nobody has gone through the pre-live list, so nothing is traded; rehearse, or use --mode testnet")
-    for each in composition.bundles:
-        if each.venue not in (params.venue.kept_as, config.IMPORT):  # what was made from own files trades wherever the user points it
-            raise UsageError(
-                f"run: the bundle was made from data of {each.venue}, but params.venue is {params.venue.kept_as}; "
-                "name the profile and settings it was made with, or promote a run of this venue"
-            )
-    return asyncio.run(live.run(composition, params, request))
-
-
-def run_replay(
-    bundles: Bundle | Sequence[Bundle], params: config.Params, bars: pd.DataFrame | dict[str, pd.DataFrame], request: Request = Request()
-) -> Summary:
-    """The same engine over recorded `bars` (of several symbols: by symbol), with a decision at every close, as fast as it goes; its clock
-    is the tape's."""
-    composition = compose(bundles, request.capital)
-    request = replace(request, mode=REPLAY).named(composition)
-    tables = bars if isinstance(bars, dict) else {composition.symbols[0]: bars}
-    if set(tables) != set(composition.symbols):
-        raise UsageError(f"replay: expected bars of {', '.join(composition.symbols)}, found {', '.join(tables)}")
-    for symbol, table in tables.items():
-        schema.check_bars(table, f"bars of {symbol}")
-    with Session.start(composition, params, request, composition.paper()) as session:
-        session.reason = "end of data"
-        for event in feed.replay_all(tables, session.step):
-            session.feed(event)
-    return session.summary()
-
-
-def gates_of(composition: Composition, params: config.Params, mode: str) -> Gates:
-    """What an order must pass; a replay, which must equal its backtest, has no switches and asks nobody."""
-    limits = risk.of(params.risk, composition.account, mode, {each.symbol: each.stops.stop_loss for each in composition.bundles})
-    if mode == REPLAY:
-        return Gates(limits)
-    limits = Together(limits) if params.route.venue is not None and mode in accounts.VENUES else limits
-    until = {each.id: int(each.until.timestamp() * 1000) for each in composition.bundles}
-    kill = switches.of(params.switches, mode, params.runner.max_model_age, until)
-    asked = None if params.runner.orders == SEND else Gate(params.runner.orders, params.risk.price_collar)
-    return Gates(limits, kill, asked)
 
 
 def account_of(mode: str, params: config.Params, session: Path) -> AccountFolder:
     """Where latch and heartbeat of the account lie that the session of this folder trades; on paper every session is one of its own."""
     name = f"{mode}-{session.name}" if mode == PAPER else accounts.name_of(mode, params.venue)
     return AccountFolder(name, session.parent.parent / "accounts")
-
-
-def needed_history(params: config.Params, lookback: int) -> int:
-    """Closed bars that models, limits and switches look back on at a venue."""
-    return max(lookback, 1 + max(params.risk.history, USUAL + params.switches.volatility_bars))
 
 
 @dataclass(frozen=True)
@@ -178,7 +60,7 @@ class Session:
         self.past: list[Event] = []  # of a resumed session
         self.began: dict[str, int] = {}  # by place (see `legs`): ms of a venue's first word on the account
         self.overridden = [line["name"] for each in composition.bundles for line in verdict.overridden(each.gate)]
-        self.until = max(int(each.until.timestamp() * 1000) for each in composition.bundles)
+        self.until = max(composition.until.values(), default=-1)
         self.journal, self.started = journal, time.monotonic()
         self.engine = Engine(composition.strategies(), broker, gates_of(composition, params, self.mode), journal, self.clock)
         self.engine.observers += [self._count, self._latch]
@@ -191,11 +73,10 @@ class Session:
         composition.strategies()  # refused before anything is made
         for each in composition.bundles:
             config.require_same_libraries(each.manifest["lock_sha256"], f"bundle {each.id[:12]}")
-        bundles, folder = composition.bundles, folders.create(request.name, request.sessions)
+        folder = folders.create(request.name, request.sessions)
         card = {"session": folder.name, "mode": request.mode, "started": datetime.now(UTC).isoformat(), "code_version": __version__}
-        card |= {"bundles": [{"id": each.id, "symbol": each.symbol, "folder": str(each.folder.absolute())} for each in bundles]}
-        card |= {"timeframe": composition.timeframe, "capital": composition.account.initial_cash}
-        card |= {"overridden": [line for each in bundles for line in verdict.overridden(each.gate)]}
+        card |= composition.card | {"timeframe": composition.timeframe, "capital": composition.account.initial_cash}
+        card |= {"overridden": [line for each in composition.bundles for line in verdict.overridden(each.gate)]}
         card |= {"params": params.sections(["venue", "runner", "risk", "switches", "execution", "route"])}  # in force; the rest is sealed
         journal = Journal(folder / FILE, folder.name, batch=REPLAY_BATCH if request.mode == REPLAY else 1)
         folders.write_card(folder, card)  # last: a session that has its card can be resumed
@@ -207,10 +88,9 @@ class Session:
         again it is another story."""
         folder = folders.session_folder(request.name, request.sessions)
         card = read_json(folder / folders.CARD, "bundles", "mode", "capital")
-        ran, now = [each["id"] for each in card["bundles"]], [each.id for each in composition.bundles]
-        if (ran, card["mode"]) != (now, request.mode):
-            found = f"{request.mode} of {', '.join(id[:12] for id in now)}"
-            raise UsageError(f"--resume {folder.name}: was {card['mode']} of {', '.join(id[:12] for id in ran)}, this is {found}")
+        if card["mode"] != request.mode or not composition.same_as(card):
+            was = f"{card['mode']} of {', '.join(each['id'][:12] for each in card['bundles']) or 'a pair'}"
+            raise UsageError(f"--resume {folder.name}: was {was}, this is {request.mode} of {composition}")
         if card["capital"] != composition.account.initial_cash:
             raise UsageError(f"--resume {folder.name}: its capital is {card['capital']:g}, not {composition.account.initial_cash:g}")
         events = read(folder / FILE)
@@ -298,7 +178,7 @@ class Session:
             warn_overridden(each)
         if self.request.watching is not None:
             self.engine.observers += self._stack.enter_context(self.request.watching(self.folder, self.past))
-        what = f"{self.mode} {'+'.join(each.id for each in self.composition.bundles)}"
+        what = f"{self.mode} {self.composition.name}"
         self._say("resume" if self.resumed else "start", "; ".join([what, *(f"{name} overridden" for name in self.overridden)]))
         self._begin_anew()
         return self
@@ -347,7 +227,7 @@ class Session:
     def summary(self) -> Summary:
         counts, account, composition = self.engine.counts, self.engine.broker.account(), self.composition
         return Summary(
-            session=self.folder.name, folder=str(self.folder), bundle="+".join(each.id for each in composition.bundles), mode=self.mode,
+            session=self.folder.name, folder=str(self.folder), bundle=composition.name, mode=self.mode,
             symbol="+".join(composition.symbols), timeframe=composition.timeframe, reason=self.reason, decisions=counts["Signal"],
             orders=counts["Order"], rejected=counts["RejectedOrder"], fills=counts["Fill"], equity=account.equity, cash=account.cash,
             positions={leg: each.quantity for leg, each in account.positions.items()}, in_sample=self.in_sample,

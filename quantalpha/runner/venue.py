@@ -1,18 +1,19 @@
 """A session's account at a venue, or at two: opened, set up, and put together with the broker and the lines that speak for it."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from quantalpha import config
 from quantalpha.errors import UsageError
 from quantalpha.market.connect import is_local
 from quantalpha.market.trading import Elsewhere, Rules, Trading, open_trading
-from quantalpha.runner import emergency, risk
+from quantalpha.runner import emergency
 from quantalpha.runner.broker_exchange import ExchangeBroker
 from quantalpha.runner.composition import Composition
 from quantalpha.runner.events import InstructionEvent
 from quantalpha.runner.line import Line
+from quantalpha.runner.pair import Pair
 from quantalpha.runner.two_venues import Setting, TwoVenues
 from quantalpha.runner.venue_setup import Market, Setup, terms_of, with_rules
 
@@ -23,24 +24,26 @@ DAY = 86_400_000  # ms
 @dataclass
 class Side:
     """One account of the session. place: what the names of its symbols end with, '' at the first; params: with this venue as `venue`;
-    line: None until the session stands whose events it feeds; rates: of its symbols, settled last."""
+    line: None until the session stands whose events it feeds; settled: of its symbols the funding rates by their time (ms), as far back as
+    `reach` (ms)."""
 
     place: str
     params: config.Params
     trading: Trading | Elsewhere
     broker: ExchangeBroker | None = None
     line: Line | None = None
-    rates: dict[str, float] = field(default_factory=dict)
+    settled: dict[str, dict[int, float]] = field(default_factory=dict)
+    reach: int = DAY
 
     def send(self, instruction: InstructionEvent) -> None:
         """The broker's outbox."""
         self.line.send(instruction)
 
     async def learn_rates(self) -> None:
-        """What was settled last, as the best guess of what is settled next."""
+        """What was settled lately."""
         for symbol in self.broker.setup.markets:
-            told = await self.trading.funding_rates(symbol, self.trading.now() - DAY)
-            self.rates |= {symbol: told[max(told)][0]} if told else {}
+            told = await self.trading.funding_rates(symbol, self.trading.now() - self.reach)
+            self.settled[symbol] = {time: rate for time, (rate, _) in told.items()}
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,8 @@ async def opened(composition: Composition, params: config.Params, mode: str, nam
             trading = await stack.enter_async_context(open_trading(venue, keys, demo=mode == TESTNET))
             await trading.preflight(composition.symbols, composition.account.leverage, composition.account.margin_mode)
             here = params.model_copy(update={"venue": venue})
-            sides.append(Side(place, here, Elsewhere(trading, place) if place else trading))
+            told = {"settled": composition.settled, "reach": composition.reach}
+            sides.append(Side(place, here, Elsewhere(trading, place) if place else trading, **told))
         for side in sides:
             setup = _setup(composition, side, name, len(sides))
             side.broker = ExchangeBroker(setup, retelling=retelling)
@@ -104,8 +108,9 @@ def _setup(composition: Composition, side: Side, name: str, shares: int) -> Setu
     """shares: so many accounts have the capital between them."""
     rules = {symbol: side.trading.rules_of(symbol + side.place) for symbol in composition.symbols}
     costs, account = composition.costs(), composition.account
+    per_trade = side.params.risk.per_trade
     markets = {
-        symbol + side.place: Market(terms_of(each, costs[symbol]), composition.stops, _distance(composition, side.params, symbol))
+        symbol + side.place: Market(terms_of(each, costs[symbol]), composition.stops, composition.distance(symbol, per_trade))
         for symbol, each in rules.items()
     }
     account = with_rules(replace(account, initial_cash=account.initial_cash / shares), rules)
@@ -121,18 +126,14 @@ def _together(composition: Composition, params: config.Params, first: Side, seco
     taker = next(iter(composition.costs().values())).taker
     fees = taker, taker if params.route.fee is None else params.route.fee
     account = with_rules(composition.account, rules)
-    setting = Setting(account, composition.symbols, second.place, fees, lambda leg: _expected_funding(leg, first, second))
+    setting = Setting(account, composition.symbols, second.place, fees, lambda leg: _expected_funding(leg, second.place, second.settled))
+    if composition.hedged:
+        return Pair(first.broker, second.broker, setting, composition.limits)
     return TwoVenues(first.broker, second.broker, setting)
 
 
-def _expected_funding(leg: str, first: Side, second: Side) -> float:
-    """0.0 while not both venues have told theirs: then nobody is the cheaper for it."""
-    known = first.rates | second.rates
-    other = leg.removesuffix(second.place) if leg.endswith(second.place) else leg + second.place
-    return known[leg] if leg in known and other in known else 0.0
-
-
-def _distance(composition: Composition, params: config.Params, symbol: str) -> float:
-    """Of the stop that a model without one gets: where its largest position loses `risk.per_trade`."""
-    largest = sum(each.policy.leverage for each in composition.bundles if each.symbol == symbol) / len(composition.bundles)
-    return risk.protective_distance(composition.stops.stop_loss, params.risk.per_trade, largest)
+def _expected_funding(leg: str, place: str, settled: Mapping[str, Mapping[int, float]]) -> float:
+    """What was settled last is the best guess of what is settled next; 0.0 while not both venues have told theirs: then nobody is the
+    cheaper for it."""
+    other = leg.removesuffix(place) if leg.endswith(place) else leg + place
+    return settled[leg][max(settled[leg])] if settled.get(leg) and settled.get(other) else 0.0

@@ -202,3 +202,22 @@ def test_damaged_files_are_refused_by_name(fitted, tmp_path, damage, message):
 def test_importing_the_room_loads_no_library():
     code = "import sys, quantalpha.models; print([m for m in ('lightgbm', 'xgboost') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_one_row_is_scored_as_the_library_scores_it():
+    x, y = rows()
+    model = create("lightgbm", PARAMS).fit(x, y)
+    extreme = np.vstack([x[:300], 1e300 * x[:50], np.zeros((1, 6)), np.nextafter(x[:50], np.inf)])
+    expected = model._booster.predict(extreme, num_threads=1)
+    assert np.array_equal(np.vstack([model.predict(row[None]) for row in extreme]), expected)
+    kept = model.predict(x[:1])
+    model.predict(x[1:2])
+    assert np.array_equal(kept[0], expected[0])  # nobody writes over what was given out
+
+
+def test_a_model_that_learns_anew_forecasts_anew():
+    x, y = rows()
+    model = create("lightgbm", PARAMS).fit(x, y)
+    before = model.predict(x[:1])
+    model.fit(x, -y)
+    assert np.array_equal(model.predict(x[:1]), model.predict(x[:2])[:1]) and not np.array_equal(model.predict(x[:1]), before)

@@ -192,8 +192,10 @@ def test_a_switch_flattens_and_ends_at_a_flat_account():
     table = tape(1, 20)
 
     class Trip:
+        heeds = frozenset([EquityEvent])
+
         def see(self, view, event):
-            tripped = kind_of(event) == "Equity" and event.bar == 5 * HOUR
+            tripped = event.bar == 5 * HOUR
             when = {"event_time": event.event_time, "recv_time": 0, "symbol": ""}
             return SwitchEvent(**when, name="test", phase="tripped", reason="five bars", values={}) if tripped else None
 

@@ -6,24 +6,30 @@ import math
 import os
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from paper_accounts import ACCOUNT, COSTS, Kept, Script
 
 from quantalpha.errors import UsageError
-from quantalpha.runner import desk
+from quantalpha.runner import desk, feed
 from quantalpha.runner.approval import APPROVED, PENDING, REFUSED, Gate
+from quantalpha.runner.broker_paper import PaperBroker
 from quantalpha.runner.desk import Desk, Terminal
+from quantalpha.runner.engine import Engine, Gates, Strategy
 from quantalpha.runner.events import (
     ApprovalEvent,
     FillEvent,
     RejectedOrderEvent,
     TickEvent,
     ValidatedOrderEvent,
+    as_kind,
     from_json,
     kind_of,
     to_json,
 )
+from quantalpha.runner.risk import standard
 
 COLLAR = 0.05
 
@@ -231,3 +237,50 @@ def test_a_yes_to_what_a_stop_has_overtaken_opens_nothing(tmp_path, symbol, reas
     engine.feed(FillEvent(**fill, realised=-1.0, reason=reason))
     settle(engine, asked)
     assert [each.client_id for each in engine.submitted] == sent and list(engine.gate) == []
+
+
+def asked_for_one_order(limits):
+    """(engine on paper, its events, the bars to come, the order that waits for a word)"""
+    target = pd.Series(1.0, index=pd.date_range("2024-01-01", periods=3, freq="h", tz="UTC"))
+    table = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close", "volume"), 100.0), index=target.index)
+    strategy, gates, events = Strategy("a" * 64, "BTCUSDT", Script(target)), Gates(limits, approval=Gate("approve", COLLAR)), Kept()
+    engine = Engine([strategy], PaperBroker("BTCUSDT", ACCOUNT, COSTS), gates, events, lambda: 7)
+    bars = feed.replay(table, "BTCUSDT", 3_600_000)
+    for event in itertools.islice(bars, 2):
+        engine.feed(event)
+    (waiting,) = gates.approval
+    return engine, events, bars, waiting
+
+
+def yes_to(waiting):
+    when = {"event_time": waiting.event_time + 5, "recv_time": 12, "symbol": "BTCUSDT"}
+    return ApprovalEvent(**when, client_id=waiting.client_id, approved=True, who="ann@desk", price=waiting.price)
+
+
+class Once:
+    """Limits that an order passes when it is decided, and not any more when it is approved."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def judge(self, order, account):
+        self.asked += 1
+        if self.asked == 1:
+            return as_kind(order, ValidatedOrderEvent)
+        return as_kind(order, RejectedOrderEvent, reason="leverage", values={"equity": account.equity})
+
+
+def test_a_yes_is_judged_again_with_the_account_as_it_is_then():
+    limits = Once()
+    engine, events, _, waiting = asked_for_one_order(limits)
+    engine.broker.submit = None  # nothing may come to it
+    engine.feed(yes_to(waiting))
+    assert limits.asked == 2 and [kind_of(event) for event in events][-2:] == ["Approval", "RejectedOrder"]
+    assert (events[-1].client_id, events[-1].reason, list(engine.targets.values())) == (waiting.client_id, "leverage", [0.0])
+
+
+def test_a_yes_that_stands_up_to_the_limits_goes_on():
+    engine, events, bars, waiting = asked_for_one_order(standard(4.0))
+    engine.feed(yes_to(waiting))
+    engine.feed(next(bars))
+    assert [kind_of(event) for event in events][-3:] == ["Approval", "MarketOpen", "Fill"] and list(engine.targets.values()) == [1.0]

@@ -7,11 +7,12 @@ import pytest
 from quantalpha.errors import DataError, Halted
 from quantalpha.perp import Account, Costs
 from quantalpha.runner.broker_paper import PaperBroker
-from quantalpha.runner.engine import Engine, Gates, Strategy, client_id
+from quantalpha.runner.engine import Engine, Gates, Strategy
 from quantalpha.runner.events import MarketCloseEvent, MarketOpenEvent, SessionEvent, kind_of
 from quantalpha.runner.journal import FILE, Journal, read
 from quantalpha.runner.risk import Refusal, Risk, standard
 from quantalpha.runner.status import status
+from quantalpha.runner.targets import client_id
 
 STEP = 60_000
 

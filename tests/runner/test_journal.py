@@ -37,6 +37,16 @@ def test_reads_back_what_was_appended(path, batch):
     assert read(path) == events
 
 
+def test_an_event_that_cannot_be_stored_leaves_no_gap(path):
+    journal = Journal(path, "s")
+    journal.append(equity(0, 1.0))
+    with pytest.raises(TypeError):
+        journal.append(equity(1, {1, 2}))
+    journal.append(equity(2, 2.0))
+    journal.close()
+    assert read(path) == [equity(0, 1.0), equity(2, 2.0)]
+
+
 def test_what_is_committed_is_readable_at_once_while_the_writer_lives(path):
     journal = Journal(path, "s")
     journal.append(equity(0, 1.0))

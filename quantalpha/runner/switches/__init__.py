@@ -25,15 +25,23 @@ class Switches:
     """All of them, by name. standing: the trip that stands, None while none does."""
 
     def __init__(self, make: Callable[[], Mapping[str, Switch]]):
-        self._make, self._switches = make, make()
+        self._make = make
         self.standing: SwitchEvent | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        switches = self._make()
+        kinds = {kind for switch in switches.values() for kind in switch.heeds}
+        self._heeding = {kind: [(name, each) for name, each in switches.items() if kind in each.heeds] for kind in kinds}
+        self.heeds = frozenset({*kinds, SwitchEvent})
 
     def see(self, view: AccountView, event: Event) -> SwitchEvent | None:
-        """To be called after every event and tick; the switch that trips, once. A reset begins all of them anew."""
+        """To be called after every event and tick of the kinds that it `heeds`; the switch that trips, once. A reset begins all of them
+        anew."""
         if isinstance(event, SwitchEvent):
             self._heed(event)
-        trips = ((name, switch.see(view, event)) for name, switch in self._switches.items())
-        tripped = [(name, trip) for name, trip in trips if trip is not None]  # all of them see every event
+        trips = ((name, switch.see(view, event)) for name, switch in self._heeding.get(type(event), ()))
+        tripped = [(name, trip) for name, trip in trips if trip is not None]  # all of them see it
         if self.standing is not None or not tripped:
             return None
         name, trip = tripped[0]
@@ -45,7 +53,8 @@ class Switches:
         if event.phase == "tripped":
             self.standing = event if self.standing is None else self.standing
         if event.phase == "reset":
-            self._switches, self.standing = self._make(), None
+            self.standing = None
+            self._begin()
 
 
 def of(limits: config.Switches, mode: str, max_model_age: str | None, until: Mapping[str, int]) -> Switches:

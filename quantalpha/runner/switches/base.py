@@ -24,6 +24,10 @@ class Trip:
 
 
 class Switch(Protocol):
+    """heeds: the kinds of events it is shown."""
+
+    heeds: tuple[type[Event], ...]
+
     def see(self, view: AccountView, event: Event) -> Trip | None: ...
 
 

@@ -1,6 +1,6 @@
 """Kill switches on the line to the venue: requests that fail, a market or a venue that falls silent, a clock that is wrong."""
 
-from quantalpha.runner.events import Event, HealthEvent, SessionEvent
+from quantalpha.runner.events import Event, HealthEvent, SessionEvent, TickEvent
 from quantalpha.runner.switches.base import SECOND, Trip, recorded
 from quantalpha.runner.views import AccountView
 
@@ -8,11 +8,13 @@ from quantalpha.runner.views import AccountView
 class ApiErrors:
     """Share of the last requests that got no sound answer."""
 
+    heeds = (HealthEvent,)
+
     def __init__(self, limit: float):
         self.limit = limit
 
     def see(self, view: AccountView, event: Event) -> Trip | None:
-        if not isinstance(event, HealthEvent) or event.api_errors <= self.limit:
+        if event.api_errors <= self.limit:
             return None
         return Trip("requests without a sound answer", {"api_errors": event.api_errors, "limit": self.limit})
 
@@ -20,17 +22,21 @@ class ApiErrors:
 class ClockSkew:
     """Seconds our clock is ahead of the venue's, or behind."""
 
+    heeds = (HealthEvent,)
+
     def __init__(self, limit: float):
         self.limit = limit
 
     def see(self, view: AccountView, event: Event) -> Trip | None:
-        if not isinstance(event, HealthEvent) or abs(event.clock_skew) <= self.limit:
+        if abs(event.clock_skew) <= self.limit:
             return None
         return Trip("the clock differs from the venue's", {"clock_skew": event.clock_skew, "limit": self.limit})
 
 
 class Silence:
     """Seconds without a word of the market, without a connection, or without anybody who looks after it."""
+
+    heeds = (SessionEvent, HealthEvent, TickEvent)
 
     def __init__(self, limit: float):
         self.limit = limit

@@ -17,12 +17,12 @@ class Volatility:
     required: too few bars trip (a venue); else they are waited for (paper, whose first bars have none before them).
     """
 
+    heeds = (EquityEvent,)  # once a bar
+
     def __init__(self, limit: float, bars: int, required: bool):
         self.limit, self.bars, self.required = limit, bars, required
 
     def see(self, view: AccountView, event: Event) -> Trip | None:
-        if not isinstance(event, EquityEvent):  # once a bar
-            return None
         returns = np.asarray(view.returns.get(event.symbol, ()), dtype=float)
         if len(returns) < self.bars + USUAL and not self.required:
             return None
@@ -36,12 +36,12 @@ class Volatility:
 class LiquidationNear:
     """Way from the mark to the venue's liquidation price of any position, a fraction of the mark."""
 
+    heeds = MONEY
+
     def __init__(self, limit: float):
         self.limit = limit
 
     def see(self, view: AccountView, event: Event) -> Trip | None:
-        if not isinstance(event, MONEY):
-            return None
         for symbol, position in view.positions.items():
             away = liquidation_distance(position)
             if not away >= self.limit:

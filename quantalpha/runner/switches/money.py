@@ -14,13 +14,13 @@ class DailyLoss:
     """Loss since 00:00 UTC as a fraction of the equity then: the last one known, of a session that starts later the one it
     starts with. The day is the venue's, by view.time."""
 
+    heeds = MONEY
+
     def __init__(self, limit: float):
         self.limit = limit
         self._day, self._base, self._last = -1, math.nan, math.nan
 
     def see(self, view: AccountView, event: Event) -> Trip | None:
-        if not isinstance(event, MONEY):
-            return None
         if recorded(event):
             self._note(view.equity, view.time)
         loss = 1 - share(view.equity, self._base)
@@ -38,13 +38,13 @@ class DailyLoss:
 class Drawdown:
     """Loss from the highest equity of the session, as a fraction of it."""
 
+    heeds = MONEY
+
     def __init__(self, limit: float):
         self.limit = limit
         self._peak = 0.0
 
     def see(self, view: AccountView, event: Event) -> Trip | None:
-        if not isinstance(event, MONEY):
-            return None
         if recorded(event):
             self._peak = max(self._peak, view.equity)  # keeps the peak where the equity is NaN
         drawdown = 1 - share(view.equity, self._peak)
@@ -57,6 +57,8 @@ class ConsecutiveLosses:
     """So many trades in a row that lost, all symbols together. A trade goes from flat to flat or to the other side; its result is what its
     fills realised, less fees, and its funding."""
 
+    heeds = (SessionEvent, FillEvent, FundingEvent)
+
     def __init__(self, limit: int):
         self.limit = limit
         self._trades: dict[str, _Trade] = {}
@@ -65,7 +67,6 @@ class ConsecutiveLosses:
     def see(self, view: AccountView, event: Event) -> Trip | None:
         if isinstance(event, SessionEvent):
             self._begin(view.positions)
-        if not isinstance(event, (FillEvent, FundingEvent)):
             return None
         result = self._trade(event.symbol).take(event)
         if result is None:

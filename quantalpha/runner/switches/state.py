@@ -2,7 +2,7 @@
 
 import math
 
-from quantalpha.runner.events import AccountEvent, Event, FillEvent, InstructionEvent, OrderUpdateEvent, SessionEvent
+from quantalpha.runner.events import AccountEvent, Event, FillEvent, InstructionEvent, OrderUpdateEvent, SessionEvent, TickEvent
 from quantalpha.runner.legs import place_of
 from quantalpha.runner.orders import ADOPTED, FINAL, OPEN, PARTLY_FILLED
 from quantalpha.runner.switches.base import SECOND, Trip, recorded
@@ -14,6 +14,8 @@ EXACT = 1e-9  # relative difference of quantities: sums of fills as floats
 
 class Reconcile:
     """Positions that the venue tells otherwise for longer than news take, and trades that nobody here ordered."""
+
+    heeds = (SessionEvent, FillEvent, AccountEvent, TickEvent)
 
     def __init__(self):
         self._since: dict[str, int] = {}  # symbol -> since when (ms of our clock) the venue says something else
@@ -53,6 +55,8 @@ class Reconcile:
 
 class Unprotected:
     """Seconds for which a position, or a part of it, lacks a stop that rests on the venue. After a restart they begin anew."""
+
+    heeds = (SessionEvent, InstructionEvent, OrderUpdateEvent, FillEvent, AccountEvent, TickEvent)
 
     def __init__(self, limit: float):
         self.limit = limit
