@@ -21,8 +21,8 @@ from quantalpha.promotion.reconcile import Recorded, Report, reconcile, research
 from quantalpha.promotion.tracked import Promotion, candidates, champion, promote_run, registered_name, roll_back
 
 __all__ = [
-    "Attribution", "Candidate", "Case", "GateLine", "GateReport", "PaperSession", "Promotion", "Recorded", "Rehearsal", "Report", "Reviewed", "Terms",
-    "Trained", "attribute", "backtest_candidate", "candidates", "champion", "evaluate", "judge", "load_candidate", "order_table",
+    "Attribution", "Candidate", "Case", "GateLine", "GateReport", "PaperSession", "Promotion", "Recorded", "Rehearsal", "Report",
+    "Reviewed", "Terms", "Trained", "attribute", "backtest_candidate", "candidates", "champion", "evaluate", "judge", "load_candidate", "order_table",
     "origin", "promote", "promote_run", "reconcile", "record_forecasts", "registered_name", "research_result", "roll_back",
     "write_candidate",
 ]  # fmt: skip

@@ -699,7 +699,11 @@ def test_live_asks_for_days_on_paper_that_agree(good, edge_bars, tmp_path, monke
     monkeypatch.undo()
     monkeypatch.setattr("quantalpha.workspace.root", lambda: tmp_path)
     told = json.loads(card.read_text())
-    for away in ({"source": "practice-1"}, {"name": "bybit"}, {"source": "x", "rest_url": "http://127.0.0.1:1", "ws_url": "ws://127.0.0.1:1"}):
+    for away in (
+        {"source": "practice-1"},
+        {"name": "bybit"},
+        {"source": "x", "rest_url": "http://127.0.0.1:1", "ws_url": "ws://127.0.0.1:1"},
+    ):
         told["params"]["venue"] |= away
         card.write_text(json.dumps(told))
         found = live.rehearsal.paper(case.bundle.load(sealed.folder))

@@ -63,7 +63,12 @@ def other(**changes):
 
 
 FAULTS = {
-    "gate of aaaaaaaaaaaa": [gate("net_result"), gate("real_data", "paper_days", "paper_agrees", passed=False), gate("paper_days", "paper_agrees"), gate()],
+    "gate of aaaaaaaaaaaa": [
+        gate("net_result"),
+        gate("real_data", "paper_days", "paper_agrees", passed=False),
+        gate("paper_days", "paper_agrees"),
+        gate(),
+    ],  # fmt: skip
     "alias of aaaaaaaaaaaa": [lambda case: replace(case, aliases={BUNDLE: "paper"}), lambda case: replace(case, aliases={})],
     "capital ladder": [lambda case: replace(case, capital=101.0), lambda case: replace(case, past=(), capital=600.0)],
     "balance": [word(cash=99.0), word(cash=float("nan"))],
