@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from workspace import Workspace
 
 from quantalpha.errors import DataError, Halted, UsageError
 from quantalpha.runner.accounts import AccountFolder, find, known
@@ -146,6 +147,29 @@ def test_the_running_account_is_found(tmp_path):
     with pytest.raises(UsageError, match="did you mean 'paper-x'"):
         find("papr-x", tmp_path)
     assert [each.row()["running"] for each in known(tmp_path)] == ["no", "no"]
+    two, told = (
+        (AccountFolder(name, tmp_path) for name in ("live-a", "live-b")),
+        r"live-a, live-b; name one, or kill them --all \(no session",
+    )
+    with next(two).hold(CARD), next(two).hold(CARD), pytest.raises(UsageError, match=told):
+        find(None, tmp_path)
+
+
+def test_all_that_run_are_killed_at_once_and_the_idle_are_told_apart(tmp_path):
+    workspace = Workspace(tmp_path / "w")
+    root = workspace.root / "data/accounts"
+    workspace.call("kill").complains(2, "no account has been traded here yet")
+    workspace.call("kill", "--all").complains(2, "no session runs")
+    told = {"mode": "paper", "session": "s", "symbols": [], "venue": {}, "params": {}}
+    for name in ("paper-old", "paper-older"):
+        with AccountFolder(name, root).hold(told):
+            pass
+    assert "nothing is latched in 2 accounts: --all" in workspace.call("accounts").out
+    with AccountFolder("paper-a", root).hold(told), AccountFolder("paper-b", root).hold(told):
+        workspace.call("kill").complains(2, "sessions run in paper-a, paper-b", "no session runs in paper-old")
+        assert workspace.call("kill", "--all", "--json").json["account"] == "paper-a, paper-b"
+    assert [each["account"] for each in workspace.call("accounts", "--json").json] == ["paper-a", "paper-b"], "latched"
+    assert len(workspace.call("accounts", "--all", "--json").json) == 4
 
 
 def test_the_card_keeps_no_secret(tmp_path, monkeypatch):
