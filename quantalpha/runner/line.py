@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict
 
 from quantalpha.errors import ExchangeError
-from quantalpha.market.stream import wall_ms
 from quantalpha.market.trading import InDoubt, News, OrderReport, Refused, Trade, Trading, patiently, user_stream
+from quantalpha.runner import steady
 from quantalpha.runner.broker_exchange import ExchangeBroker
 from quantalpha.runner.events import AccountEvent, Event, HealthEvent
 from quantalpha.runner.orders import CANCELLED, VenueOrder
@@ -34,7 +34,7 @@ class Line:
 
     def __init__(
         self, trading: Trading, broker: ExchangeBroker, feed: Callable[[Event], None], *, step: int, since: int,
-        clock: Callable[[], int] = wall_ms, silence: Callable[[], float] = lambda: 0.0, pace: Pace | None = None,
+        clock: Callable[[], int] = steady.ms, silence: Callable[[], float] = lambda: 0.0, pace: Pace | None = None,
     ):  # fmt: skip
         self.trading, self.broker, self.clock = trading, broker, clock
         self.silence, self.pace = silence, Pace() if pace is None else pace

@@ -189,7 +189,7 @@ class Live:
         bars = stream.stream_bars(self.params.venue, symbol, bar, since, retries=settings.retries, clock=stream.wall_ms)
         async with contextlib.aclosing(bars):
             async for each in bars:
-                self.take(feed.live(each, symbol, self.step, stream.wall_ms()))
+                self.take(feed.live(each, symbol, self.step, self.session.clock()))
         raise ExchangeError("runner: the venue's stream ended; run again when it is back")
 
     def take(self, event: Event) -> None:
