@@ -10,6 +10,7 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict
+from functools import partial
 
 from quantalpha.errors import ExchangeError
 from quantalpha.market.trading import InDoubt, News, OrderReport, Refused, Trade, Trading, patiently, user_stream
@@ -53,8 +54,8 @@ class Line:
         """Until cancelled, or `feed` raises."""
         pace, crowd = self.pace, max(1.0, len(self.symbols) / MANY)
         rounds = {self.settle: pace.trades * crowd, self.look: pace.account, self.payments: pace.payments, self.check: pace.health}
-        tasks = [asyncio.create_task(self._guarded(self._forever(ask, pause))) for ask, pause in rounds.items()]
-        tasks.append(asyncio.create_task(self._guarded(self.stream.run())))
+        tasks = [asyncio.create_task(self._guarded(partial(self._forever, ask, pause))) for ask, pause in rounds.items()]
+        tasks.append(asyncio.create_task(self._guarded(self.stream.run)))
         try:
             await self._over.wait()
             raise self._failure
@@ -64,10 +65,10 @@ class Line:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _guarded(self, work: Awaitable) -> None:
+    async def _guarded(self, work: Callable[[], Awaitable]) -> None:
         """What goes wrong here ends `run`: an event that was not taken is lost for good."""
         try:
-            await work
+            await work()
         except Exception as error:
             self._failure = self._failure or error
             self._over.set()

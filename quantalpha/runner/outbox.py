@@ -46,7 +46,9 @@ class Pace:
 class Outbox:
     """work: runs a delivery and answers for its errors; ask: the venue is to be asked what has changed."""
 
-    def __init__(self, trading: Trading, reports: Reports, pace: Pace, work: Callable[[Awaitable], Awaitable], ask: Callable[[], None]):
+    def __init__(
+        self, trading: Trading, reports: Reports, pace: Pace, work: Callable[[Callable[[], Awaitable]], Awaitable], ask: Callable[[], None]
+    ):
         self.trading, self.reports, self.pace, self.work, self.ask = trading, reports, pace, work, ask
         self.stopwatch = Stopwatch()
         self._last: dict[str, asyncio.Task] = {}  # of each order, what is sent last
@@ -66,7 +68,7 @@ class Outbox:
     def send(self, instruction: InstructionEvent) -> None:
         """Takes what is durable and returns at once."""
         before, latest = self._last.get(instruction.client_id), self._latest(instruction)
-        task = asyncio.get_running_loop().create_task(self.work(self._deliver(instruction, before, latest)))
+        task = asyncio.get_running_loop().create_task(self.work(partial(self._deliver, instruction, before, latest)))
         self._last[instruction.client_id] = task
         task.add_done_callback(
             lambda done: self._last.pop(instruction.client_id) if self._last.get(instruction.client_id) is done else None
