@@ -180,6 +180,12 @@ def trading_client(venue: config.Venue, keys: tuple[str, str], judge: Callable[[
     return exchange, (NoAnswer, ccxt.BaseError, *PARSING)
 
 
+@cache
+def _trusted(authorities: str) -> ssl.SSLContext:
+    """One for all clients of a process: to read the authorities' certificates takes longer than a request."""
+    return ssl.create_default_context(cafile=authorities)
+
+
 async def _in_time(wait: Awaitable) -> None:
     """Late where what must be waited for takes longer than the deadline of whoever asks."""
     latest = deadline.get()
@@ -190,12 +196,6 @@ async def _in_time(wait: Awaitable) -> None:
         raise Late("the budget of requests had no room for it in time") from None
     if latest is not None and asyncio.get_running_loop().time() > latest:
         raise Late("its time was over before it could leave")
-
-
-@cache
-def _trusted(authorities: str) -> ssl.SSLContext:
-    """One for all clients of a process: to read the authorities' certificates takes longer than a request."""
-    return ssl.create_default_context(cafile=authorities)
 
 
 def _told_when_written():

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from quantalpha.errors import ReconcileError
 from quantalpha.market.trading import patiently
 from quantalpha.runner.broker_exchange import ExchangeBroker
-from quantalpha.runner.events import AccountEvent, FillEvent
+from quantalpha.runner.events import AccountEvent, FillEvent, InstructionEvent
 from quantalpha.runner.line import Line
 from quantalpha.runner.orders import ADOPTED, DUST
 
@@ -38,11 +38,15 @@ class Difference:
 async def agree(line: Line, *, adopt: bool = False) -> None:
     """Brings the session up to date with the venue; ReconcileError with the table of differences where that is not enough.
 
+    A stop in doubt can only make a position smaller, which may lack one until it is known: nobody waits for it, another takes its place.
     adopt: what nobody here made is taken over: a position as a fill at its entry price (its stop follows), money as it stands; orders,
     which nothing here steers, are cancelled.
     """
     await _require_known_symbols(line)
-    await asyncio.gather(*(line.outbox.resolve(order.instruction) for order in line.broker.orders.in_doubt()))
+    doubted = [order.instruction for order in line.broker.orders.in_doubt()]
+    for instruction in filter(_protects, doubted):
+        line.outbox.pursue(instruction)
+    await asyncio.gather(*(line.outbox.resolve(instruction) for instruction in doubted if not _protects(instruction)))
     for _ in range(ROUNDS):
         await catch_up(line)
         found = differences(line.broker)
@@ -54,6 +58,10 @@ async def agree(line: Line, *, adopt: bool = False) -> None:
         found = differences(line.broker)
     if found:
         raise _disagreement(found)
+
+
+def _protects(instruction: InstructionEvent) -> bool:
+    return instruction.purpose == "protection"
 
 
 async def _require_known_symbols(line: Line) -> None:
@@ -107,7 +115,7 @@ def _orders(broker: ExchangeBroker, told: AccountEvent) -> Iterable[Difference]:
     for order in broker.orders:
         if order.fills_missing:
             yield Difference("fills", order.client_id, f"{order.filled:g}", f"{order.reported:g}")
-        elif not order.final and order.told < told.recv_time and order.client_id not in told.open_orders:
+        elif not order.final and order.acknowledged and order.told < told.recv_time and order.client_id not in told.open_orders:
             yield Difference("order", order.client_id, order.status, "not open")
 
 

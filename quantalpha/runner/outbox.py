@@ -68,7 +68,14 @@ class Outbox:
     def send(self, instruction: InstructionEvent) -> None:
         """Takes what is durable and returns at once."""
         before, latest = self._last.get(instruction.client_id), self._latest(instruction)
-        task = asyncio.get_running_loop().create_task(self.work(partial(self._deliver, instruction, before, latest)))
+        self._begin(instruction, partial(self._deliver, instruction, before, latest))
+
+    def pursue(self, instruction: InstructionEvent) -> None:
+        """One that was found in doubt is asked about while everything else goes on."""
+        self._begin(instruction, partial(self.resolve, instruction))
+
+    def _begin(self, instruction: InstructionEvent, work: Callable[[], Awaitable]) -> None:
+        task = asyncio.get_running_loop().create_task(self.work(work))
         self._last[instruction.client_id] = task
         task.add_done_callback(
             lambda done: self._last.pop(instruction.client_id) if self._last.get(instruction.client_id) is done else None

@@ -24,7 +24,7 @@ from quantalpha.runner.views import Position
 REFUSALS = 2  # of a stop or take-profit, one after the other; then the position is closed at market
 AGAIN = 1000  # ms before what was refused or not answered is asked for again
 SETTLES = 500  # ms for which an order just made is not followed by another of its kind because more was bought
-UNANSWERED = 3000  # ms after which a stop that nobody has answered for gets another beside it; the first of two to trade leaves nothing
+UNANSWERED = 2000  # ms after which a stop that nobody has answered for gets another beside it; the first of two to trade leaves nothing
 RESTS = (states.OPEN, states.PARTLY_FILLED)
 STOP, TAKE_PROFIT, CLOSE = "stop", "take_profit", "market"
 EXITS = ("stop_loss", "trailing_stop", "take_profit", "time_stop")  # what their fills are called

@@ -271,6 +271,34 @@ def test_what_watchdog_or_kill_closed_meanwhile_is_theirs_and_no_difference(venu
     run(work())
 
 
+def test_a_restart_does_not_wait_for_a_stop_in_doubt_while_the_position_has_none(venue):
+    """It never arrived, which nobody knows before it is dead; another takes its place."""
+    server, address = venue
+
+    async def work():
+        async with session(address) as desk:
+            begin, trading = desk.line._start, server.faults.trading
+            trading.plan = {trading.number + 1: "timeout_before_accept"}
+            desk.order("qa-parent-1", 0.02)
+            await desk.until(lambda: [each.instruction.kind for each in desk.broker.orders.in_doubt()] == ["stop"])
+            record = list(desk.told)
+        again = await started(address, retelling=True, since=begin)
+        again.line.outbox.pace = replace(again.line.pace, dead=60.0)
+        for event in record:
+            (again.broker.submit if type(event).__name__ == "ValidatedOrderEvent" else again.broker.heard)(event)
+        await agree(again.line)
+        again.broker.resume()
+        task = asyncio.create_task(again.line.run())
+        await again.until(lambda: again.broker.told.open_orders)
+        assert [each.kind for each in await again.trading.open_orders([SYMBOL])] == ["stop"]
+        assert again.quantity == 0.02 and len(again.broker.orders.in_doubt()) == 1
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await again.trading.close()
+
+    run(work())
+
+
 def test_every_difference_is_found_and_nothing_is_traded(venue):
     """Somebody else trades the account: a position, a resting order, money."""
 
