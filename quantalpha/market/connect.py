@@ -10,6 +10,7 @@ import re
 import ssl
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC
@@ -64,7 +65,12 @@ class NoAnswer(Exception):
         self.wait, self.final = wait, final
 
 
+class Late(Exception):
+    """A request waited longer than its `deadline` for the shared budget, and was not sent."""
+
+
 body: ContextVar[str] = ContextVar("body", default="")  # the last reply within one request
+deadline: ContextVar[float | None] = ContextVar("deadline", default=None)  # the loop's time after which a request is not sent any more
 written: ContextVar[Callable[[], None] | None] = ContextVar("written", default=None)  # told as a request's body goes to the socket
 
 
@@ -80,7 +86,8 @@ class _Paid:
     async def fetch2(self, path, api="public", method="GET", params={}, config={}):  # noqa: B006
         """ccxt's every request, with ccxt's own signature."""
         cost = self.calculate_rate_limiter_cost(api, method, path, params, config)
-        async with self.budget.spend(_weights(self.id, path, cost)):
+        async with AsyncExitStack() as request:
+            await _in_time(request.enter_async_context(self.budget.spend(_weights(self.id, path, cost))))
             return await super().fetch2(path, api, method, params, config)
 
     def open(self, lazy=False):
@@ -177,6 +184,18 @@ def trading_client(venue: config.Venue, keys: tuple[str, str], judge: Callable[[
 def _trusted(authorities: str) -> ssl.SSLContext:
     """One for all clients of a process: to read the authorities' certificates takes longer than a request."""
     return ssl.create_default_context(cafile=authorities)
+
+
+async def _in_time(wait: Awaitable) -> None:
+    """Late where what must be waited for takes longer than the deadline of whoever asks."""
+    latest = deadline.get()
+    try:
+        async with asyncio.timeout_at(latest):
+            await wait
+    except TimeoutError:
+        raise Late("the budget of requests had no room for it in time") from None
+    if latest is not None and asyncio.get_running_loop().time() > latest:
+        raise Late("its time was over before it could leave")
 
 
 def _told_when_written():

@@ -26,6 +26,7 @@ from quantalpha.runner.desk import Desk, Terminal
 from quantalpha.runner.events import Event, MarketCloseEvent, MarketOpenEvent, QuoteEvent, SwitchEvent, TickEvent
 from quantalpha.runner.legs import native, place_of, told_at
 from quantalpha.runner.line import Line
+from quantalpha.runner.outbox import Pace
 from quantalpha.runner.request import Request
 from quantalpha.runner.session import ON_STOP, Session, account_of
 from quantalpha.runner.socket import Socket
@@ -121,9 +122,10 @@ class Live:
         """The venues and this session agree on the account, or nothing is traded; then somebody watches them all."""
         for side in self.sides:
             since = self.session.began.get(side.place, side.trading.now())
-            terms = {"step": self.step, "since": since, "silence": partial(self._silence, side.place)}
+            pace = Pace(entry=self.params.execution.deadline * self.step / 1000)
+            terms = {"step": self.step, "since": since, "silence": partial(self._silence, side.place), "pace": pace}
             side.line = Line(side.trading, side.broker, self._taking(side.place), **terms)
-            side.line.stopwatch = self.stopwatch
+            side.line.outbox.stopwatch = self.stopwatch
             await agree(side.line, adopt=self.session.request.adopt)
         if self.session.resumed:
             self.venue.broker.resume()

@@ -121,6 +121,7 @@ class Session:
     def card(self) -> dict:
         """What watchdog and `quantalpha kill` are told of it."""
         told = {"mode": self.mode, "session": self.folder.name, "symbols": list(self.composition.symbols)}
+        told["capital"] = self.engine.broker.account().cash / (1 if second_of(self.params) is None else 2)
         return told | {"venue": self.params.venue.model_dump(mode="json"), "params": self.params.sections(["runner", "switches"])}
 
     @property

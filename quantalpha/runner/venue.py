@@ -37,7 +37,7 @@ class Side:
 
     def send(self, instruction: InstructionEvent) -> None:
         """The broker's outbox."""
-        self.line.send(instruction)
+        self.line.outbox.send(instruction)
 
     async def learn_rates(self) -> None:
         """What was settled lately."""
@@ -125,7 +125,8 @@ def _together(composition: Composition, params: config.Params, first: Side, seco
     rules = {}
     for symbol in composition.symbols:
         one, other = first.trading.rules_of(symbol), second.trading.rules_of(symbol + second.place)
-        rules[symbol] = Rules(*(max(pair) for pair in zip(vars(one).values(), vars(other).values())))
+        coarser = Rules(*(max(pair) for pair in zip(vars(one).values(), vars(other).values())))
+        rules[symbol] = replace(coarser, most=min(one.most, other.most))
     taker = next(iter(composition.costs().values())).taker
     fees = taker, taker if params.route.fee is None else params.route.fee
     account = with_rules(composition.account, rules)
