@@ -44,6 +44,7 @@ class Switches(Section):
 class Execution(Section):
     algorithm: Literal["market", "limit", "twap", "adaptive"]
     urgency: Positive
+    deadline: Share
     chase: Positive
     chases: Count
     fallback: Literal["market", "cancel"]

@@ -49,12 +49,21 @@ class AccountFolder:
         self.latch.require_open()
         with sole(self.path / LOCK) as alone:
             if not alone:
-                raise UsageError(f"account {self.name}: another session trades it; stop that one first (`quantalpha accounts`)")
+                raise self._taken()
             who = {"account": self.name, "pid": os.getpid(), "started": datetime.now(UTC).isoformat(timespec="seconds")}
             write_atomic(self.path / CARD, config.mask(json.dumps(card | who, indent=1)) + "\n")
             write_atomic(self.path / HEARTBEAT, f"{os.getpid()}\n")
             yield
             (self.path / HEARTBEAT).unlink(missing_ok=True)  # not where the block raised: then nobody knows how it was left
+
+    def require_free(self) -> None:
+        """Raises what `hold` would, before anything is said to the venue."""
+        self.latch.require_open()
+        if self.running():
+            raise self._taken()
+
+    def _taken(self) -> UsageError:
+        return UsageError(f"account {self.name}: another session trades it; stop that one first (`quantalpha accounts`)")
 
     def beat(self) -> None:
         """The session lives: no more than a file's time, so that a full disk or a locked database cannot keep it from saying so."""

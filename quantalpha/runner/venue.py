@@ -37,7 +37,7 @@ class Side:
 
     def send(self, instruction: InstructionEvent) -> None:
         """The broker's outbox."""
-        self.line.send(instruction)
+        self.line.outbox.send(instruction)
 
     async def learn_rates(self) -> None:
         """What was settled lately."""
@@ -79,7 +79,7 @@ async def opened(composition: Composition, params: config.Params, mode: str, nam
     second = second_of(params)
     venues = {"": params.venue} | ({} if second is None else {f"@{second.name}": second})
     for venue in venues.values():
-        _require_practice(venue, mode)
+        _require_place(venue, mode)
     async with contextlib.AsyncExitStack() as stack:
         sides = []
         for place, venue in venues.items():
@@ -95,13 +95,16 @@ async def opened(composition: Composition, params: config.Params, mode: str, nam
         yield Venue(tuple(sides), sides[0].broker if second is None else _together(composition, params, *sides))
 
 
-def _require_practice(venue: config.Venue, mode: str) -> None:
-    """A rehearsal's orders go to nobody but this machine: to a real venue they would be live ones that no gate has passed."""
+def _require_place(venue: config.Venue, mode: str) -> None:
+    """A rehearsal's orders go to nobody but this machine: to a real venue they would be live ones that no gate has passed. A real key is
+    shown to nobody but its venue, or to this machine."""
     if mode == REHEARSE and not is_local(venue):
         raise UsageError(
             f"--mode rehearse: venue.rest_url is {venue.rest_url or 'the real venue'}, expected a practice exchange on this machine, "
             "such as http://127.0.0.1:8899; name its profile, or use --mode testnet"
         )
+    if mode != REHEARSE and (venue.rest_url or venue.ws_url) and not is_local(venue):
+        raise UsageError(f"--mode {mode}: {venue.name}: expected its own address, found {venue.rest_url or venue.ws_url}; take it away")
 
 
 def _setup(composition: Composition, side: Side, name: str, shares: int) -> Setup:
@@ -122,7 +125,8 @@ def _together(composition: Composition, params: config.Params, first: Side, seco
     rules = {}
     for symbol in composition.symbols:
         one, other = first.trading.rules_of(symbol), second.trading.rules_of(symbol + second.place)
-        rules[symbol] = Rules(*(max(pair) for pair in zip(vars(one).values(), vars(other).values())))
+        coarser = Rules(*(max(pair) for pair in zip(vars(one).values(), vars(other).values())))
+        rules[symbol] = replace(coarser, most=min(one.most, other.most))
     taker = next(iter(composition.costs().values())).taker
     fees = taker, taker if params.route.fee is None else params.route.fee
     account = with_rules(composition.account, rules)

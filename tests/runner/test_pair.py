@@ -47,7 +47,7 @@ class PairDesk:
         self.wish, self.most, self.bars = Wish(), 0.0, 0
         self.engine = Engine([Strategy("pair", SYMBOL, self.wish)], self.pair, Gates(standard(ACCOUNT.leverage)), log, sides[0].line.clock)
         for side in sides:
-            side.line.feed = lambda event, place=side.place: self.feed(told_at(event, place))
+            side.line.reports.feed = lambda event, place=side.place: self.feed(told_at(event, place))
 
     def feed(self, event) -> None:
         self.engine.feed(event)

@@ -240,6 +240,18 @@ def test_a_lost_connection_counts_from_the_last_sound_word():
     assert switch.see(view(), session(500_000)) is None  # a restart does not count the time it was away
 
 
+def test_of_two_venues_one_that_goes_well_says_nothing_of_the_other():
+    switch, both = switches.Silence(120.0), AccountView(1.0, {BTC: Position(), f"{BTC}@bybit": Position()})
+    for second in range(0, 121, 20):
+        assert switch.see(both, health(second * 1000)) is None
+        assert switch.see(both, replace(health(second * 1000, connected=second == 0), symbol="@bybit")) is None
+    assert switch.see(both, health(120_001)) is not None, "its line is down, and has been for too long"
+    switch = switches.Silence(120.0)
+    for second in range(0, 121, 20):
+        assert switch.see(both, health(second * 1000)) is None
+    assert switch.see(both, health(121_000)) is not None, "nobody looks after it at all"
+
+
 def test_the_venue_tells_another_position():
     held = view(position=Position(1.0))
     switch = switches.Reconcile()
