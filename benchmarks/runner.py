@@ -179,9 +179,8 @@ def measure(orders: int, by_cpu: bool) -> None:
         runner = params.runner.model_copy(update={"bars": orders * 4})
         print(f"{len(bundle.features.names)} columns, lookback {bundle.features.lookback}; load {os.getloadavg()[0]:.1f}")
         stages.install()
-        summary = run_session(
-            bundle, params.model_copy(update={"venue": venue, "runner": runner}), Request("rehearse", "speed", sessions=Path(folder) / "data" / "sessions")
-        )
+        request = Request("rehearse", "speed", sessions=Path(folder) / "data" / "sessions")  # its account lies beside them
+        summary = run_session(bundle, params.model_copy(update={"venue": venue, "runner": runner}), request)
         found = latency.read(Path(summary.folder))
     table(stages.took, "CPU of the process" if by_cpu else "wall")
     print(f"\nlatency.json: {found}; load {os.getloadavg()[0]:.1f}")
