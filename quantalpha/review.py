@@ -41,6 +41,17 @@ class Review:
         """Of the bars as recorded."""
         return research_result(self.bundle, self.recorded)
 
+    @property
+    def activity(self) -> str:
+        """One line: what was ordered, and what became of it."""
+        orders, forced = self.told.orders, self.told.forced
+        refused = orders["refused"][orders["refused"] != ""]
+        words = [f"{len(orders)} orders, {(orders['filled'] != 0.0).sum()} of them filled" if len(orders) else "no order was made"]
+        words += [f"{len(refused)} refused by risk ({', '.join(sorted(set(refused)))})"] if len(refused) else []
+        words += [f"{len(forced)} fills that no decision asked for ({', '.join(sorted(set(forced['reason'])))})"] if len(forced) else []
+        tripped = self.told.switches["name"][self.told.switches["phase"] == "tripped"]
+        return "; ".join([*words, f"kill switches: {', '.join(tripped) or 'none'}"])
+
     def to_dict(self) -> dict:
         return {"session": self.session} | self.report.to_dict() | {"attribution": self.attribution.to_dict()}
 

@@ -100,6 +100,15 @@ def test_the_list_alone_trades_nothing(workspace, settings):
     assert told["drill"] and told["key: withdrawals"] and answer.code == (0 if all(told.values()) else 3)
 
 
+def test_a_second_venue_is_asked_too(workspace, settings, monkeypatch):
+    for name, value in {"KEY": KEY, "SECRET": SECRET}.items():
+        monkeypatch.setenv(f"QUANTALPHA_SECOND_API_{name}", value)
+    with venue(settings, speed=1.0, withdraws=True) as (_, at):
+        answer = workspace.call("prelive", "--capital", "100", "--json", *at, "--set", "route.venue=bybit")
+    told = {line["name"]: line["passed"] for line in answer.json["lines"]}
+    assert answer.code == 3 and told["second venue: balance"] and not told["second venue: key: withdrawals"]
+
+
 def test_on_the_testnet_the_list_only_warns(workspace, settings, monkeypatch):
     def reached(*_):
         raise UsageError("the session was reached")

@@ -72,6 +72,7 @@ FIGURES = {
     "flat month": lambda: plots.monthly_returns(periods.monthly_returns(EQUITY.iloc[:10] * 0.0)),
     "trades_on_price": lambda: plots.trades_on_price(CLOSE, TRADES),
     "no trades": lambda: plots.trades_on_price(CLOSE, TRADES.iloc[:0]),
+    "trades and fills": lambda: plots.trades_on_price(CLOSE, TRADES, pd.DataFrame({"time": INDEX[[2, 50]], "price": 30_500.0})),
     "fold_metric": lambda: plots.fold_metric(pd.Series(RNG.normal(size=40), index=INDEX[::75]), metric="Sharpe ratio"),
     "one fold": lambda: plots.fold_metric(pd.Series([0.4]), metric="accuracy", reference=0.33),
     "parameter_heatmap": lambda: plots.parameter_heatmap(SCORES.mask(SCORES > 1.0), (3.4, 17)),

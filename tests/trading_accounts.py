@@ -32,11 +32,6 @@ def account_at(name: str, **options):
         yield server, venue_at(server, name)
 
 
-def pass_time(server, milliseconds: int) -> None:
-    """The venue's clock jumps ahead, at once: nothing that a test does takes tape time, however busy the machine is."""
-    server.clock._from += milliseconds
-
-
 @dataclass(frozen=True)
 class Told:
     """An instruction, as the clients read it."""

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter, deque
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from trading_accounts import KEYS
 
@@ -12,7 +12,8 @@ from quantalpha.market.connect import Retry
 from quantalpha.market.trading import open_trading
 from quantalpha.runner.broker_exchange import ExchangeBroker
 from quantalpha.runner.events import Event, FillEvent, InstructionEvent, QuoteEvent, TickEvent, ValidatedOrderEvent
-from quantalpha.runner.line import Line, Pace
+from quantalpha.runner.line import Line
+from quantalpha.runner.outbox import Pace
 from quantalpha.runner.venue_setup import Market, Setup, terms_of, with_rules
 
 SYMBOL, HOUR = "BTCUSDT", 3_600_000
@@ -76,6 +77,11 @@ class Desk:
                 self.tick()
                 await asyncio.sleep(0.05)
 
+    async def pass_time(self, server, milliseconds: int) -> None:
+        """The venue's clock jumps ahead, at once: nothing that a test does takes tape time, however busy the machine is."""
+        await self.until(lambda: self.trading.clock._pace is not None)  # which would be learnt from the jump
+        server.clock._from += milliseconds
+
     @property
     def fills(self) -> list[FillEvent]:
         return [each for each in self.told if isinstance(each, FillEvent)]
@@ -89,14 +95,19 @@ class Desk:
 
 
 def assemble(
-    trading, *, stops: perp.Stops | None = None, algorithm: str = "market", retelling: bool = False, since: int | None = None
-) -> Desk:
-    rules = {SYMBOL: trading.rules_of(SYMBOL)}
+    trading, *, stops: perp.Stops | None = None, algorithm: str = "market", retelling: bool = False, since: int | None = None,
+    most: float | None = None,
+) -> Desk:  # fmt: skip
+    """most: base units of one order, instead of the venue's."""
+    told = trading.rules_of(SYMBOL)
+    rules = {SYMBOL: told if most is None else replace(told, most=most)}
     account = with_rules(perp.Account(1_000.0, leverage=5.0), rules)
     market = Market(terms_of(rules[SYMBOL], COSTS), perp.Stops() if stops is None else stops, 0.05)
     execution = config.load().execution.model_copy(update={"algorithm": algorithm, "max_slippage": 0.05, "chase": 0.3, "urgency": 20.0})
     desk = Desk(trading, None, None)
-    broker = ExchangeBroker(Setup(account, {SYMBOL: market}, execution, "test", lambda each: desk.line.send(each)), retelling=retelling)
+    broker = ExchangeBroker(
+        Setup(account, {SYMBOL: market}, execution, "test", lambda each: desk.line.outbox.send(each)), retelling=retelling
+    )
     desk.broker = broker
     desk.line = Line(trading, broker, desk.feed, step=HOUR, since=trading.now() if since is None else since, pace=QUICK)
     return desk

@@ -25,24 +25,27 @@ def kill(
     reason: Annotated[str, typer.Option(help="Written down with your name.")] = "by hand",
     as_json: AsJson = False,
 ) -> None:
-    """Stop an account now: latch it, close and cancel everything at its venue, verify flat; exit 5 where it is not."""
+    """Stop an account now, and the second venue's of the same session: latch, close and cancel everything at the venue, verify flat; exit 5
+    where it is not."""
     from quantalpha.runner import accounts
 
     folder = accounts.find(account)
     latched = _latch(folder, reason)
-    card = folder.card()
     result = {"account": folder.name, "latched": f"{latched['name']}: {latched['reason']}", "since": latched["time"]}
+    card = folder.card()
     if card["mode"] not in accounts.VENUES:
         show(result | {"venue": "none: its session sees the latch"}, as_json, table("killed", [result]))
         return
-    from quantalpha.runner import emergency  # after the latch, which a session heeds at once: this takes a second to load
+    others = accounts.beside(folder)
+    for each in others:
+        _latch(each, reason)
+    from quantalpha.runner import emergency  # after the latch, which a session heeds at once: this takes a moment to load
 
-    done = asyncio.run(emergency.flatten_account(card, PATIENCE))
-    with judged(
-        result | {"flat": done.flat, "seconds": done.seconds, "venue": str(done)}, as_json, table("killed", [result | {"venue": str(done)}])
-    ):
-        if not done.flat:
-            raise ExchangeError(f"kill: account {folder.name} is latched, but {done}; look at the venue, and try again")
+    done = asyncio.run(emergency.flatten_accounts({each.name: each.card() for each in (folder, *others)}, PATIENCE))
+    result |= _told(done)
+    with judged(result, as_json, table("killed", [result])):
+        if not result["flat"]:
+            raise ExchangeError(f"kill: account {folder.name} is latched, but {result['venue']}; look at the venue, and try again")
 
 
 @app.command()
@@ -89,6 +92,13 @@ def watchdog(account: Named = None) -> None:
         tripped = dog.run(folder, say)
     if tripped is not None:
         raise Halted(f"watchdog: account {folder.name}: {tripped[0]}: {tripped[1].reason}; latched and flat")
+
+
+def _told(done: dict) -> dict:
+    """Of one account or of two together."""
+    words = [f"{name}: {each}" if len(done) > 1 else str(each) for name, each in done.items()]
+    seconds = max(each.seconds for each in done.values())
+    return {"flat": all(each.flat for each in done.values()), "seconds": seconds, "venue": "; ".join(words)}
 
 
 def _latch(folder, reason: str) -> dict:

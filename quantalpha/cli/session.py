@@ -29,6 +29,7 @@ def run(
     confirm: Annotated[str | None, typer.Option(help="live: the account's name and the capital, where nobody can type them.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with --session, or the last one, where its journal ends.")] = False,
     adopt: Annotated[bool, typer.Option("--adopt", help="Take over what nobody here made at the venue.")] = False,
+    pair: Annotated[bool, typer.Option("--pair", help="rehearse, testnet: one coin long here, short there: section pair.")] = False,
     drill: Annotated[bool, typer.Option("--drill", help="rehearse: trip every kill switch, record it; exit 3 if one fails.")] = False,
     profile: Profile = "default", overrides: Overrides = (), as_json: AsJson = False,
 ) -> None:  # fmt: skip
@@ -36,22 +37,32 @@ def run(
     from quantalpha import runner
 
     asked = {"--bars": (bars is not None, "replay"), "--drill": (drill, "rehearse"), "--confirm": (confirm is not None, "live")}
+    asked |= {"--pair": (pair, "rehearse testnet")}
     asked |= {"--adopt": (adopt, "rehearse testnet live"), "--resume": (resume, "paper rehearse testnet live")}
     _require_together(mode, asked)
     params = config.load(profile, overrides)
-    refuse_sealed(overrides)
+    if pair and (drill or model):
+        raise UsageError(f"--pair: goes without {'--drill' if drill else '--model'}: it has no model")
+    if not pair:
+        refuse_sealed(overrides)
     live.require_place(mode, params, capital)
     recorded = None if bars is None else _recorded(bars)
-    bundles = live.promoted(model, mode, params)
+    bundles = _pairing(params, capital) if pair else live.promoted(model, mode, params)
     if drill:
         _drill(bundles, params, as_json)
         return
-    if mode in (live.LIVE, live.TESTNET):
+    if mode in (live.LIVE, live.TESTNET) and not pair:
         live.clear(bundles, params, mode, capital, confirm)
     request = runner.Request(mode, session, resume=resume, capital=capital, adopt=adopt, cleared=mode == live.LIVE)
     with _practised(params, (profile, overrides), mode, as_json) as params:
         summary = open_session(bundles, params, request, recorded=recorded, quiet=as_json)
     show_session(summary, as_json)
+
+
+def _pairing(params: config.Params, capital: float | None):
+    from quantalpha.runner.pairing import Pairing
+
+    return Pairing(capital=capital, params=params)
 
 
 def _require_together(mode: str, asked: dict[str, tuple[bool, str]]) -> None:

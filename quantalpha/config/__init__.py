@@ -35,7 +35,7 @@ from quantalpha.config.sections import (
     Synthetic,
     Venue,
 )
-from quantalpha.config.trading import Alerts, Execution, Logs, Risk, Rung, Runner, Switches
+from quantalpha.config.trading import Alerts, Execution, Logs, Pair, Risk, Rung, Runner, Switches
 from quantalpha.config.training import Boosting, Models, Search
 from quantalpha.config.values import Section
 from quantalpha.errors import UsageError, did_you_mean
@@ -66,6 +66,7 @@ __all__ = [  # `environment` to `root`: everybody reads these from here
     "Holdout",
     "Labels",
     "Logs",
+    "Pair",
     "Models",
     "Params",
     "Pipeline",

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from quantalpha import timeframe
 from quantalpha.config.exchange import Exchange
-from quantalpha.config.trading import Alerts, Execution, Logs, Risk, Route, Runner, Switches
+from quantalpha.config.trading import Alerts, Execution, Logs, Pair, Risk, Route, Runner, Switches
 from quantalpha.config.training import KINDS, Models, Search, check_ends
 from quantalpha.config.values import (
     Address,
@@ -254,6 +254,7 @@ class Params(Section):
     switches: Switches
     execution: Execution
     route: Route
+    pair: Pair
     alerts: Alerts
     logs: Logs
     stream: Stream

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from quantalpha.config.values import Address, Count, Folder, Fraction, Positive, Section, Timeframe
+from quantalpha.config.values import Address, Count, Folder, Fraction, Positive, Section, Symbol, Timeframe
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 OrNull = Positive | None
@@ -44,6 +44,7 @@ class Switches(Section):
 class Execution(Section):
     algorithm: Literal["market", "limit", "twap", "adaptive"]
     urgency: Positive
+    deadline: Share
     chase: Positive
     chases: Count
     fallback: Literal["market", "cancel"]
@@ -59,6 +60,21 @@ class Route(Section):
     rest_url: Address | None
     ws_url: Address | None
     fee: Annotated[float, Field(gt=-1, lt=1)] | None
+
+
+class Pair(Section):
+    symbol: Symbol
+    weight: Annotated[float, Field(gt=0, le=1)]
+    window: Positive
+    holding: Positive
+    round_trip: Annotated[float, Field(ge=0, lt=1)]
+    leave: float
+    stop_loss: Share
+    unhedged: Positive
+    patience: Positive
+    edge: Annotated[float, Field(gt=-1, lt=1)]
+    urgency: Positive
+    together: bool
 
 
 class Alerts(Section):

@@ -7,12 +7,15 @@ import json
 import math
 import random
 import re
+import ssl
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import cache
 from urllib.parse import urlsplit, urlunsplit
 
 from quantalpha import config, lazy
@@ -62,7 +65,12 @@ class NoAnswer(Exception):
         self.wait, self.final = wait, final
 
 
+class Late(Exception):
+    """A request waited longer than its `deadline` for the shared budget, and was not sent."""
+
+
 body: ContextVar[str] = ContextVar("body", default="")  # the last reply within one request
+deadline: ContextVar[float | None] = ContextVar("deadline", default=None)  # the loop's time after which a request is not sent any more
 written: ContextVar[Callable[[], None] | None] = ContextVar("written", default=None)  # told as a request's body goes to the socket
 
 
@@ -78,12 +86,14 @@ class _Paid:
     async def fetch2(self, path, api="public", method="GET", params={}, config={}):  # noqa: B006
         """ccxt's every request, with ccxt's own signature."""
         cost = self.calculate_rate_limiter_cost(api, method, path, params, config)
-        async with self.budget.spend(_weights(self.id, path, cost)):
+        async with AsyncExitStack() as request:
+            await _in_time(request.enter_async_context(self.budget.spend(_weights(self.id, path, cost))))
             return await super().fetch2(path, api, method, params, config)
 
     def open(self, lazy=False):
         """ccxt's session, in whose requests `written` is told."""
         fresh = self.session is None
+        self.ssl_context = self.ssl_context or _trusted(self.cafile)
         super().open(lazy)
         if fresh and self.session is not None:
             self.session.trace_configs.append(_told_when_written())
@@ -122,8 +132,9 @@ def check_name(venue: config.Venue) -> None:
 
 
 def is_local(venue: config.Venue) -> bool:
-    """Whether it is a practice exchange on this machine."""
-    return venue.rest_url is not None and urlsplit(venue.rest_url).hostname in ("127.0.0.1", "localhost", "::1")
+    """Whether it is a practice exchange on this machine, websockets too."""
+    given = [address for address in (venue.rest_url, venue.ws_url) if address is not None]
+    return venue.rest_url is not None and all(urlsplit(address).hostname in ("127.0.0.1", "localhost", "::1") for address in given)
 
 
 def build(venue: config.Venue, library, budget: Budget | None = None, *, demo: bool = False):
@@ -167,6 +178,24 @@ def trading_client(venue: config.Venue, keys: tuple[str, str], judge: Callable[[
     exchange.budget.share, exchange.budget.patience = 1.0, PATIENCE
     exchange.inspect = judge
     return exchange, (NoAnswer, ccxt.BaseError, *PARSING)
+
+
+@cache
+def _trusted(authorities: str) -> ssl.SSLContext:
+    """One for all clients of a process: to read the authorities' certificates takes longer than a request."""
+    return ssl.create_default_context(cafile=authorities)
+
+
+async def _in_time(wait: Awaitable) -> None:
+    """Late where what must be waited for takes longer than the deadline of whoever asks."""
+    latest = deadline.get()
+    try:
+        async with asyncio.timeout_at(latest):
+            await wait
+    except TimeoutError:
+        raise Late("the budget of requests had no room for it in time") from None
+    if latest is not None and asyncio.get_running_loop().time() > latest:
+        raise Late("its time was over before it could leave")
 
 
 def _told_when_written():

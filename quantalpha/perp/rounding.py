@@ -69,3 +69,14 @@ def to_venue(value: float, step: float) -> str:
             raise UsageError(f"to_venue: expected a multiple of {step!r}, found {value!r}; round the quantity or price first")
         exact = rounded
     return format(exact.normalize() + 0, "f")
+
+
+def in_parts(quantity: float, most: float) -> list[float]:
+    """A signed quantity as orders of at most `most` each (above 0, inf: no bound), the largest first; exactly their sum."""
+    if not abs(quantity) > most:
+        return [quantity]
+    left, largest, parts = Decimal(repr(quantity)), Decimal(repr(most)).copy_sign(Decimal(repr(quantity))), []
+    while left:
+        parts.append(largest if abs(left) > most else left)
+        left -= parts[-1]
+    return [float(part) for part in parts]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from quantalpha.plots.style import BLUE, GREY, INK, ORANGE, RED, figure, format_axis, styled
+from quantalpha.plots.style import BLUE, GREY, INK, ORANGE, RED, bare, figure, format_axis, styled
 
 if TYPE_CHECKING:
     from quantalpha.plots.style import Axes, Figure
@@ -63,6 +63,8 @@ def execution_quality(orders: pd.DataFrame, *, title: str = "Slippage of each or
     orders: as `promotion.order_table`; refused and unfilled ones are left out.
     """
     filled = orders[(orders["refused"] == "") & (orders["filled"] != 0.0)]
+    if filled.empty:
+        return _nothing(title, "no order was filled")
     timed = filled["delay"].notna().any()
     fig, panels = figure(2 if timed else 1, height=5.4 if timed else 3.6, sharex=True, squeeze=False, height_ratios=(2, 1)[: 1 + timed])
     top = panels[0, 0]
@@ -72,10 +74,9 @@ def execution_quality(orders: pd.DataFrame, *, title: str = "Slippage of each or
     for side, marker, name in ((1.0, "^", "bought"), (-1.0, "v", "sold")):
         rows = filled[np.sign(filled["filled"]) == side]
         top.scatter(rows.index, rows["slippage"] * 1e4, marker=marker, s=34, color=BLUE if side > 0 else RED, label=name, zorder=3)
-    if len(filled):
-        weight = (filled["filled"] * filled["price"]).abs()
-        mean = float((filled["slippage"] * weight).sum() / weight.sum()) * 1e4
-        top.axhline(mean, color=INK, linestyle="--", linewidth=1.0, label=f"mean of the notional: {mean:.2f} bp")
+    weight = (filled["filled"] * filled["price"]).abs()
+    mean = float((filled["slippage"] * weight).sum() / weight.sum()) * 1e4
+    top.axhline(mean, color=INK, linestyle="--", linewidth=1.0, label=f"mean, weighted by notional: {mean:.2f} bp")
     top.axhline(0.0, color=GREY, linewidth=0.8)
     top.set(title=title, ylabel="slippage (basis points)")
     top.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02 if timed else -0.16), ncols=4)
@@ -84,4 +85,15 @@ def execution_quality(orders: pd.DataFrame, *, title: str = "Slippage of each or
         panels[1, 0].set(ylabel="from close to order (s)", ylim=(0.0, 1.15 * max(float(filled["delay"].max()) / 1000.0, 1e-3)))
         format_axis(panels[1, 0].yaxis, "{:,.4g}")
     panels[-1, 0].set(xlabel="time (UTC)")
+    return fig
+
+
+def _nothing(title: str, words: str) -> "Figure":
+    """Says that there is nothing to be drawn."""
+    fig, axes = figure(1, height=1.2)
+    axes.text(0.0, 0.5, words, transform=axes.transAxes, fontsize=11, color=GREY)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    bare(axes)
+    axes.set_title(title)
     return fig

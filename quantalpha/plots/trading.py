@@ -76,8 +76,13 @@ def monthly_returns(table: pd.DataFrame, *, title: str = "Monthly returns after 
 
 
 @styled
-def trades_on_price(close: pd.Series, trades: pd.DataFrame, *, title: str = "Trades on price") -> "Figure":
-    """Price with every trade of `Result.trades` entered in its span: triangles in, crosses out, joined in the colour of gain or loss."""
+def trades_on_price(
+    close: pd.Series, trades: pd.DataFrame, fills: pd.DataFrame | None = None, *, title: str = "Trades on price"
+) -> "Figure":
+    """Price with every trade of `Result.trades` entered in its span: triangles in, crosses out, joined in the colour of gain or loss.
+
+    fills: DataFrame[time, price] of a session that should have done the same, as circles around.
+    """
     fig, axes = figure(1, height=4.6)
     axes.plot(thin(close), color=GREY, linewidth=0.9)
     shown = trades[(trades["entry_time"] >= close.index[0]) & (trades["entry_time"] <= close.index[-1])]
@@ -92,11 +97,14 @@ def trades_on_price(close: pd.Series, trades: pd.DataFrame, *, title: str = "Tra
         axes.scatter(shown["entry_time"][rows], shown["entry_price"][rows], marker=marker, s=34, color=INK, label=f"{side} entry", zorder=3)
     closed = shown["exit_time"].notna()
     axes.scatter(shown["exit_time"][closed], shown["exit_price"][closed], marker="x", s=22, color=INK, label="exit", zorder=3)
+    if fills is not None:
+        look = {"s": 110, "facecolors": "none", "edgecolors": ORANGE, "linewidths": 1.6, "label": f"fills of the session ({len(fills)})"}
+        axes.scatter(fills["time"], fills["price"], zorder=4, **look)
     axes.set_xlim(close.index[0], close.index[-1])
     log_if_wide(axes, close)
     format_axis(axes.yaxis, "{:,.6g}")
     axes.set(title=title, ylabel="price (quote currency)", xlabel="time (UTC)")
-    axes.legend(loc="best", ncols=5)
+    axes.legend(loc="best", ncols=3)
     return fig
 
 
@@ -124,18 +132,18 @@ def parameter_heatmap(scores: pd.DataFrame, chosen: tuple | None = None, *, titl
 
 
 @styled
-def paper_vs_backtest(paper: pd.Series, backtest: pd.Series, *, title: str = "Paper session against its backtest") -> "Figure":
-    """Both equities on the same bars, and below the paper account's difference from the backtest; a flat zero is the goal."""
+def paper_vs_backtest(paper: pd.Series, backtest: pd.Series, *, title: str = "Session against its backtest") -> "Figure":
+    """Both equities on the same bars, and below the session's difference from the backtest; a flat zero is the goal."""
     fig, (top, bottom) = figure(2, height=5.0, sharex=True, height_ratios=(2, 1))
-    both = pd.concat({"paper": paper, "backtest": backtest}, axis=1, join="inner")
-    difference = both["paper"] - both["backtest"]
+    both = pd.concat({"session": paper, "backtest": backtest}, axis=1, join="inner")
+    difference = both["session"] - both["backtest"]
     top.plot(thin(both["backtest"]), color=ORANGE, linewidth=4.0, alpha=0.55, label="backtest")
-    top.plot(thin(both["paper"]), color=BLUE, linewidth=1.4, label="paper")
+    top.plot(thin(both["session"]), color=BLUE, linewidth=1.4, label="session")
     bottom.axhline(0.0, color="#374151", linewidth=0.9)
     bottom.plot(thin(difference), color=RED, linewidth=1.2)
     bottom.set_ylim(*(np.array([-1.0, 1.0]) * max(1.15 * float(difference.abs().max()), 1e-9)))
-    format_axis(top.yaxis, "{:,.0f}" if both["paper"].max() - both["paper"].min() > 10 else "{:,.2f}")
+    format_axis(top.yaxis, "{:,.2f}" if 0.0 < both.to_numpy().max() - both.to_numpy().min() < 10.0 else "{:,.0f}")
     top.set(title=title, ylabel="equity (quote currency)")
-    bottom.set(ylabel="paper - backtest", xlabel="time (UTC)")
+    bottom.set(ylabel="difference", xlabel="time (UTC)")
     top.legend(loc="upper left", ncols=2)
     return fig

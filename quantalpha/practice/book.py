@@ -16,14 +16,13 @@ class Book:
     """The book as of trade number `version` - 1 of its instrument; prices are whole ticks, quantities are in base currency.
 
     `advance` moves it to the present and tells every listener (a set) which prices changed, so that a stream of differences
-    and a snapshot taken at any moment always agree.
+    and a snapshot taken at any moment always agree. Sides are worked out when they are asked for.
     """
 
     def __init__(self, instrument: Instrument):
         self.instrument = instrument
-        self.version = 0
-        self.bids: dict[int, float] = {}
-        self.asks: dict[int, float] = {}
+        self.version = self._bid = 0
+        self._sides: dict[int, dict[int, float]] = {-1: {}, 1: {}}  # those of this version that were asked for, by direction
         self.listeners: WeakSet[Changes] = WeakSet()
         first = float(instrument.last.rows[0, OPEN])
         self._grid = max(1, int(first * SPACING * 10**instrument.digits))
@@ -34,24 +33,39 @@ class Book:
         version = self.instrument.last.trades_until(time)
         if version <= self.version:
             return
-        bid = best_bid(self.instrument, time)
-        bids, asks = self._side(bid, -1, version), self._side(bid + 1, 1, version)
+        before = (self.bids, self.asks) if self.listeners else None
+        self.version, self._bid = version, best_bid(self.instrument, time)
+        self._sides.clear()
         for changes in self.listeners:
-            changes.bids |= changed(self.bids, bids)
-            changes.asks |= changed(self.asks, asks)
-        self.version, self.bids, self.asks = version, bids, asks
+            changes.bids |= changed(before[0], self.bids)
+            changes.asks |= changed(before[1], self.asks)
 
-    def _side(self, best: int, direction: int, version: int) -> dict[int, float]:
+    @property
+    def bids(self) -> dict[int, float]:
         """Ticks -> quantity, best price first."""
-        nearest = -(-best // self._grid) if direction > 0 else best // self._grid
-        ticks = np.r_[best, (nearest + direction * np.arange(LEVELS + 1)) * self._grid]
-        ticks = np.r_[best, ticks[1:][ticks[1:] != best][: LEVELS - 1]]
-        ticks = ticks[ticks > 0]
-        share = (ticks * 2654435761 % 2**32) / 2**32  # Knuth's multiplicative hash
-        share[0] = ((version + best) * 2654435761 % 2**32) / 2**32
+        return self._side(-1)
+
+    @property
+    def asks(self) -> dict[int, float]:
+        return self._side(1)
+
+    def top(self, direction: int) -> tuple[int, float]:
+        """(ticks, quantity) of the best ask (direction +1) or bid (-1), once the book has moved."""
+        best = self._bid + 1 if direction > 0 else self._bid
+        return best, float(self._quantity(np.array(hashed(self.version + best))))
+
+    def _side(self, direction: int) -> dict[int, float]:
+        if direction not in self._sides:
+            best, quantity = self.top(direction)
+            nearest = -(-best // self._grid) if direction > 0 else best // self._grid
+            ticks = (nearest + direction * np.arange(LEVELS)) * self._grid
+            ticks = ticks[(ticks != best) & (ticks > 0)][: LEVELS - 1]
+            self._sides[direction] = {best: quantity} | dict(zip(ticks.tolist(), self._quantity(hashed(ticks)).tolist()))
+        return self._sides[direction]
+
+    def _quantity(self, share: np.ndarray) -> np.ndarray:
         least = 10.0**-self.instrument.lot_digits
-        quantity = np.maximum(np.round(self._unit * (0.2 + share), self.instrument.lot_digits), least)
-        return dict(zip(ticks.tolist(), quantity.tolist()))
+        return np.maximum(np.round(self._unit * (0.2 + share), self.instrument.lot_digits), least)
 
 
 class Changes:
@@ -68,6 +82,11 @@ class Changes:
     def clear(self) -> None:
         self.bids.clear()
         self.asks.clear()
+
+
+def hashed(number: int | np.ndarray) -> float | np.ndarray:
+    """Knuth's multiplicative hash, as a fraction."""
+    return (number * 2654435761 % 2**32) / 2**32
 
 
 def changed(before: dict[int, float], after: dict[int, float]) -> set[int]:

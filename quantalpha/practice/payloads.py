@@ -144,11 +144,11 @@ def trade_event(kind: str, instrument: Instrument, number: int) -> dict:
 def book_top(exchange: Exchange, instrument: Instrument) -> dict[str, str]:
     """Best bid and ask, price and quantity."""
     book = exchange.book(instrument.symbol)
-    bid, ask = next(iter(book.bids)), next(iter(book.asks))
+    (bid, bid_quantity), (ask, ask_quantity) = book.top(-1), book.top(1)
     lot = instrument.lot_digits
     return {
-        "bidPrice": ticks(instrument, bid), "bidQty": decimal(book.bids[bid], lot),
-        "askPrice": ticks(instrument, ask), "askQty": decimal(book.asks[ask], lot),
+        "bidPrice": ticks(instrument, bid), "bidQty": decimal(bid_quantity, lot),
+        "askPrice": ticks(instrument, ask), "askQty": decimal(ask_quantity, lot),
     }  # fmt: skip
 
 

@@ -49,12 +49,21 @@ class AccountFolder:
         self.latch.require_open()
         with sole(self.path / LOCK) as alone:
             if not alone:
-                raise UsageError(f"account {self.name}: another session trades it; stop that one first (`quantalpha accounts`)")
+                raise self._taken()
             who = {"account": self.name, "pid": os.getpid(), "started": datetime.now(UTC).isoformat(timespec="seconds")}
             write_atomic(self.path / CARD, config.mask(json.dumps(card | who, indent=1)) + "\n")
             write_atomic(self.path / HEARTBEAT, f"{os.getpid()}\n")
             yield
             (self.path / HEARTBEAT).unlink(missing_ok=True)  # not where the block raised: then nobody knows how it was left
+
+    def require_free(self) -> None:
+        """Raises what `hold` would, before anything is said to the venue."""
+        self.latch.require_open()
+        if self.running():
+            raise self._taken()
+
+    def _taken(self) -> UsageError:
+        return UsageError(f"account {self.name}: another session trades it; stop that one first (`quantalpha accounts`)")
 
     def beat(self) -> None:
         """The session lives: no more than a file's time, so that a full disk or a locked database cannot keep it from saying so."""
@@ -74,7 +83,15 @@ class AccountFolder:
 
     def card(self) -> dict:
         """What the last session wrote of itself. DataError where there is none."""
-        return read_json(self.path / CARD, "mode", "venue", "symbols", "params")
+        return read_json(self.path / CARD, "mode", "session", "venue", "symbols", "params")
+
+    def of(self, mode: str, session: str) -> bool:
+        """Whether that session was the last to trade it."""
+        try:
+            card = self.card()
+        except DataError:
+            return False
+        return (card["mode"], card["session"]) == (mode, session)
 
     def row(self) -> dict:
         """One line of `quantalpha accounts`."""
@@ -94,6 +111,12 @@ def known(root: Path | None = None) -> list[AccountFolder]:
     """Every account there is, by name."""
     folder = config.path("data/accounts") if root is None else root
     return [AccountFolder(each.name, root) for each in sorted(folder.glob("*")) if each.is_dir() and re.fullmatch(NAME, each.name)]
+
+
+def beside(account: AccountFolder) -> list[AccountFolder]:
+    """The others that its last session traded: the second venue's, or of that the first's. DataError where its card cannot be read."""
+    card, others = account.card(), [each for each in known(account.path.parent) if each.name != account.name]
+    return [each for each in others if each.of(card["mode"], card["session"])]
 
 
 def find(name: str | None, root: Path | None = None) -> AccountFolder:

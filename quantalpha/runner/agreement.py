@@ -12,12 +12,13 @@ from dataclasses import asdict, dataclass
 from quantalpha.errors import ReconcileError
 from quantalpha.market.trading import patiently
 from quantalpha.runner.broker_exchange import ExchangeBroker
-from quantalpha.runner.events import AccountEvent, FillEvent
+from quantalpha.runner.events import AccountEvent, FillEvent, InstructionEvent
 from quantalpha.runner.line import Line
 from quantalpha.runner.orders import ADOPTED, DUST
 
 CENT = 0.01  # quote currency
 PRICE = 1e-5  # relative: venues round average prices
+REMEDY = "look at the account, then resume with --adopt to take over what is there, or put it right there"
 ROUNDS = 3  # a trade or a funding payment between two questions is no difference
 
 
@@ -37,10 +38,15 @@ class Difference:
 async def agree(line: Line, *, adopt: bool = False) -> None:
     """Brings the session up to date with the venue; ReconcileError with the table of differences where that is not enough.
 
+    A stop in doubt can only make a position smaller, which may lack one until it is known: nobody waits for it, another takes its place.
     adopt: what nobody here made is taken over: a position as a fill at its entry price (its stop follows), money as it stands; orders,
     which nothing here steers, are cancelled.
     """
-    await asyncio.gather(*(line.resolve(order.instruction) for order in line.broker.orders.in_doubt()))
+    await _require_known_symbols(line)
+    doubted = [order.instruction for order in line.broker.orders.in_doubt()]
+    for instruction in filter(_protects, doubted):
+        line.outbox.pursue(instruction)
+    await asyncio.gather(*(line.outbox.resolve(instruction) for instruction in doubted if not _protects(instruction)))
     for _ in range(ROUNDS):
         await catch_up(line)
         found = differences(line.broker)
@@ -52,6 +58,23 @@ async def agree(line: Line, *, adopt: bool = False) -> None:
         found = differences(line.broker)
     if found:
         raise _disagreement(found)
+
+
+def _protects(instruction: InstructionEvent) -> bool:
+    return instruction.purpose == "protection"
+
+
+async def _require_known_symbols(line: Line) -> None:
+    """ReconcileError where something is held or rests in a symbol that the session does not trade: nobody would protect or close it, and
+    it eats the margin of what is traded."""
+    account = await patiently("the account", line.trading.account)
+    resting = await patiently("its open orders", line.trading.open_orders)
+    found = [Difference("position", name, "not traded", f"{held.quantity:g}") for name, held in sorted(account.positions.items())]
+    found += [Difference("order", f"{each.symbol} {each.client_id}", "not traded", f"open {each.quantity:g}") for each in resting]
+    found = [each for each in found if each.name.split()[0] not in line.symbols]
+    if found:
+        remedy = "close or cancel it by hand, use an account of its own, or trade it here too: --adopt takes over only what is traded"
+        raise _disagreement(found, remedy)
 
 
 async def catch_up(line: Line) -> None:
@@ -92,7 +115,7 @@ def _orders(broker: ExchangeBroker, told: AccountEvent) -> Iterable[Difference]:
     for order in broker.orders:
         if order.fills_missing:
             yield Difference("fills", order.client_id, f"{order.filled:g}", f"{order.reported:g}")
-        elif not order.final and order.told < told.recv_time and order.client_id not in told.open_orders:
+        elif not order.final and order.acknowledged and order.told < told.recv_time and order.client_id not in told.open_orders:
             yield Difference("order", order.client_id, order.status, "not open")
 
 
@@ -106,9 +129,13 @@ async def _adopt(line: Line, found: list[Difference]) -> None:
         there = told.positions.get(symbol, {"quantity": 0.0, "entry_price": told_mark(broker, symbol)})
         quantity = there["quantity"] - broker.holdings.quantity(symbol)
         terms = {"quantity": quantity, "price": there["entry_price"], "fee": 0.0, "trade": f"{ADOPTED}{told.event_time}"}
-        times = {"event_time": told.event_time, "recv_time": line.clock(), "bar": told.event_time - told.event_time % line.step}
+        times = {
+            "event_time": told.event_time,
+            "recv_time": line.reports.clock(),
+            "bar": told.event_time - told.event_time % line.reports.step,
+        }
         realised = broker.holdings[symbol].profit(quantity, there["entry_price"])
-        line.feed(FillEvent(**times, symbol=symbol, client_id=None, **terms, realised=realised, reason="external"))
+        line.reports.feed(FillEvent(**times, symbol=symbol, client_id=None, **terms, realised=realised, reason="external"))
     broker.rebase()
 
 
@@ -117,9 +144,8 @@ def told_mark(broker: ExchangeBroker, symbol: str) -> float:
     return broker.account().position(symbol).mark
 
 
-def _disagreement(found: list[Difference]) -> ReconcileError:
+def _disagreement(found: list[Difference], remedy: str = REMEDY) -> ReconcileError:
     table = "; ".join(map(str, found))
-    remedy = "look at the account, then resume with --adopt to take over what is there, or put it right there"
     error = ReconcileError(f"the venue and this session do not agree, so nothing is traded: {table}; {remedy}")
     error.details = {"differences": [asdict(each) for each in found]}
     return error

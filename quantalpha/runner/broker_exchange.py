@@ -28,7 +28,7 @@ from quantalpha.runner.events import (
 from quantalpha.runner.flatten import Flatten
 from quantalpha.runner.holdings import Holdings
 from quantalpha.runner.orders import EMERGENCY, Orders
-from quantalpha.runner.protection import EXITS, RESTS, Need, Protection, exit_reason, levels
+from quantalpha.runner.protection import ENDS, RESTS, Need, Protection, exit_reason, levels
 from quantalpha.runner.sizing import Sizing, Standing
 from quantalpha.runner.traded import Traded
 from quantalpha.runner.venue_setup import Setup
@@ -42,10 +42,11 @@ class ExchangeBroker:
         """retelling: the record is heard again; until `resume` nothing is instructed."""
         self.setup = setup
         self.orders, self.holdings = Orders(), Holdings(setup.account.initial_cash)
-        self.protection = Protection(self.orders, {symbol: market.terms.tick for symbol, market in setup.markets.items()})
-        self._flatten = Flatten(self.orders, self.holdings, setup.seed)
+        ticks, most = ({symbol: getattr(market.terms, name) for symbol, market in setup.markets.items()} for name in ("tick", "most"))
+        self.protection = Protection(self.orders, ticks, most)
+        self._flatten = Flatten(self.orders, self.holdings, setup.seed, most)
         self._symbols = {symbol: Traded() for symbol in setup.markets}
-        self._sizing = {symbol: Sizing(setup.account, symbol) for symbol in setup.markets}
+        self._sizing = {symbol: Sizing(setup.account, symbol, most[symbol]) for symbol in setup.markets}
         self._liquidation = lru_cache(maxsize=64)(perp.Liquidation(setup.account).price)  # asked after every event
         self.told: AccountEvent | None = None  # the venue's last word
         self.base = 0.0  # what lies in the wallet beyond the capital and what it has earned
@@ -85,6 +86,10 @@ class ExchangeBroker:
             self._symbols[bar.symbol].closed(bar, self.holdings.quantity(bar.symbol))
         told = [each for bar in bars for each in self._act(bar.symbol)]
         return [*told, *(self._equity(bar) for bar in bars)]
+
+    def passed(self, bar: MarketCloseEvent) -> None:
+        """Its prices are none of now: the marks stay."""
+        self._symbols[bar.symbol].passed(bar, self.holdings.quantity(bar.symbol))
 
     def _equity(self, bar: MarketCloseEvent) -> EquityEvent:
         times = {"event_time": bar.event_time, "recv_time": bar.recv_time, "symbol": bar.symbol, "bar": bar.bar}
@@ -177,7 +182,7 @@ class ExchangeBroker:
         if known is None:
             return
         known.filled(event, before, after)
-        if known.parent is not None and event.reason in EXITS:
+        if known.parent is not None and event.reason in ENDS:
             known.give_up()  # the position it was to change is gone
 
     def _act(self, symbol: str) -> list[InstructionEvent]:
@@ -248,7 +253,7 @@ class ExchangeBroker:
     def at_rest(self) -> bool:
         """Nothing is under way: no trade is still to come, and all that is out are stops known to rest, for everything held."""
         resting = all(each.instruction.purpose == "protection" and each.status in RESTS for each in self.orders.unfinished())
-        return resting and not any(each.fills_missing for each in self.orders) and self.protection.exposed(self.time) == 0.0
+        return resting and not any(each.fills_missing for each in self.orders) and self.protection.complete
 
     def flat(self) -> bool:
         """The venue was asked after the last thing that happened here, and says that nothing is held or open."""

@@ -47,6 +47,9 @@ class _Fictitious:
     def send(self, instruction: InstructionEvent) -> None:
         """Paper has nobody to send it to."""
 
+    def passed(self, bar: MarketCloseEvent) -> None:
+        """History is from before the first bar."""
+
     def flatten(self) -> Iterable[Event]:
         """Everything is closed at the next open."""
         self._decide(dict.fromkeys([symbol for symbol in self.symbols if symbol in self._last], 0.0))

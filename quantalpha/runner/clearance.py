@@ -11,7 +11,8 @@ from quantalpha.runner import accounts, drills, emergency, folders, journal
 from quantalpha.runner.accounts import AccountFolder
 from quantalpha.runner.composition import Composition
 from quantalpha.runner.events import Event, SessionEvent, SwitchEvent
-from quantalpha.runner.prelive import Case, House, Past, ask_venue
+from quantalpha.runner.prelive import Case, House, Past, VenueWord, ask_venue
+from quantalpha.runner.venue import second_of
 from quantalpha.secrets import ALERTS
 from quantalpha.workspace import lock_sha256
 
@@ -24,21 +25,27 @@ async def gather(composition: Composition, aliases: Mapping[str, str | None], pa
 
     Raises UsageError without keys, ExchangeError where the venue gives no usable answer.
     """
-    async with open_trading(params.venue, emergency.keys_of(mode, params.venue), demo=mode == TESTNET) as trading:
-        word = await ask_venue(trading, composition.symbols)
-    account = composition.account
+    account, second = composition.account, second_of(params)
+    word = await _word(composition, params.venue, mode)
+    other = None if second is None else await _word(composition, second, mode, second=True)
     return Case(
         gates={each.id: each.gate for each in composition.bundles}, aliases=aliases, capital=account.initial_cash,
         leverage=account.leverage, margin_mode=account.margin_mode, runner=params.runner,
-        past=past(params.venue, mode), venue=word, house=house(composition, params, mode),
+        past=past(params.venue, mode), venue=word, house=house(composition, params, mode), second=other,
     )  # fmt: skip
+
+
+async def _word(composition: Composition, venue: config.Venue, mode: str, *, second: bool = False) -> VenueWord:
+    async with open_trading(venue, emergency.keys_of(mode, venue, second=second), demo=mode == TESTNET) as trading:
+        return await ask_venue(trading, composition.symbols)
 
 
 def house(composition: Composition, params: config.Params, mode: str) -> House:
     """What this machine says."""
     folder = folders.root()
     folder.mkdir(parents=True, exist_ok=True)
-    latched = AccountFolder(accounts.name_of(mode, params.venue)).latch.standing()
+    venues = [params.venue, *filter(None, [second_of(params)])]
+    latched = next(filter(None, (AccountFolder(accounts.name_of(mode, each)).latch.standing() for each in venues)), None)
     drilled = drills.days_since(AccountFolder(accounts.name_of("rehearse", params.venue)))
     return House(
         folder=folder, latched=None if latched is None else f"{latched['name']}: {latched['reason']}", watchdog=params.runner.watchdog,

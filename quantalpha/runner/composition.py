@@ -1,7 +1,7 @@
 """Several bundles in one account: what they must agree on, and each one's share."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from quantalpha import perp
 from quantalpha.bundle import Bundle
@@ -11,15 +11,20 @@ from quantalpha.runner.broker_paper import PaperBroker, PaperPortfolio
 from quantalpha.runner.decide import Decider
 from quantalpha.runner.engine import Strategy
 
+DAY = 86_400_000  # ms
 SHARED = ("initial_cash", "leverage", "margin_mode", "rebalance_band", "limit_bars")  # of the account: there is one
 
 
 @dataclass(frozen=True)
 class Composition:
-    """Bundles that trade one account, each with an equal share of its equity. Refuses those that were not made for one account."""
+    """Bundles that trade one account, each with an equal share of its equity. Refuses those that were not made for one account.
+
+    settled: what the venues of a session at two have settled lately, by leg the rates by their time (ms); they fill it.
+    """
 
     bundles: tuple[Bundle, ...]
     capital: float | None = None  # quote currency; None: what the bundles were judged with
+    settled: dict[str, dict[int, float]] = field(default_factory=dict, compare=False)
 
     def __post_init__(self):
         first = self.bundles[0]
@@ -30,6 +35,11 @@ class Composition:
             if other is not None:
                 found = f"{first.symbol} has {look(first)}, {other.symbol} has {look(other)}"
                 raise UsageError(f"run: bundles of one account must share {what}: {found}; run them as two sessions, or train them alike")
+
+    @property
+    def reach(self) -> int:
+        """How far back (ms) settlements are asked for, where there are two venues."""
+        return DAY
 
     def __str__(self) -> str:
         return ", ".join(each.id[:12] for each in self.bundles)
@@ -51,6 +61,9 @@ class Composition:
     def hedged(self) -> bool:
         """Whether one leg stands against the other: then limits judge the first alone, as if the second were not there."""
         return False
+
+    def require_played(self, mode: str) -> None:
+        """GateRefused where it may not be traded in this mode."""
 
     @property
     def until(self) -> dict[str, int]:
@@ -108,6 +121,8 @@ class Composition:
         return [Strategy(each.id, each.symbol, Decider(each), 1.0 / len(self.bundles)) for each in self.bundles]
 
 
-def compose(bundles: Bundle | Sequence[Bundle], capital: float | None = None) -> Composition:
-    """One bundle or several."""
+def compose(bundles: Bundle | Sequence[Bundle] | Composition, capital: float | None = None) -> Composition:
+    """One bundle or several; what is composed already stays as it is."""
+    if isinstance(bundles, Composition):
+        return bundles
     return Composition((bundles,) if isinstance(bundles, Bundle) else tuple(bundles), capital)

@@ -6,8 +6,9 @@ cannot turn a position, so that it is safe to go on after an answer that never c
 
 import asyncio
 import contextlib
+import math
 import time
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Protocol
@@ -15,7 +16,8 @@ from typing import Protocol
 from quantalpha import config
 from quantalpha.errors import ExchangeError, QuantalphaError, UsageError
 from quantalpha.market.connect import Retry
-from quantalpha.market.trading import CONDITIONAL, AccountReport, Keys, OrderReport, open_trading
+from quantalpha.market.trading import CONDITIONAL, AccountReport, Keys, OrderReport, Rules, open_trading
+from quantalpha.perp import in_parts
 from quantalpha.runner.events import InstructionEvent
 from quantalpha.runner.orders import EMERGENCY
 
@@ -27,6 +29,8 @@ PRACTICE = ("practice-key", "practice-secret")  # what the practice exchange giv
 
 class Desk(Protocol):
     """What is needed of `market.trading.Trading`."""
+
+    rules: Mapping[str, Rules]
 
     async def account(self) -> AccountReport: ...
 
@@ -100,7 +104,7 @@ async def _round(desk: Desk, found: Flattening) -> None:
     orders = await _seen(desk, found)
     entering = [order for order in orders if order.symbol in found.left and not (order.reduce_only and order.kind in CONDITIONAL)]
     idle = {order.symbol for order in orders} - found.left.keys()
-    steps = [desk.place(_closing(symbol, quantity)) for symbol, quantity in found.left.items()]
+    steps = [desk.place(each) for symbol, quantity in found.left.items() for each in _closings(symbol, quantity, desk.rules.get(symbol))]
     steps += [desk.cancel(order.client_id, order.symbol) for order in entering] + [desk.cancel_all(symbol) for symbol in sorted(idle)]
     await _all(steps, found.errors)
 
@@ -119,10 +123,15 @@ def held(account: AccountReport) -> dict[str, float]:
     return {symbol: position.quantity for symbol, position in account.positions.items() if position.quantity != 0}
 
 
-def _closing(symbol: str, quantity: float) -> InstructionEvent:
-    now = time.time_ns()
+def _closings(symbol: str, quantity: float, rules: Rules | None) -> list[InstructionEvent]:
+    """In as many orders as the venue demands."""
+    parts = in_parts(-quantity, math.inf if rules is None else rules.most)
+    return [_closing(symbol, part, time.time_ns() + number) for number, part in enumerate(parts)]
+
+
+def _closing(symbol: str, quantity: float, now: int) -> InstructionEvent:
     times = {"event_time": now // 1_000_000, "recv_time": now // 1_000_000, "symbol": symbol, "bar": 0}
-    order = {"client_id": f"{EMERGENCY}{now:x}", "parent": "", "action": "place", "kind": "market", "quantity": -quantity, "price": None}
+    order = {"client_id": f"{EMERGENCY}{now:x}", "parent": "", "action": "place", "kind": "market", "quantity": quantity, "price": None}
     return InstructionEvent(**times, **order, reduce_only=True, purpose="flatten")
 
 
@@ -159,3 +168,12 @@ async def flatten_account(card: dict, patience: float, watchdog: bool = False) -
             return await flatten(desk, patience)
     except ExchangeError as error:
         return Flattening(errors=[_words(error)])
+
+
+async def flatten_accounts(cards: Mapping[str, dict], patience: float) -> dict[str, Flattening]:
+    """`flatten_account` of each, at once. What keeps one from being asked at all, such as a missing key, is raised when all are done."""
+    done = await asyncio.gather(*(flatten_account(card, patience) for card in cards.values()), return_exceptions=True)
+    for each in done:
+        if isinstance(each, BaseException):
+            raise each
+    return dict(zip(cards, done))

@@ -210,7 +210,10 @@ class Engine:
         self._past.closed(event)
         for strategy in self._wanted.sharing[event.symbol]:
             strategy.decider.observe(event)
-        bars = [] if event.warm_up else self._slices.completed(event)
+        if event.warm_up:
+            self.broker.passed(event)
+            return []
+        bars = self._slices.completed(event)
         return self._closed_all(bars) if bars else []
 
     def _closed_all(self, bars: list[MarketCloseEvent]) -> Iterable[Event]:

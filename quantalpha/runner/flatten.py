@@ -4,9 +4,11 @@ Said again and again until the venue confirms: an order that was refused is foll
 because it may still trade.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from quantalpha.perp import in_parts
 from quantalpha.runner import orders as states
 from quantalpha.runner.events import InstructionEvent
 from quantalpha.runner.execution import Book
@@ -18,10 +20,10 @@ PURPOSE = "flatten"
 
 
 class Flatten:
-    """seed: what makes the names of this session's orders its own."""
+    """seed: what makes the names of this session's orders its own; most: base units of one order, by symbol."""
 
-    def __init__(self, orders: Orders, holdings: Holdings, seed: str):
-        self._orders, self._holdings, self._seed = orders, holdings, seed
+    def __init__(self, orders: Orders, holdings: Holdings, seed: str, most: Mapping[str, float]):
+        self._orders, self._holdings, self._seed, self._most = orders, holdings, seed, most
 
     def act(self, time: int, books: Mapping[str, Book]) -> list[InstructionEvent]:
         """What to tell the venue now, entered in the orders already."""
@@ -40,7 +42,8 @@ class Flatten:
         for symbol, holding in self._holdings.open.items():
             sent = self._sent(symbol)
             if all(order.final and not order.fills_missing for order in sent) and not self._just_refused(sent, time):
-                yield self._closing(symbol, -holding.quantity, len(sent), time, books.get(symbol))
+                quantity = in_parts(-holding.quantity, self._most.get(symbol, math.inf))[0]  # the next part follows when it has traded
+                yield self._closing(symbol, quantity, len(sent), time, books.get(symbol))
 
     def _closing(self, symbol: str, quantity: float, count: int, time: int, book: Book | None) -> InstructionEvent:
         name = child_id(f"{self._seed}|{symbol}", PURPOSE, count)

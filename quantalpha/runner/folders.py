@@ -67,10 +67,12 @@ def session_bundles(folder: Path) -> list[Bundle]:
 
 
 def session_bundle(folder: Path) -> Bundle:
-    """The one bundle a session ran. UsageError where there were several."""
+    """The one bundle a session ran. UsageError where there were several, or none."""
     bundles = session_bundles(folder)
-    if len(bundles) > 1:
-        raise UsageError(f"session {folder.name}: ran {len(bundles)} bundles in one account; only sessions of one can be compared")
+    if len(bundles) != 1:
+        ran = f"{len(bundles)} bundles in one account" if bundles else "a pair, which no bundle decides"
+        told = f"only sessions of one bundle can be compared with their backtest; `quantalpha report {folder.name}` tells what it did"
+        raise UsageError(f"session {folder.name}: ran {ran}; {told}")
     return bundles[0]
 
 

@@ -17,7 +17,8 @@ def gates_of(composition: Composition, params: config.Params, mode: str) -> Gate
         return Gates(limits)
     routed = params.route.venue is not None and mode in accounts.VENUES and not composition.hedged
     limits = Together(limits) if routed else limits
-    kill = switches.of(params.switches, mode, params.runner.max_model_age, composition.until)
+    age = params.runner.max_model_age if composition.until else None
+    kill = switches.of(params.switches, mode, age, composition.until)
     asked = None if params.runner.orders == SEND else Gate(params.runner.orders, params.risk.price_collar)
     return Gates(limits, kill, asked)
 

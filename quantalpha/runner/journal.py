@@ -8,7 +8,9 @@ A session that goes on (`Journal.reopen`) is told its own story first: see `Reto
 """
 
 import json
+import math
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -33,6 +35,7 @@ from quantalpha.runner.events import (
 from quantalpha.schema import from_epoch_ms
 
 FILE = "journal.db"
+MINUTE = 60_000  # ms
 METADATA = sa.MetaData()
 EVENTS = sa.Table(
     "events", METADATA,
@@ -209,7 +212,7 @@ def recorded(folder: Path) -> dict[str, pd.DataFrame]:
         "decisions": _frame(events, SignalEvent, ["edge", "previous", "target"]),
         "refusals": _frame(events, RejectedOrderEvent, ["quantity", "target", "price", "reason"]),
         "fills": _frame(events, FillEvent, ["quantity", "price", "fee", "realised", "reason"]),
-        "funding": _frame(events, FundingEvent, ["amount", "rate", "mark", "quantity"]),
+        "funding": _frame(_settled(events), FundingEvent, ["amount", "rate", "mark", "quantity"]),
         "equity": _frame(events, EquityEvent, ["equity", "cash", "quantity", "price"]),
     }
     for name in ("fills", "funding"):
@@ -218,6 +221,23 @@ def recorded(folder: Path) -> dict[str, pd.DataFrame]:
     if frames["bars"]["mark"].isna().all():
         frames["bars"] = frames["bars"].drop(columns="mark")
     return frames
+
+
+def _settled(events: list[Event]) -> list[FundingEvent]:
+    """What two venues settled at one time as one payment: on both legs, at the rate and mark that come to it."""
+    times: dict[tuple[str, int], list[FundingEvent]] = {}
+    for event in events:
+        if type(event) is FundingEvent:
+            times.setdefault((event.symbol.partition("@")[0], event.event_time // MINUTE), []).append(event)
+    return [_one(paid) for paid in times.values()]
+
+
+def _one(paid: list[FundingEvent]) -> FundingEvent:
+    if len(paid) == 1:
+        return paid[0]
+    amount, quantity = sum(each.amount for each in paid), sum(each.quantity for each in paid)
+    mark = sum(each.quantity * each.mark for each in paid) / quantity if quantity else math.nan
+    return replace(paid[0], amount=amount, quantity=quantity, mark=mark, rate=-amount / (quantity * mark) if quantity else math.nan)
 
 
 def _frame(events: list[Event], kind: type[Event], columns: list[str]) -> pd.DataFrame:

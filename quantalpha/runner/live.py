@@ -26,6 +26,7 @@ from quantalpha.runner.desk import Desk, Terminal
 from quantalpha.runner.events import Event, MarketCloseEvent, MarketOpenEvent, QuoteEvent, SwitchEvent, TickEvent
 from quantalpha.runner.legs import native, place_of, told_at
 from quantalpha.runner.line import Line
+from quantalpha.runner.outbox import Pace
 from quantalpha.runner.request import Request
 from quantalpha.runner.session import ON_STOP, Session, account_of
 from quantalpha.runner.socket import Socket
@@ -50,7 +51,7 @@ async def run(composition: Composition, params: config.Params, request: Request)
     async with contextlib.AsyncExitStack() as stack:
         venue = None
         if request.mode in accounts.VENUES:
-            account_of(request.mode, params, folders.root(request.sessions) / request.name).latch.require_open()  # before anything is sent
+            account_of(request.mode, params, folders.root(request.sessions) / request.name).require_free()  # before anything is set
             venue = await stack.enter_async_context(opened(composition, params, request.mode, request.name, request.resume))
         start = Session.resume if request.resume else Session.start
         session = start(composition, params, request, composition.paper() if venue is None else venue.broker)
@@ -121,9 +122,10 @@ class Live:
         """The venues and this session agree on the account, or nothing is traded; then somebody watches them all."""
         for side in self.sides:
             since = self.session.began.get(side.place, side.trading.now())
-            terms = {"step": self.step, "since": since, "silence": partial(self._silence, side.place)}
+            pace = Pace(entry=self.params.execution.deadline * self.step / 1000)
+            terms = {"step": self.step, "since": since, "silence": partial(self._silence, side.place), "pace": pace}
             side.line = Line(side.trading, side.broker, self._taking(side.place), **terms)
-            side.line.stopwatch = self.stopwatch
+            side.line.outbox.stopwatch = self.stopwatch
             await agree(side.line, adopt=self.session.request.adopt)
         if self.session.resumed:
             self.venue.broker.resume()
@@ -171,9 +173,12 @@ class Live:
 
     async def _rates(self, side: Side) -> None:
         while True:
+            asked = side.trading.now()
             with contextlib.suppress(ExchangeError):  # nobody is the cheaper for what is not known
                 await side.learn_rates()
-            await asyncio.sleep(RATES)
+            await asyncio.sleep(1.0)
+            while side.trading.now() - asked < RATES * 1000:  # by the venue's clock: a tape's may be faster
+                await asyncio.sleep(TICK)
 
     def _start(self, work) -> None:
         self.tasks.append(asyncio.create_task(work))
@@ -196,8 +201,6 @@ class Live:
         if not isinstance(event, MarketOpenEvent | MarketCloseEvent):
             self._feed(event)
             return
-        if self.leaving:
-            return  # nothing more is decided
         self.heard[""] = self.closed = time.monotonic()
         if isinstance(event, MarketOpenEvent) and event.bar <= self.session.engine.opened(event.symbol):
             return  # it had opened before the session was resumed
@@ -221,9 +224,9 @@ class Live:
         return feed.as_history(event) if late else event
 
     def _feed(self, event: Event) -> None:
-        if self.leaving:
-            self.session.feed(event)
-        elif not self.done.is_set() and self.session.feed(event):
+        """Once enough was decided, or the session leaves, bars are dropped; what is heard of orders counts to the last."""
+        over = self.leaving or self.done.is_set()
+        if not (over and isinstance(event, MarketOpenEvent | MarketCloseEvent)) and self.session.feed(event):
             self.done.set()
 
     async def _watch(self, stop: asyncio.Event) -> None:

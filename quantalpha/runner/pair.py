@@ -1,27 +1,20 @@
 """A pair of one coin at two venues, long at one and short at the other, opened and closed by `execution.two_leg`.
 
-    pair = Pair(first, second, setting, limits)      # a broker for an engine without strategies
-    await run_pair(pair, engine, wish, clock)        # opens and closes as `wish` says, until cancelled
-
-An order of the first leg moves both: as much against it at the second. Each leg has its own stop at its venue; where one is stopped out,
-the other is closed too. A restart makes the same orders of its record; what was under way is then evened out and left, not gone on with,
-since nobody knows for how long it stood.
+A broker as any other: the target of a symbol is that of its first leg (signed leverage of the whole equity), and an order of the first leg
+moves both, as much against it at the second. One step after the other: a pair is closed before it is turned, and one that stands is left to
+drift. Each leg has its own stop at its venue; where one is stopped out, the other is closed too, and another target is waited for. A
+restart makes the same orders of its record; what was under way is then evened out and left, since nobody knows for how long it stood.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 
-from quantalpha.errors import UsageError
 from quantalpha.perp import round_quantity
 from quantalpha.runner.broker_exchange import ExchangeBroker
-from quantalpha.runner.engine import Engine
-from quantalpha.runner.events import Event, InstructionEvent, OrderEvent, ValidatedOrderEvent
+from quantalpha.runner.events import Event, InstructionEvent, ValidatedOrderEvent
 from quantalpha.runner.execution.two_leg import Leg, Limits, TwoLeg
-from quantalpha.runner.legs import native
-from quantalpha.runner.orders import VenueOrder
-from quantalpha.runner.targets import client_id
-from quantalpha.runner.two_venues import Setting, TwoVenues
+from quantalpha.runner.orders import VenueOrder, child_id
+from quantalpha.runner.two_venues import ROUTE, Setting, TwoVenues
 
 
 class BothOrders:
@@ -44,6 +37,9 @@ class Pair(TwoVenues):
         super().__init__(first, second, setting)
         self.limits = limits
         self.under_way: dict[str, TwoLeg] = {}
+        self._over: set[str] = set()  # orders whose pairs have said so
+        self._parting = False  # a leg was stopped out: the other is being closed
+        self._stopped: dict[str, float] = {}  # by symbol the target under which it was
 
     def broker_of(self, event: Event) -> ExchangeBroker:
         return self._whose(event)[0]
@@ -53,17 +49,24 @@ class Pair(TwoVenues):
         first, second = (broker.holdings.quantity(leg) for broker, leg in self.legs(symbol))
         return first, second
 
-    def unhedged(self, symbol: str) -> float:
-        """Base units of the first leg that the second does not stand against."""
-        return sum(self.held(symbol))
-
-    def sound(self, symbol: str) -> bool:
-        return all(broker.known(leg).book.sound for broker, leg in self.legs(symbol))
+    def order_quantity(self, symbol: str, target: float) -> float | None:
+        """From flat to the target, or from a pair of another side to flat; 0.0 where a leg was stopped out and another target ends that."""
+        known, held = self._symbols[symbol], self.held(symbol)[0]
+        if symbol in self.under_way or self._parting or self._stopped.get(symbol) == target:
+            return None
+        if held:
+            return None if held * target > 0.0 else -held
+        quantity = round_quantity(target * self.account().equity / known.close, self.setting.account.instrument(symbol).lot)
+        return quantity if quantity or symbol in self._stopped else None
 
     def submit(self, order: ValidatedOrderEvent) -> Iterable[Event]:
-        """Opens a pair from nothing or closes all of one."""
-        if order.symbol in self.under_way:
-            raise UsageError(f"pair: {order.symbol}: {order.client_id} would overtake {self.under_way[order.symbol].parent}; wait for it")
+        """Opens a pair from nothing or closes all of one; what comes while one is under way is not begun."""
+        if order.symbol in self.under_way or self._parting:
+            return []
+        self._symbols[order.symbol].target = order.target
+        self._stopped.pop(order.symbol, None)
+        if order.quantity == 0.0:
+            return []
         first, second = self.held(order.symbol)
         wanted = (-first, -second) if order.quantity * first < 0.0 else (order.quantity, -order.quantity)
         legs = (
@@ -76,21 +79,53 @@ class Pair(TwoVenues):
 
     def _share_out(self) -> list[InstructionEvent]:
         """What the pairs under way have to say now; see `TwoVenues.heard`."""
+        if self._parting and all(broker.holdings.flat and not broker.orders.unfinished() for broker in self.both):
+            self.release()
         if self._retelling:
             return []
-        return [told for symbol in list(self.under_way) for told in self._advanced(symbol)]
+        if self._parting:
+            return [told for broker in self.both for told in broker.flatten()]
+        return [told for symbol in self.under_way for told in self._advanced(symbol)]
 
     def _advanced(self, symbol: str) -> Iterator[InstructionEvent]:
         pair, legs = self.under_way[symbol], self.legs(symbol)
         books = tuple(broker.known(leg).book for broker, leg in legs)
         yield from pair.act(max(broker.time for broker in self.both), books)
-        if pair.done:
-            del self.under_way[symbol]
+        if pair.done and pair.parent not in self._over and all(broker.idle(leg) for broker, leg in legs):
+            self._over.add(pair.parent)
+            yield self._told_over(symbol, pair)
+
+    def _told_over(self, symbol: str, pair: TwoLeg) -> InstructionEvent:
+        """What a pair has come to is written down, for a restart sees neither the books nor the time by which it was left."""
+        named = {"symbol": symbol, "client_id": child_id(pair.parent, "over", 0), "parent": pair.parent}
+        told = {"action": ROUTE, "kind": "market", "quantity": 0.0, "price": None, "reduce_only": False}
+        first = self.both[0]
+        return InstructionEvent(event_time=first.venue_time, recv_time=first.time, bar=pair.start, **named, **told)
+
+    def _routed(self, event: InstructionEvent) -> Iterable[Event]:
+        """One leg alone is no pair: what was too little to be evened out is closed."""
+        self.under_way.pop(event.symbol, None)
+        first, second = self.held(event.symbol)
+        self._parting = self._parting or (first == 0.0) != (second == 0.0)
+        return []
 
     def _given_up(self, symbol: str) -> list[Event]:
-        """One leg was stopped out: nothing stands against the other any more, so it is closed at its venue."""
-        self._forget()
-        return [each for broker in self.both for each in broker.flatten()] if symbol in self._symbols else []
+        """One leg was stopped out: nothing stands against the other any more, so it is closed at its venue, for as long as it takes."""
+        if symbol in self._symbols:
+            self._parting, self._stopped[symbol] = True, self._symbols[symbol].target
+            self.under_way.clear()
+        return []
+
+    def flatten(self) -> Iterable[Event]:
+        self.under_way.clear()
+        return super().flatten()
+
+    def at_rest(self) -> bool:
+        return not self.under_way and not self._parting and super().at_rest()
+
+    def release(self) -> None:
+        self._parting = False
+        super().release()
 
     def resume(self) -> None:
         super().resume()
@@ -99,36 +134,3 @@ class Pair(TwoVenues):
     def _forget(self) -> None:
         for pair in self.under_way.values():
             pair.stop()
-
-
-async def run_pair(pair: Pair, engine: Engine, wish: Callable[[], Awaitable[float]], *, pause: float, clock: Callable[[], int]) -> None:
-    """Asks every `pause` seconds for the first leg's target (signed leverage of the whole equity) and brings the pair there, through risk
-    and journal, one step after the other: closed before it is turned. Until cancelled; the lines of both venues feed the engine meanwhile.
-
-    UsageError: a target that both legs together could not hold.
-    """
-    (symbol,) = pair.setting.symbols
-    largest = pair.setting.account.leverage / 2.0
-    while True:
-        target = await wish()
-        if not abs(target) <= largest:
-            raise UsageError(f"pair: expected a target within {largest:g}, half the account's leverage for each leg, found {target!r}")
-        if pair.sound(symbol) and symbol not in pair.under_way and engine.halted is None:
-            order = _order(pair, symbol, target, clock())
-            if order is not None:
-                engine.feed(order)
-        await asyncio.sleep(pause)
-
-
-def _order(pair: Pair, symbol: str, target: float, now: int) -> OrderEvent | None:
-    """From flat to the target, or from a pair of another side to flat; a pair that stands is left to drift."""
-    held, price = pair.held(symbol)[0], pair.both[0].known(symbol).book.mid
-    if held and held * target > 0.0:
-        return None
-    lot = pair.setting.account.instrument(native(symbol)).lot
-    quantity = -held if held else round_quantity(target * pair.account().equity / price, lot)
-    if quantity == 0.0:
-        return None
-    times = {"event_time": pair.both[0].venue_time, "recv_time": now, "symbol": symbol, "bar": now}
-    aim = 0.0 if held else target
-    return OrderEvent(**times, client_id=client_id("pair", symbol, now, 0), quantity=quantity, target=aim, price=price)

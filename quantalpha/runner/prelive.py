@@ -10,7 +10,7 @@ import math
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from quantalpha import config, verdict
@@ -69,7 +69,7 @@ class House:
 @dataclass(frozen=True)
 class Case:
     """gates: of each bundle (by id) its gate.json; aliases: of each what it is registered as, None where it is not; leverage and
-    margin_mode: what the account is to trade with."""
+    margin_mode: what the account is to trade with; second: the other venue's word, where a session has two, with half the capital each."""
 
     gates: Mapping[str, dict]
     aliases: Mapping[str, str | None]
@@ -80,6 +80,12 @@ class Case:
     past: Sequence[Past]
     venue: VenueWord
     house: House
+    second: VenueWord | None = None
+
+    @property
+    def words(self) -> dict[str, VenueWord]:
+        """By what their lines are called."""
+        return {"": self.venue} | ({} if self.second is None else {"second venue: ": self.second})
 
 
 async def ask_venue(trading: Trading, symbols: Sequence[str]) -> VenueWord:
@@ -123,8 +129,9 @@ def _money(case: Case) -> list[Line]:
     else:
         words = f"{traded:.1f} days on the rung below without a kill switch"
         ladder = Line("capital ladder", f"{needed:g} days for {case.capital:g}", words, traded >= needed)
-    enough = 0.0 < case.capital <= case.venue.cash
-    return [ladder, Line("balance", f"at least {case.capital:g}", f"{case.venue.cash:.2f}", enough)]
+    share = case.capital / len(case.words)
+    balances = [(f"{name}balance", word.cash, 0.0 < share <= word.cash) for name, word in case.words.items()]
+    return [ladder, *(Line(name, f"at least {share:g}", f"{cash:.2f}", enough) for name, cash, enough in balances)]
 
 
 def permitted(capital: float, ladder: Sequence[config.Rung], past: Sequence[Past]) -> tuple[int | None, float, float]:
@@ -141,7 +148,11 @@ def permitted(capital: float, ladder: Sequence[config.Rung], past: Sequence[Past
 
 
 def _account(case: Case) -> list[Line]:
-    word = case.venue
+    return [replace(line, name=name + line.name) for name, word in case.words.items() for line in _told(case, word)]
+
+
+def _told(case: Case, word: VenueWord) -> list[Line]:
+    """Of one venue."""
     found = [
         Line("key: withdrawals", "not permitted", _said(word.permissions.withdraw), word.permissions.withdraw is False),
         Line("key: trading", "permitted", _said(word.permissions.trade), word.permissions.trade is True),

@@ -11,10 +11,10 @@ orders") and Bybit alike:
 `act` is called after every piece of news, like an execution's, and returns instructions already entered in `Orders`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from quantalpha.perp import Stops, round_price
+from quantalpha.perp import Stops, in_parts, round_price
 from quantalpha.runner import orders as states
 from quantalpha.runner.events import InstructionEvent
 from quantalpha.runner.execution.book import Book
@@ -24,10 +24,11 @@ from quantalpha.runner.views import Position
 REFUSALS = 2  # of a stop or take-profit, one after the other; then the position is closed at market
 AGAIN = 1000  # ms before what was refused or not answered is asked for again
 SETTLES = 500  # ms for which an order just made is not followed by another of its kind because more was bought
-UNANSWERED = 3000  # ms after which a stop that nobody has answered for gets another beside it; the first of two to trade leaves nothing
+UNANSWERED = 2000  # ms after which a stop that nobody has answered for gets another beside it; the first of two to trade leaves nothing
 RESTS = (states.OPEN, states.PARTLY_FILLED)
 STOP, TAKE_PROFIT, CLOSE = "stop", "take_profit", "market"
 EXITS = ("stop_loss", "trailing_stop", "take_profit", "time_stop")  # what their fills are called
+ENDS = (*EXITS, "flatten", "liquidation")  # fills that take away the position an order was decided for
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,14 @@ def exit_reason(order: InstructionEvent, need: Need, fixed: float, tick: float) 
 
 
 class Protection:
-    """Keeps every position of an account protected. `longest`: the most milliseconds in a row that one was not."""
+    """Keeps every position of an account protected. `longest`: the most milliseconds in a row that one was not.
 
-    def __init__(self, orders: Orders, ticks: dict[str, float]):
-        self._orders, self._ticks = orders, ticks
+    ticks, most: by symbol, of prices, and base units of one order. A position larger than that has no stop the venue would take: after
+    REFUSALS it is closed at market, in parts.
+    """
+
+    def __init__(self, orders: Orders, ticks: Mapping[str, float], most: Mapping[str, float]):
+        self._orders, self._ticks, self._most = orders, ticks, most
         self._names: dict[tuple[str, str], list[str]] = {}  # (symbol, kind) -> those found in `Orders` of the position that is held
         self._opened: dict[str, int] = {}  # symbol -> when that one was
         self._bare: dict[str, int] = {}  # symbol -> since when its position is not covered
@@ -87,6 +92,11 @@ class Protection:
     def exposed(self, time: int) -> float:
         """Seconds that the position uncovered longest has lacked a stop that the venue is known to hold; 0.0 where all are covered."""
         return max((time - since for since in self._bare.values()), default=0) / 1000
+
+    @property
+    def complete(self) -> bool:
+        """Every position has a stop that the venue is known to hold."""
+        return not self._bare
 
     def _wanted(self, time: int, need: Need, book: Book) -> Iterable[InstructionEvent]:
         """New orders; each is entered before the next is thought of."""
@@ -183,12 +193,16 @@ class Protection:
             parent="",
             action="place",
             kind=kind,
-            quantity=-need.quantity - (self._closing(need) if kind == CLOSE else 0.0),
+            quantity=-need.quantity if kind != CLOSE else self._still_to_close(need),
             price=None if kind == CLOSE else self._trigger(kind, need),
             reduce_only=True,
             purpose="protection",
             reference=book.mid if book.sound else None,
         )
+
+    def _still_to_close(self, need: Need) -> float:
+        """Signed base units of the next order that closes."""
+        return in_parts(-need.quantity - self._closing(need), self._most[need.symbol])[0]
 
     def _tell(self, instruction: InstructionEvent) -> InstructionEvent:
         self._orders.instruct(instruction)

@@ -42,6 +42,9 @@ class Broker(Protocol):
 
     def closed(self, bars: Sequence[MarketCloseEvent]) -> Iterable[Event]: ...
 
+    def passed(self, bar: MarketCloseEvent) -> None:
+        """A bar of the past, not to be traded on: what a position holds since its entry, such as a time stop, counts it all the same."""
+
     def order_quantity(self, symbol: str, target: float) -> float | None:
         """Signed quantity that would bring the position to `target` x equity, at the last close; None: nothing is to be decided, since
         the target stands or lies within the account's rebalance band. Changes nothing."""

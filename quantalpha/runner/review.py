@@ -1,5 +1,6 @@
 """A session as its review reads it: how each order came about, when it reached the market, and what became of it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +16,7 @@ from quantalpha.runner.events import (
     SwitchEvent,
 )  # fmt: skip
 from quantalpha.runner.journal import FILE, read
+from quantalpha.runner.two_venues import ROUTE
 from quantalpha.schema import from_epoch_ms
 
 ORDERED = ["client_id", "ordered", "decided", "refused", "sent", "reference", "predicted", "filled", "price", "fee", "bar"]
@@ -31,14 +33,15 @@ def review(events: list[Event]) -> dict[str, pd.DataFrame]:
 
     orders, by the bar decided on: `ordered`, `decided` (when the order was made), `refused` (risk's reason, "" if none), `sent` and
     `reference` and `predicted` slippage of its first instruction (NaN where none was journalled or nothing was known), `filled`, mean
-    `price`, `fee`, and the `bar` it first traded in.
+    `price`, `fee`, and the `bar` it first traded in; of an order shared out over two venues all of it, what is of one instruction as the
+    mean of each leg's first, weighted by what went there.
     forced: fills that no decision asked for (stops, liquidations, a switch's); `held`: the position before.
     signals, by bar: `bundle` and `features`, the hash of what the model was shown ("" where the journal does not say). bars, by bar:
     `late`, ms between a close and its receipt. switches: what tripped and was reset.
     """
     orders, fills = _orders(events), _fills(events)
-    asked = {child: parent for child, parent in _parents(events).items() if parent in set(orders["client_id"])}
-    owner = fills["client_id"].map(lambda name: asked.get(name, name)).where(lambda name: name.isin(orders["client_id"]))
+    owners = _owners(events)
+    owner = fills["client_id"].map(lambda name: owners.get(name, name)).where(lambda name: name.isin(orders["client_id"]))
     traded = fills.assign(notional=fills["quantity"] * fills["price"]).groupby(owner)
     executed = traded.agg(filled=("quantity", "sum"), notional=("notional", "sum"), fee=("fee", "sum"), bar=("bar", "first"))
     executed["price"] = executed.pop("notional") / executed["filled"]
@@ -57,14 +60,15 @@ def review(events: list[Event]) -> dict[str, pd.DataFrame]:
 
 def _orders(events: list[Event]) -> pd.DataFrame:
     refused = {event.client_id: event.reason for event in events if type(event) is RejectedOrderEvent}
-    first: dict[str, InstructionEvent] = {}
+    owners, sent, parts = _owners(events), {}, {}
     for event in events:
-        if type(event) is InstructionEvent and event.action == "place":
-            first.setdefault(event.parent or event.client_id, event)
+        if type(event) is InstructionEvent:
+            known = sent if event.action == "place" else parts if event.action == ROUTE else {}
+            known.setdefault(owners.get(event.client_id, event.client_id), {}).setdefault(event.symbol, event)
     rows = [
         {"on": event.bar, "client_id": event.client_id, "ordered": event.quantity, "decided": event.recv_time}
         | {"refused": refused.get(event.client_id, "")}
-        | _arrival(first.get(event.client_id))
+        | _arrival(sent.get(event.client_id, {}), parts.get(event.client_id, {}))
         for event in events
         if type(event) is OrderEvent
     ]
@@ -72,14 +76,29 @@ def _orders(events: list[Event]) -> pd.DataFrame:
     return frame.astype({"sent": float, "reference": float, "predicted": float})
 
 
-def _arrival(instruction: InstructionEvent | None) -> dict:
-    if instruction is None:
+def _arrival(sent: Mapping[str, InstructionEvent], parts: Mapping[str, InstructionEvent]) -> dict:
+    """sent: the first instruction of each leg; parts: what each leg was given, where the order was shared out."""
+    if not sent:
         return {}
-    return {"sent": instruction.recv_time, "reference": instruction.reference, "predicted": instruction.predicted}
+    weights = [abs(parts[leg].quantity) if leg in parts else 1.0 for leg in sent]
+    means = {name: _mean([getattr(each, name) for each in sent.values()], weights) for name in ("reference", "predicted")}
+    return {"sent": min(each.recv_time for each in sent.values())} | means
 
 
-def _parents(events: list[Event]) -> dict[str, str]:
-    return {event.client_id: event.parent for event in events if type(event) is InstructionEvent and event.parent}
+def _mean(values: list[float | None], weights: list[float]) -> float | None:
+    """None where one of them is; one alone stays as it is."""
+    if None in values:
+        return None
+    return values[0] if len(values) == 1 else sum(value * weight for value, weight in zip(values, weights)) / sum(weights)
+
+
+def _owners(events: list[Event]) -> dict[str, str]:
+    """The decided order that each instruction serves in the end: a leg's child serves its part of the order first."""
+    owners: dict[str, str] = {}
+    for event in events:
+        if type(event) is InstructionEvent and event.parent:
+            owners[event.client_id] = owners.get(event.parent, event.parent)
+    return owners
 
 
 def _fills(events: list[Event]) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from quantalpha import config, schema
 from quantalpha.bundle import Bundle
 from quantalpha.errors import GateRefused, UsageError
 from quantalpha.runner import feed
-from quantalpha.runner.composition import compose
+from quantalpha.runner.composition import Composition, compose
 from quantalpha.runner.request import LIVE, MODES, REPLAY, Request
 from quantalpha.runner.session import Session
 from quantalpha.runner.summary import Summary
@@ -18,7 +18,7 @@ from quantalpha.runner.summary import Summary
 ON_PAPER = Request()
 
 
-def run_session(bundles: Bundle | Sequence[Bundle], params: config.Params, request: Request = ON_PAPER) -> Summary:
+def run_session(bundles: Bundle | Sequence[Bundle] | Composition, params: config.Params, request: Request = ON_PAPER) -> Summary:
     """Runs on the venue of `params` until `params.runner.bars` decisions were made or SIGINT or SIGTERM arrives.
 
     Raises ExchangeError when the venue stays away, Halted when it falls silent, the journal cannot be written or a kill switch has tripped;
@@ -31,6 +31,7 @@ def run_session(bundles: Bundle | Sequence[Bundle], params: config.Params, reque
         raise UsageError(f"mode: expected {', '.join(MODES[1:])} (or replay, over recorded bars), found {request.mode!r}")
     if request.mode == LIVE and not request.cleared:
         raise GateRefused("live: nobody has gone through the pre-live list, so nothing is traded; rehearse, or use --mode testnet")
+    composition.require_played(request.mode)
     for each in composition.bundles:
         if each.venue not in (params.venue.kept_as, config.IMPORT):  # what was made from own files trades wherever the user points it
             raise UsageError(

@@ -38,7 +38,7 @@ def status(engine: Engine) -> Status:
     return Status(
         time=0 if close is None else close.event_time,
         prices=engine.prices(),
-        positions={symbol: account.quantity(symbol) for symbol in engine.symbols},
+        positions=dict.fromkeys(engine.symbols, 0.0) | {leg: held.quantity for leg, held in account.positions.items()},
         equity=None if equity is None else equity.equity,
         edge=None if signal is None else signal.edge,
         decisions=engine.counts["Signal"],

@@ -33,7 +33,11 @@ class Traded:
 
     def closed(self, bar: MarketCloseEvent, held: float) -> None:
         self.close, self.mark = bar.close, bar.close if bar.mark is None else bar.mark
-        if held:
+        self.passed(bar, held)
+
+    def passed(self, bar: MarketCloseEvent, held: float) -> None:
+        """The position has lived through the bar, whenever that is told; what was before its first fill is none of its own."""
+        if held and bar.event_time > self.opened:
             self.best = max(self.best, bar.high) if held > 0 else min(self.best, bar.low)
             self.bars += 1
 

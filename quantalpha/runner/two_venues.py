@@ -25,7 +25,7 @@ from quantalpha.runner.execution.router import Offer
 from quantalpha.runner.execution.routing import routed
 from quantalpha.runner.legs import native, place_of
 from quantalpha.runner.orders import child_id
-from quantalpha.runner.protection import EXITS
+from quantalpha.runner.protection import ENDS
 from quantalpha.runner.sizing import Sizing, Standing
 from quantalpha.runner.views import AccountView
 
@@ -61,12 +61,16 @@ class TwoVenues:
     def __init__(self, first: ExchangeBroker, second: ExchangeBroker, setting: Setting):
         self.both, self.setting = (first, second), setting
         self._symbols = {symbol: _Symbol() for symbol in setting.symbols}
-        self._sizing = {symbol: Sizing(setting.account, symbol) for symbol in setting.symbols}
+        self._sizing = {symbol: Sizing(setting.account, symbol, self._most(symbol)) for symbol in setting.symbols}
         self._retelling = first.retelling
 
     def legs(self, symbol: str) -> tuple[tuple[ExchangeBroker, str], ...]:
         """(broker, leg) of each venue."""
         return tuple(zip(self.both, (symbol, symbol + self.setting.place)))
+
+    def _most(self, symbol: str) -> float:
+        """So much one stop can close wherever it lies."""
+        return min(broker.setup.markets[leg].terms.most for broker, leg in self.legs(symbol))
 
     def account(self) -> AccountView:
         first, second = (broker.account() for broker in self.both)
@@ -98,6 +102,10 @@ class TwoVenues:
         view = self.account()
         return [*(each for each in told if not isinstance(each, EquityEvent)), *(self._equity(bar, view) for bar in bars)]
 
+    def passed(self, bar: MarketCloseEvent) -> None:
+        for broker, leg in self.legs(bar.symbol):
+            broker.passed(replace(bar, symbol=leg))
+
     def _equity(self, bar: MarketCloseEvent, view: AccountView) -> EquityEvent:
         times = {"event_time": bar.event_time, "recv_time": bar.recv_time, "symbol": bar.symbol, "bar": bar.bar}
         return EquityEvent(**times, equity=view.equity, cash=view.cash, quantity=self._held(bar.symbol), price=bar.close)
@@ -124,7 +132,7 @@ class TwoVenues:
         if isinstance(event, InstructionEvent) and event.action == ROUTE:
             return self._routed(event)
         told = [each for broker in self._whose(event) for each in broker.heard(event)]
-        if isinstance(event, FillEvent) and event.reason in EXITS:
+        if isinstance(event, FillEvent) and event.reason in ENDS:
             told += self._given_up(native(event.symbol))
         return [*told, *self._share_out()]
 

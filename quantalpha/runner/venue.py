@@ -1,7 +1,7 @@
 """A session's account at a venue, or at two: opened, set up, and put together with the broker and the lines that speak for it."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from quantalpha import config
@@ -13,6 +13,7 @@ from quantalpha.runner.broker_exchange import ExchangeBroker
 from quantalpha.runner.composition import Composition
 from quantalpha.runner.events import InstructionEvent
 from quantalpha.runner.line import Line
+from quantalpha.runner.pair import Pair
 from quantalpha.runner.two_venues import Setting, TwoVenues
 from quantalpha.runner.venue_setup import Market, Setup, terms_of, with_rules
 
@@ -23,24 +24,26 @@ DAY = 86_400_000  # ms
 @dataclass
 class Side:
     """One account of the session. place: what the names of its symbols end with, '' at the first; params: with this venue as `venue`;
-    line: None until the session stands whose events it feeds; rates: of its symbols, settled last."""
+    line: None until the session stands whose events it feeds; settled: of its symbols the funding rates by their time (ms), as far back as
+    `reach` (ms)."""
 
     place: str
     params: config.Params
     trading: Trading | Elsewhere
     broker: ExchangeBroker | None = None
     line: Line | None = None
-    rates: dict[str, float] = field(default_factory=dict)
+    settled: dict[str, dict[int, float]] = field(default_factory=dict)
+    reach: int = DAY
 
     def send(self, instruction: InstructionEvent) -> None:
         """The broker's outbox."""
-        self.line.send(instruction)
+        self.line.outbox.send(instruction)
 
     async def learn_rates(self) -> None:
-        """What was settled last, as the best guess of what is settled next."""
+        """What was settled lately."""
         for symbol in self.broker.setup.markets:
-            told = await self.trading.funding_rates(symbol, self.trading.now() - DAY)
-            self.rates |= {symbol: told[max(told)][0]} if told else {}
+            told = await self.trading.funding_rates(symbol, self.trading.now() - self.reach)
+            self.settled[symbol] = {time: rate for time, (rate, _) in told.items()}
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ async def opened(composition: Composition, params: config.Params, mode: str, nam
     second = second_of(params)
     venues = {"": params.venue} | ({} if second is None else {f"@{second.name}": second})
     for venue in venues.values():
-        _require_practice(venue, mode)
+        _require_place(venue, mode)
     async with contextlib.AsyncExitStack() as stack:
         sides = []
         for place, venue in venues.items():
@@ -84,20 +87,24 @@ async def opened(composition: Composition, params: config.Params, mode: str, nam
             trading = await stack.enter_async_context(open_trading(venue, keys, demo=mode == TESTNET))
             await trading.preflight(composition.symbols, composition.account.leverage, composition.account.margin_mode)
             here = params.model_copy(update={"venue": venue})
-            sides.append(Side(place, here, Elsewhere(trading, place) if place else trading))
+            told = {"settled": composition.settled, "reach": composition.reach}
+            sides.append(Side(place, here, Elsewhere(trading, place) if place else trading, **told))
         for side in sides:
             setup = _setup(composition, side, name, len(sides))
             side.broker = ExchangeBroker(setup, retelling=retelling)
         yield Venue(tuple(sides), sides[0].broker if second is None else _together(composition, params, *sides))
 
 
-def _require_practice(venue: config.Venue, mode: str) -> None:
-    """A rehearsal's orders go to nobody but this machine: to a real venue they would be live ones that no gate has passed."""
+def _require_place(venue: config.Venue, mode: str) -> None:
+    """A rehearsal's orders go to nobody but this machine: to a real venue they would be live ones that no gate has passed. A real key is
+    shown to nobody but its venue, or to this machine."""
     if mode == REHEARSE and not is_local(venue):
         raise UsageError(
             f"--mode rehearse: venue.rest_url is {venue.rest_url or 'the real venue'}, expected a practice exchange on this machine, "
             "such as http://127.0.0.1:8899; name its profile, or use --mode testnet"
         )
+    if mode != REHEARSE and (venue.rest_url or venue.ws_url) and not is_local(venue):
+        raise UsageError(f"--mode {mode}: {venue.name}: expected its own address, found {venue.rest_url or venue.ws_url}; take it away")
 
 
 def _setup(composition: Composition, side: Side, name: str, shares: int) -> Setup:
@@ -118,16 +125,19 @@ def _together(composition: Composition, params: config.Params, first: Side, seco
     rules = {}
     for symbol in composition.symbols:
         one, other = first.trading.rules_of(symbol), second.trading.rules_of(symbol + second.place)
-        rules[symbol] = Rules(*(max(pair) for pair in zip(vars(one).values(), vars(other).values())))
+        coarser = Rules(*(max(pair) for pair in zip(vars(one).values(), vars(other).values())))
+        rules[symbol] = replace(coarser, most=min(one.most, other.most))
     taker = next(iter(composition.costs().values())).taker
     fees = taker, taker if params.route.fee is None else params.route.fee
     account = with_rules(composition.account, rules)
-    setting = Setting(account, composition.symbols, second.place, fees, lambda leg: _expected_funding(leg, first, second))
+    setting = Setting(account, composition.symbols, second.place, fees, lambda leg: _expected_funding(leg, second.place, second.settled))
+    if composition.hedged:
+        return Pair(first.broker, second.broker, setting, composition.limits)
     return TwoVenues(first.broker, second.broker, setting)
 
 
-def _expected_funding(leg: str, first: Side, second: Side) -> float:
-    """0.0 while not both venues have told theirs: then nobody is the cheaper for it."""
-    known = first.rates | second.rates
-    other = leg.removesuffix(second.place) if leg.endswith(second.place) else leg + second.place
-    return known[leg] if leg in known and other in known else 0.0
+def _expected_funding(leg: str, place: str, settled: Mapping[str, Mapping[int, float]]) -> float:
+    """What was settled last is the best guess of what is settled next; 0.0 while not both venues have told theirs: then nobody is the
+    cheaper for it."""
+    other = leg.removesuffix(place) if leg.endswith(place) else leg + place
+    return settled[leg][max(settled[leg])] if settled.get(leg) and settled.get(other) else 0.0

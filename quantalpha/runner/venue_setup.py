@@ -38,7 +38,7 @@ def with_rules(account: perp.Account, rules: Mapping[str, Rules]) -> perp.Accoun
 
 def terms_of(rules: Rules, costs: perp.Costs, *, amends: bool = True) -> Terms:
     """What an execution is told of a symbol."""
-    return Terms(rules.lot, rules.tick, rules.min_notional, model_of(costs), amends)
+    return Terms(rules.lot, rules.tick, rules.min_notional, model_of(costs), amends, rules.most)
 
 
 def model_of(costs: perp.Costs) -> slippage.Model:

@@ -272,6 +272,21 @@ def test_a_played_clock_learns_its_pace_and_tells_a_jump():
     assert clock.told(4000.0, 5_180_000.0 - 600_000.0) == 10_000.0
 
 
+def test_what_a_slow_answer_explains_is_no_news_of_the_time():
+    """A busy machine: the answer is from anywhere within the second that it took."""
+    clock = VenueClock(played=True)
+    clock.told(1000.0, 5_000_000.0)
+    clock.told(1600.0, 5_000_900.0, 1000.0)  # no pace from readings so near to each other that took so long
+    assert clock.at(2600.0) == 5_001_600
+    clock.told(11_000.0, 5_010_000.0)
+    clock.told(12_000.0, 5_011_400.0, 1000.0)
+    assert clock.at(12_000.0) == 5_011_000
+    real = VenueClock(played=False)
+    assert real.told(10_000.0, 9_000.0) == 1_000.0
+    assert real.told(11_000.0, 10_400.0, 1_000.0) == 1_000.0
+    assert real.told(12_000.0, 10_000.0, 1_000.0) == 2_000.0
+
+
 def test_a_real_clock_says_how_far_this_machine_s_is_ahead():
     clock = VenueClock(played=False)
     assert clock.told(10_000.0, 7_000.0) == 3_000.0

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantalpha.practice import Tape, server, streams
+from quantalpha.practice.book import LEVELS, Book, Changes
 from quantalpha.practice.clock import Clock
 from quantalpha.practice.exchange import Exchange
 
@@ -51,6 +52,20 @@ def test_every_kline_opens_and_closes_in_order_whatever_the_pace(frames, tape, s
             assert values(own[-1])[1:] == chart.rows[first + number, :5].tolist()
         if number:
             assert values(own[0])[1] == values(own[0])[4]  # the first message knows the open alone
+
+
+def test_the_top_of_the_book_is_the_book_and_its_changes_lead_from_one_to_the_next(tape):
+    """Whichever is asked for, and in which order."""
+    moved, lone = Book(tape.instruments["BTCUSDT"]), Book(tape.instruments["BTCUSDT"])
+    changes, bids = Changes(moved), {}
+    for time in range(tape.opening, tape.opening + 2 * HOUR, HOUR // 7):
+        moved.advance(time), lone.advance(time)
+        assert lone.top(-1) == next(iter(moved.bids.items())) and lone.top(1) == next(iter(moved.asks.items()))
+        assert len(moved.bids) == len(moved.asks) == LEVELS and max(moved.bids) < min(moved.asks)
+        bids = {price: quantity for price, quantity in bids.items() if price not in changes.bids}
+        bids |= {price: moved.bids[price] for price in changes.bids if price in moved.bids}
+        assert bids == moved.bids == lone.bids
+        changes.clear()
 
 
 def test_ten_bars_a_second_lose_nothing(frames, tape):

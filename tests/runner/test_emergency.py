@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -32,6 +33,8 @@ def stop(name="stop", symbol=BTC, quantity=-1.0, price=90.0):
 
 class Venue:
     """An account in memory. `trouble` of its answers get lost, before or after what was asked is done."""
+
+    rules = {}
 
     def __init__(self, positions, orders=(), trouble=0.0, seed=0):
         self.positions, self.orders, self.trouble = dict(positions), {each.client_id: each for each in orders}, trouble
@@ -92,6 +95,21 @@ def test_a_venue_that_fails_is_asked_again(seed, trouble):
     finally:
         emergency.PACE = pace
     assert done.flat and not any(venue.positions.values()) and not venue.orders and not venue.bare
+
+
+def test_the_way_out_without_a_session_is_in_parts_too():
+    sent = []
+
+    class Small(Venue):
+        rules = {BTC: SimpleNamespace(most=0.4)}
+
+        async def place(self, instruction):
+            sent.append(instruction.quantity)
+            assert abs(instruction.quantity) <= 0.4
+            await super().place(instruction)
+
+    done = asyncio.run(flatten(Small({BTC: 1.0}), 5.0))
+    assert done.flat and sent == [-0.4, -0.4, -0.2]
 
 
 def test_a_limit_order_on_its_way_out_does_not_bar_the_way():
@@ -158,6 +176,22 @@ def test_a_quiet_account_is_left_alone():
 )
 def test_judgement(path, name):
     assert told(*path) == name
+
+
+@pytest.mark.parametrize(
+    "capital, wallet, lost, name",
+    [
+        (100.0, 10_000.0, 5.1, "daily_loss"),
+        (100.0, 10_000.0, 4.9, None),
+        (10_000.0, 100.0, 5.1, "daily_loss"),
+        (100.0, NAN, 0.0, "daily_loss"),
+    ],
+)
+def test_what_is_lost_counts_against_what_the_session_may_lose_from(capital, wallet, lost, name):
+    """Not against a wallet a hundred times as large; nor against a capital that is not there."""
+    judge = Judge(LIMITS, 30.0, 0.0, capital)
+    found = [judge.see(now, CALM, seen(equity)) for now, equity in enumerate((wallet, wallet - lost))][-1]
+    assert (found and found[0]) == name
 
 
 @pytest.mark.parametrize("age, name", [(30.0, None), (30.1, "heartbeat"), (NAN, "heartbeat"), (None, None)])

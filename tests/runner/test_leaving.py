@@ -1,6 +1,7 @@
 """How a session at a venue ends in order: not before what it has sent has found its end."""
 
 import asyncio
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from quantalpha import config
 from quantalpha.errors import Halted
 from quantalpha.runner import live
-from quantalpha.runner.events import MarketCloseEvent, QuoteEvent, TickEvent
+from quantalpha.runner.events import MarketCloseEvent, OrderUpdateEvent, QuoteEvent, TickEvent
 from quantalpha.runner.traded import Traded
 
 
@@ -73,6 +74,14 @@ def test_a_session_that_leaves_decides_nothing_more(leaving):
     asyncio.run(leaving._leave())
     leaving.take(bar())
     assert all(isinstance(event, TickEvent) for event in leaving.session.told)
+
+
+def test_what_is_heard_of_an_order_after_the_last_decision_is_not_lost(leaving):
+    """An answer that came before the session began to leave was dropped: it then waited without end for an order that was refused."""
+    leaving.take(bar())
+    refused = OrderUpdateEvent(event_time=0, recv_time=0, symbol="BTCUSDT", client_id="qa-1", venue_id=None, status="rejected")
+    leaving.take(refused), leaving.take(replace(bar(), bar=60_000, event_time=120_000))
+    assert leaving.done.is_set() and leaving.session.told == [bar(), refused]
 
 
 def test_a_kill_switch_counts_to_the_last(leaving):

@@ -5,7 +5,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from trading_accounts import KEYS, NAMES, Told, account_at, pass_time
+from trading_accounts import KEYS, NAMES, Told, account_at
 from venue_session import HOUR, SYMBOL, assemble, session
 
 from quantalpha.errors import ReconcileError
@@ -13,6 +13,7 @@ from quantalpha.market.trading import open_trading
 from quantalpha.runner import emergency
 from quantalpha.runner.agreement import agree, differences
 from quantalpha.runner.events import AccountEvent, FillEvent, FundingEvent, HealthEvent, InstructionEvent, OrderUpdateEvent
+from quantalpha.runner.switches.state import Reconcile
 
 MINUTE = 60_000  # ms
 LOST = ["timeout_after_accept", "disconnect_after_accept", "server_timeout_after_accept", "malformed"]
@@ -233,6 +234,71 @@ def test_what_was_missed_while_away_is_caught_up_and_counted_once(venue):
     run(work())
 
 
+@pytest.mark.parametrize("algorithm", ["market", "limit"])
+def test_what_watchdog_or_kill_closed_meanwhile_is_theirs_and_no_difference(venue, algorithm):
+    """The session is killed, holding a position (and with an order under way); another process makes the account flat. Resumed, it finds
+    the trades, calls them by their name, agrees to the cent, trips on nothing and does not go on with what was decided before."""
+
+    async def work():
+        async with session(venue[1], algorithm="market") as desk:
+            desk.order("qa-parent-1", 0.02)
+            await desk.until(desk.broker.at_rest)
+            begin = desk.line._start
+            if algorithm == "limit":
+                desk.broker.setup = replace(
+                    desk.broker.setup, execution=desk.broker.setup.execution.model_copy(update={"chase": 60.0, "algorithm": "limit"})
+                )
+                desk.order("qa-parent-2", 0.03)
+                await asyncio.sleep(0.3)
+            record = list(desk.told)
+        async with open_trading(venue[1], KEYS) as watchdog:
+            assert (await emergency.flatten(watchdog, 10.0)).flat
+            wallet = (await watchdog.account()).cash
+        again = await started(venue[1], retelling=True, since=begin, algorithm=algorithm)
+        for event in record:
+            (again.broker.submit if type(event).__name__ == "ValidatedOrderEvent" else again.broker.heard)(event)
+        await agree(again.line)
+        assert {each.reason for each in again.fills if each.client_id is None} == {"flatten"}
+        assert again.broker.holdings.cash + again.broker.base == pytest.approx(wallet, abs=0.005)
+        switch, view = Reconcile(), again.broker.account()
+        assert [trip for each in [*record, *again.told] if (trip := switch.see(view, each))] == []
+        again.broker.resume()
+        await again.quote()
+        assert again.broker.flat() or not again.broker.orders.unfinished()
+        assert not [each for each in again.told if isinstance(each, InstructionEvent)]
+        await again.trading.close()
+
+    run(work())
+
+
+def test_a_restart_does_not_wait_for_a_stop_in_doubt_while_the_position_has_none(venue):
+    """It never arrived, which nobody knows before it is dead; another takes its place."""
+    server, address = venue
+
+    async def work():
+        async with session(address) as desk:
+            begin, trading = desk.line._start, server.faults.trading
+            trading.plan = {trading.number + 1: "timeout_before_accept"}
+            desk.order("qa-parent-1", 0.02)
+            await desk.until(lambda: [each.instruction.kind for each in desk.broker.orders.in_doubt()] == ["stop"])
+            record = list(desk.told)
+        again = await started(address, retelling=True, since=begin)
+        again.line.outbox.pace = replace(again.line.pace, dead=60.0)
+        for event in record:
+            (again.broker.submit if type(event).__name__ == "ValidatedOrderEvent" else again.broker.heard)(event)
+        await agree(again.line)
+        again.broker.resume()
+        task = asyncio.create_task(again.line.run())
+        await again.until(lambda: again.broker.told.open_orders)
+        assert [each.kind for each in await again.trading.open_orders([SYMBOL])] == ["stop"]
+        assert again.quantity == 0.02 and len(again.broker.orders.in_doubt()) == 1
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await again.trading.close()
+
+    run(work())
+
+
 def test_every_difference_is_found_and_nothing_is_traded(venue):
     """Somebody else trades the account: a position, a resting order, money."""
 
@@ -254,6 +320,25 @@ def test_every_difference_is_found_and_nothing_is_traded(venue):
         assert all(each.reduce_only for each in await fresh.trading.open_orders([SYMBOL]))
         for each in (desk, fresh):
             await each.trading.close()
+
+    run(work())
+
+
+@pytest.mark.parametrize("adopt", [False, True])
+@pytest.mark.parametrize("kind", ["market", "limit"])
+def test_what_is_held_or_rests_in_a_symbol_not_traded_is_neither_ignored_nor_adopted(venue, adopt, kind):
+    async def work():
+        desk = await started(venue[1])
+        await desk.trading.exchange.load_markets()
+        price = (await desk.trading.exchange.fetch_order_book("ETH/USDT:USDT", 50))["bids"][0][0]
+        await desk.trading.place(Told("ETHUSDT", "foreign-1", kind, 0.1, None if kind == "market" else round(price * 0.97, 2)))
+        with pytest.raises(ReconcileError, match="ETHUSDT.*not traded") as caught:
+            await agree(desk.line, adopt=adopt)
+        assert [each["kind"] for each in caught.value.details["differences"]] == [{"market": "position", "limit": "order"}[kind]]
+        assert not desk.told and caught.value.exit_code == 6
+        left = await desk.trading.account(), await desk.trading.open_orders()
+        assert (len(left[0].positions), len(left[1])) == ((1, 0) if kind == "market" else (0, 1))
+        await desk.trading.close()
 
     run(work())
 
@@ -289,7 +374,7 @@ def test_a_stop_that_is_triggered_is_told_as_one(name):
             desk.order("qa-parent-1", 0.02)
             await desk.until(lambda: desk.quantity == 0.02 and desk.broker.told.open_orders)
             server.conditions.begin("price_gap", 3_600.0)
-            pass_time(server, 10 * MINUTE)  # the gap begins with the next trade
+            await desk.pass_time(server, 10 * MINUTE)  # the gap begins with the next trade
             await desk.until(lambda: desk.quantity == 0.0)
             assert desk.fills[-1].reason == "stop_loss"
             assert desk.fills[-1].realised < 0.0
@@ -309,7 +394,7 @@ def test_funding_is_counted_once(name):
             desk.order("qa-parent-1", 0.02)
             await desk.until(desk.broker.at_rest)
             for settled in (1, 2):
-                pass_time(server, 8 * HOUR)
+                await desk.pass_time(server, 8 * HOUR)
                 await desk.line.payments()
                 await desk.until(lambda settled=settled: sum(isinstance(each, FundingEvent) for each in desk.told) == settled)
             await desk.line.payments()

@@ -10,10 +10,11 @@ import pytest
 from quantalpha.market.connect import Retry
 from quantalpha.market.trading import InDoubt, OrderReport
 from quantalpha.runner import line as lines
-from quantalpha.runner import watchdog
+from quantalpha.runner import outbox, watchdog
 from quantalpha.runner.events import HealthEvent, InstructionEvent, OrderUpdateEvent
-from quantalpha.runner.line import DAY, Line, Pace
+from quantalpha.runner.line import DAY, Line
 from quantalpha.runner.orders import Orders
+from quantalpha.runner.outbox import Pace
 
 BTC, NAME = "BTCUSDT", "qa-1"
 
@@ -70,13 +71,13 @@ def placed(line):
     terms = {"client_id": NAME, "parent": "", "action": "place", "kind": "market", "quantity": 1.0, "price": None, "reduce_only": False}
     instruction = InstructionEvent(**times, **terms)
     line.broker.orders.instruct(instruction)
-    asyncio.run(line._place(instruction))
+    asyncio.run(line.outbox.place(instruction))
     return [event.status for event in line.told]
 
 
 def test_an_order_that_the_stream_has_told_of_is_not_in_doubt(line):
     def lost():
-        line.tell(report("open"))
+        line.reports.order(report("open"))
         raise InDoubt("timeout")
 
     line.trading.answers["place"] = lost
@@ -88,7 +89,7 @@ def test_an_answer_that_the_stream_has_overtaken_changes_nothing(line, status):
     """Bybit's says only that the request was taken."""
 
     def taken():
-        line.tell(report(status))
+        line.reports.order(report(status))
         return report("open")
 
     line.trading.answers["place"] = taken
@@ -111,11 +112,11 @@ def test_the_last_question_about_an_order_in_doubt_is_asked_as_soon_as_it_decide
     def lost():
         raise InDoubt("timeout")
 
-    line.pace = Pace(dead=0.05, doubt=Retry(base=5.0, cap=5.0, sleep=slept))
+    line.outbox.pace = Pace(dead=0.05, doubt=Retry(base=5.0, cap=5.0, sleep=slept))
     line.trading.order, line.trading.answers["place"] = order, lost
     begun = time.monotonic()
     assert placed(line) == ["in_doubt", "rejected"]
-    assert len(line.trading.asked) == 2 and pauses == [pytest.approx(lines.PROMPT)]
+    assert len(line.trading.asked) == 2 and pauses == [pytest.approx(outbox.PROMPT)]
 
 
 def test_a_quiet_year_is_not_asked_for_in_every_question(line):

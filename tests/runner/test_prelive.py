@@ -28,6 +28,11 @@ def case(tmp_path) -> Case:
     return Case({BUNDLE: GATE}, {BUNDLE: "live"}, 100.0, 5.0, "cross", RUNNER, (), WORD, house)
 
 
+def test_two_venues_have_half_the_capital_each(case):
+    half = replace(WORD, cash=50.0)
+    require(lines(replace(case, venue=half, second=half)))
+
+
 def failing(case: Case) -> list[str]:
     return [line.name for line in lines(case) if not line.passed]
 
@@ -53,11 +58,18 @@ def gate(*names, **changes):
     return lambda case: replace(case, gates={BUNDLE: told})
 
 
+def other(**changes):
+    return lambda case: replace(case, second=replace(WORD, **changes))
+
+
 FAULTS = {
     "gate of aaaaaaaaaaaa": [gate("net_result"), gate("paper_days", "paper_agrees", passed=False), gate()],
     "alias of aaaaaaaaaaaa": [lambda case: replace(case, aliases={BUNDLE: "paper"}), lambda case: replace(case, aliases={})],
     "capital ladder": [lambda case: replace(case, capital=101.0), lambda case: replace(case, past=(), capital=600.0)],
     "balance": [word(cash=99.0), word(cash=float("nan"))],
+    "second venue: balance": [other(cash=49.0)],
+    "second venue: key: withdrawals": [other(permissions=Permissions(True, True)), other(permissions=Permissions(True, None))],
+    "second venue: clock": [other(skew=float("nan"))],
     "key: withdrawals": [word(permissions=Permissions(True, True)), word(permissions=Permissions(True, None))],
     "key: trading": [word(permissions=Permissions(False, False)), word(permissions=Permissions(None, False))],
     "clock": [word(skew=0.6), word(skew=-0.6), word(skew=float("nan"))],

@@ -31,12 +31,13 @@ class Desk:
     opened: int = 0
     wanted: dict[str, float] = field(default_factory=dict)
     trades: int = 0
+    most: float = math.inf
 
     def __post_init__(self):
         self.restart()
 
     def restart(self) -> None:
-        self.protection = Protection(self.orders, {"BTCUSDT": 0.1})
+        self.protection = Protection(self.orders, {"BTCUSDT": 0.1}, {"BTCUSDT": self.most})
 
     def act(self, close: bool = False) -> list[tuple]:
         self.told = self.protection.act(self.time, Need("BTCUSDT", self.quantity, self.opened, self.wanted, close), book(self.price))
@@ -293,3 +294,13 @@ def finish(desk: Desk) -> None:
             else:
                 answer(desk, "cancel" if order.status == states.CANCELLING else "open", order)
         desk.act()
+
+
+def test_a_position_that_no_stop_can_close_is_closed_in_parts():
+    desk = Desk(most=4.0)
+    desk.restart()
+    desk.hold(10, stop=950.0)
+    assert desk.act(close=True) == [("place", "market", -4.0, None)]
+    assert desk.act(close=True) == [("place", "market", -4.0, None)]
+    assert desk.act(close=True) == [("place", "market", -2.0, None)]
+    assert desk.act(close=True) == []

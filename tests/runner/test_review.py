@@ -10,6 +10,8 @@ import pytest
 from quantalpha import config, review
 from quantalpha.errors import ExchangeError, UsageError
 from quantalpha.features import fingerprint
+from quantalpha.market import Client, stream
+from quantalpha.market.connect import Retry
 from quantalpha.market.synthetic import synthetic_bars
 from quantalpha.runner import Request, journal, run_replay, run_session
 from quantalpha.runner.events import FillEvent, InstructionEvent, OrderEvent, RejectedOrderEvent, SignalEvent, SwitchEvent
@@ -50,7 +52,7 @@ def test_a_candle_revised_since_is_asked_for_and_named(replayed, tmp_path):
         review.bars_today(folder, "nowhere.parquet")
 
 
-def test_the_venue_tells_a_sessions_bars_again(exchange, trained, sessions):
+def test_the_venue_tells_a_sessions_bars_again(exchange, trained, sessions, monkeypatch):
     calm = {"switches": exchange.settings.switches.model_copy(update={"volatility": 1e6})}
     settings = exchange.settings.model_copy(update={"runner": exchange.settings.runner.model_copy(update={"bars": 12})} | calm)
     run_session(trained, settings, Request("paper", "s", sessions=sessions))
@@ -59,6 +61,7 @@ def test_the_venue_tells_a_sessions_bars_again(exchange, trained, sessions):
     assert len(now) == len(found.recorded.bars) and found.report.revised == []
     assert [part.touched for part in found.attribution.parts[:2]] == [0, 0] and found.orders["delay"].isna().all()
     exchange.close()
+    monkeypatch.setattr(stream, "Client", lambda venue: Client(venue, Retry(attempts=1)))
     with pytest.raises(ExchangeError):
         review.bars_today(sessions / "s", "venue")
 
@@ -92,11 +95,24 @@ def test_children_of_an_order_are_told_as_one():
     assert told["switches"]["name"].tolist() == ["drawdown"]
 
 
-def test_notebook_11_runs(replayed, monkeypatch):
-    folder, _ = replayed
+def notebook(folder: Path, monkeypatch) -> dict:
+    """What notebook 11 leaves of the session."""
     space = {}
     monkeypatch.setattr(config, "path", lambda text: folder.parent if text == "data/sessions" else Path(text))
     for cell in json.loads(NOTEBOOK.read_text())["cells"]:
         if cell["cell_type"] == "code":
             exec("".join(cell["source"]), space)
+    return space
+
+
+def test_notebook_11_runs(replayed, monkeypatch):
+    space = notebook(replayed[0], monkeypatch)
     assert space["found"].session == "s" and len(space["causes"]) == 10 and len(space["basis_points"]) > 3
+    assert "of them filled" in space["found"].activity
+
+
+def test_a_session_that_never_traded_says_so(trained, tape_settings, sessions, monkeypatch):
+    bars = synthetic_bars("BTCUSDT", tape_settings.synthetic).iloc[:20]
+    run_replay(trained, tape_settings, bars, Request(name="s", sessions=sessions))
+    found = notebook(sessions / "s", monkeypatch)["found"]
+    assert found.activity == "no order was made; kill switches: none" and found.report.agrees

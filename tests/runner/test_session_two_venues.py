@@ -3,12 +3,14 @@
 import pytest
 import small_bundle
 
+from quantalpha import review
 from quantalpha.market.synthetic import synthetic_bars
 from quantalpha.practice import Tape
 from quantalpha.practice.background import played
 from quantalpha.runner import Request, run_session
 from quantalpha.runner.events import AccountEvent, FillEvent, InstructionEvent, SwitchEvent, ValidatedOrderEvent
 from quantalpha.runner.journal import FILE, read
+from quantalpha.runner.protection import EXITS
 
 HOUR = 3_600_000
 SPEED, START = 7200.0, 400
@@ -50,5 +52,13 @@ def test_a_session_holds_two_legs_and_is_told_again(played_bundle, tmp_path):
         assert sum(each.quantity for each in routes if each.parent == order.client_id) == pytest.approx(order.quantity)
     filled = sum(each.quantity for each in events if isinstance(each, FillEvent))
     assert filled == pytest.approx(sum(again.positions.values()))
+    found = review.review(tmp_path / "sessions" / "two")
+    served = found.told.orders[found.told.orders["filled"] != 0.0]
+    decided = [each for each in events if isinstance(each, FillEvent) and each.reason not in EXITS]
+    assert set(found.told.forced["reason"]) <= set(EXITS), "every fill that was decided on, at either venue, belongs to an order"
+    assert served["filled"].sum() == pytest.approx(sum(each.quantity for each in decided))
+    assert served["fee"].sum() == pytest.approx(sum(each.fee for each in decided))
+    assert served["reference"].notna().all() and served["sent"].notna().all()
+    assert (abs(found.orders["slippage"]) < 0.01).all() and found.attribution.unexplained < 0.05
     accounts = sorted(each.name for each in (tmp_path / "accounts").iterdir())
     assert accounts == ["rehearse-practice", "rehearse-practice-bybit"]

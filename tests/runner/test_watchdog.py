@@ -23,6 +23,7 @@ from quantalpha.runner.emergency import desk_of, look
 from quantalpha.runner.events import InstructionEvent
 
 ACCOUNT = "rehearse-practice"
+PATIENT = 60.0  # seconds; on a busy machine a living session may not beat for some
 SWITCHES = {"silence": 60.0, "unprotected": 2.0}
 BEATING = """
 import json, sqlite3, sys, time
@@ -207,6 +208,7 @@ def test_a_second_watchdog_leaves_where_the_first_stays(space, card, monkeypatch
 
 def test_the_watchdog_is_a_process_of_its_own(space, card):
     """By its command, with a trip in its exit code."""
+    card["params"]["runner"]["dead_man"] = PATIENT
     asyncio.run(_open(card, stop=False))
     with session(space, card):
         answer = space.run("watchdog", "--account", ACCOUNT)
@@ -218,6 +220,7 @@ def test_the_watchdog_is_a_process_of_its_own(space, card):
 
 
 def test_people_are_told_when_the_session_is_dead(space, card, monkeypatch):
+    card["params"]["runner"]["dead_man"] = PATIENT
     asyncio.run(_open(card, stop=False))
     with webhook() as box, session(space, card) as process:
         process.send_signal(signal.SIGSTOP)
@@ -274,6 +277,23 @@ def test_kill_works_while_the_session_hangs(space, card):
         process.send_signal(signal.SIGCONT)
         assert process.wait(30) == 0  # it saw the latch
     assert "drill" in space.call("accounts", "--json").json[0]["latched"]
+
+
+@pytest.mark.parametrize("named", [ACCOUNT, f"{ACCOUNT}-bybit"])
+def test_kill_ends_both_legs_of_a_session_at_two_venues(space, card, named):
+    """Whichever of its accounts is named; no other session's."""
+    second = card | {"venue": card["venue"] | {"name": "bybit", "source": "practice-bybit"}, "second": True}
+    cards = {ACCOUNT: card, f"{ACCOUNT}-bybit": second, "rehearse-other": card | {"session": "another"}}
+    for name, each in cards.items():
+        with AccountFolder(name, space.root / "data/accounts").hold(each):
+            pass
+    for each in (card, second):
+        asyncio.run(_open(each))
+    answer = space.call("kill", "--account", named, "--json")
+    assert answer.code == 0 and answer.json["flat"] and f"{ACCOUNT}-bybit: flat" in answer.json["venue"]
+    assert all(asyncio.run(_left(each)).flat for each in (card, second))
+    latched = {row["account"]: row["latched"] for row in space.call("accounts", "--json").json}
+    assert [bool(latched[name]) for name in cards] == [True, True, False]
 
 
 def test_reset_asks_the_venue_first(space, card):

@@ -19,7 +19,7 @@ from quantalpha.practice.keys import KEY
 from quantalpha.practice.orders import UNTRIGGERED
 from survival.schedule import LONGEST_CONDITION, Schedule
 
-LOOK = 0.02  # seconds between looks at the account
+LOOK = 0.05  # seconds between looks at the account
 DEPOSIT = 10_000.0
 PATIENT = 10**9  # how much may be asked: what is proved here is not the rate budget
 

@@ -14,7 +14,7 @@ NAMES = ("duplicate", "untold", "fills", "positions", "money", "resting", "stops
 BOUND = 20.0  # seconds for which a position may lack its stop while one session lives
 CENT = 0.01
 DUST = 1e-9
-GRACE = 0.1  # seconds: the venue is looked at every 20 ms, on a busy machine less often
+GRACE = 0.2  # seconds: the venue is looked at every 50 ms, on a busy machine less often
 RECOVERY = 10.0  # seconds
 
 

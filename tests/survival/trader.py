@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -74,8 +75,13 @@ def bundles(schedule: Schedule, folder: Path, life: int, calm: int | None) -> li
     return made
 
 
+@cache
+def loaded() -> config.Params:
+    return config.load(overrides=SETTINGS, source=ROOT / "params.yaml")
+
+
 def settings(schedule: Schedule, url: str, ws_url: str) -> config.Params:
-    params = config.load(overrides=SETTINGS, source=ROOT / "params.yaml")
+    params = loaded()
     venue = params.venue.model_copy(update={"name": schedule.venue, "rest_url": url, "ws_url": ws_url})
     runner = params.runner.model_copy(update={"feed": schedule.feed, "on_stop": schedule.on_stop})
     return params.model_copy(update={"venue": venue, "runner": runner, "execution": params.execution.model_copy(update=schedule.execution)})

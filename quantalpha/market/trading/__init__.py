@@ -17,6 +17,7 @@ from quantalpha.market.trading.words import (
     Held,
     InDoubt,
     Keys,
+    NotSent,
     OrderReport,
     Payment,
     Permissions,
@@ -30,7 +31,7 @@ STREAMS: dict[type[Trading], type[UserStream]] = {Binance: BinanceStream, Bybit:
 VENUES: dict[str, type[Trading]] = {"binanceusdm": Binance, "bybit": Bybit}
 
 __all__ = [
-    "CONDITIONAL", "AccountReport", "Elsewhere", "Held", "InDoubt", "Keys", "News", "OrderReport", "Payment", "Permissions",
+    "CONDITIONAL", "AccountReport", "Elsewhere", "Held", "InDoubt", "Keys", "News", "NotSent", "OrderReport", "Payment", "Permissions",
     "RECV_WINDOW", "Refused", "Rules", "Settings", "Trade", "Trading", "UserStream", "open_trading", "patiently", "user_stream",
 ]  # fmt: skip
 

@@ -169,8 +169,11 @@ class Binance(Trading):
             page = await self._ask("fapiPrivateGetUserTrades", symbol=symbol, startTime=start, endTime=end, limit=PAGE)
             rows |= {int(row["id"]): row for row in page}
             while len(page) == PAGE:
-                page = await self._ask("fapiPrivateGetUserTrades", symbol=symbol, fromId=max(rows) + 1, limit=PAGE)
+                last = max(rows)
+                page = await self._ask("fapiPrivateGetUserTrades", symbol=symbol, fromId=last + 1, limit=PAGE)
                 rows |= {int(row["id"]): row for row in page}
+                if page and max(rows) == last:
+                    raise InDoubt(f"{symbol}: trades that were asked for after {last} are not after it")
         return [await self._trade(rows[id]) for id in sorted(rows)]
 
     async def _trade(self, row: dict) -> Trade:

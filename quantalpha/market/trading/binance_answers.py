@@ -1,6 +1,8 @@
 """What Binance USD-M says, by REST and on the user-data stream, in plain words (developers.binance.com, USD-M futures: trade, account,
 user data streams)."""
 
+import math
+
 from quantalpha.market.trading import words
 from quantalpha.market.trading.replies import number, sign
 from quantalpha.market.trading.words import Held, OrderReport, Payment, Rules, Trade
@@ -74,9 +76,10 @@ def streamed_condition(told: dict, time: int) -> OrderReport:
 
 def rules(entry: dict) -> Rules:
     filters = {each["filterType"]: each for each in entry["filters"]}
-    lots = [float(filters[name]["stepSize"]) for name in ("LOT_SIZE", "MARKET_LOT_SIZE") if name in filters]
+    sizes = [filters[name] for name in ("LOT_SIZE", "MARKET_LOT_SIZE") if name in filters]
+    most = min((number(each.get("maxQty")) or math.inf for each in sizes), default=math.inf)
     least = float(filters.get("MIN_NOTIONAL", {}).get("notional", 0.0))
-    return Rules(max(lots), float(filters["PRICE_FILTER"]["tickSize"]), least)
+    return Rules(max(float(each["stepSize"]) for each in sizes), float(filters["PRICE_FILTER"]["tickSize"]), least, most)
 
 
 def payment(row: dict, kind: str) -> Payment:

@@ -2,6 +2,7 @@
 that wait. `create`, `amend` and `cancel` say only that the request was taken: what became of it is read afterwards or told by the stream.
 """
 
+import math
 from collections.abc import Iterable
 
 from quantalpha.market.trading import words
@@ -186,13 +187,15 @@ class Bybit(Trading):
 
     async def _pages(self, endpoint: str, terms: dict) -> list[dict]:
         """All rows of a list that is told in pages."""
-        rows, cursor = [], ""
-        while True:
+        rows, cursor, told = [], "", set()
+        while cursor not in told:
+            told.add(cursor)
             result = (await self._ask(endpoint, **terms, **({"cursor": cursor} if cursor else {})))["result"]
             rows += result["list"]
             if not result.get("nextPageCursor") or not result["list"] or result["nextPageCursor"] == cursor:
                 return rows
             cursor = result["nextPageCursor"]
+        raise InDoubt(f"{endpoint}: its pages go round in a circle")
 
     def _taken(self, answer: dict, instruction: Instruction) -> OrderReport:
         """What is known once a request was taken: the order is there, and no more."""
@@ -234,7 +237,8 @@ def _code(answer: dict) -> str | None:
 
 def _rules(entry: dict) -> Rules:
     lots = entry["lotSizeFilter"]
-    return Rules(float(lots["qtyStep"]), float(entry["priceFilter"]["tickSize"]), float(lots.get("minNotionalValue") or 0.0))
+    most = min(number(lots.get(name)) or math.inf for name in ("maxOrderQty", "maxMktOrderQty"))
+    return Rules(float(lots["qtyStep"]), float(entry["priceFilter"]["tickSize"]), float(lots.get("minNotionalValue") or 0.0), most)
 
 
 def _kind(told: dict) -> str:

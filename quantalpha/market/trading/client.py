@@ -18,13 +18,14 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from quantalpha import config, perp
 from quantalpha.errors import ExchangeError, ReconcileError, UsageError, did_you_mean
 from quantalpha.market.budget import Stopped
-from quantalpha.market.connect import Retry, is_local, short, trading_client
+from quantalpha.market.connect import Late, Retry, is_local, short, trading_client
 from quantalpha.market.trading.clock import VenueClock
 from quantalpha.market.trading.words import (
     AccountReport,
     InDoubt,
     Instruction,
     Keys,
+    NotSent,
     OrderReport,
     Payment,
     Permissions,
@@ -34,7 +35,7 @@ from quantalpha.market.trading.words import (
     Trade,
 )  # fmt: skip
 
-RECV_WINDOW = 5000  # ms after its timestamp at which the venue no longer takes a request
+RECV_WINDOW = 3000  # ms after its timestamp at which the venue takes no request any more; so long an order in doubt cannot be decided
 REMEMBERED = 50  # requests behind `errors`
 MINUTE = 60_000  # ms
 WEEK = 7 * 86_400_000  # the longest span either venue answers at once
@@ -86,7 +87,8 @@ class Trading(ABC):
         wrong an account can be made flat."""
         before = self.exchange.milliseconds()
         told = await self.server_time()
-        return self.clock.told((before + self.exchange.milliseconds()) / 2, told) / 1000
+        after = self.exchange.milliseconds()
+        return self.clock.told((before + after) / 2, told, after - before) / 1000
 
     def now(self) -> int:
         """The venue's time as far as we know it."""
@@ -137,6 +139,8 @@ class Trading(ABC):
         except Refused as error:
             sound = error.sound
             raise
+        except Late as error:
+            raise NotSent("not sent", str(error), sound=False) from None
         except Stopped as error:
             raise Refused("not sent", str(error), sound=False) from None
         except self._faults as error:

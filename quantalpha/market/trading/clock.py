@@ -1,6 +1,7 @@
 """The venue's time between two moments at which it was asked for."""
 
-SHORTEST = 500.0  # ms between the two readings from which a pace is learnt
+SHORTEST, LONGEST = 500.0, 5_000.0  # ms between the two readings from which a pace is learnt
+PRECISE = 25.0  # so many times as long as the readings took must lie between them, unless that would be LONGEST
 
 
 class VenueClock:
@@ -14,21 +15,30 @@ class VenueClock:
         self._machine = self._venue = 0.0
         self._pace = None if played else 1.0
         self._played = played
+        self._travel = self._ahead = 0.0  # of the reading that counts
 
     def at(self, machine: float) -> int:
         """The venue's time; before the first reading the machine's."""
         return round(self._venue + (machine - self._machine) * (1.0 if self._pace is None else self._pace))
 
-    def told(self, machine: float, venue: float) -> float:
-        """Takes a reading; by how many ms our clock was ahead of it."""
+    def told(self, machine: float, venue: float, travel: float = 0.0) -> float:
+        """Takes a reading; by how many ms our clock was ahead of it. travel: ms that question and answer took, in the middle of which
+        `machine` lies; what they alone explain changes nothing, or a busy machine would misread the time."""
+        if self._venue and self._pace is not None and abs(self.at(machine) - venue) <= self._pace * travel / 2:
+            return self._ahead
+        self._ahead = self._taken(machine, venue, travel)
+        return self._ahead
+
+    def _taken(self, machine: float, venue: float, travel: float) -> float:
         ahead = machine - venue
         if self._played:
             ahead = 0.0 if self._pace is None else (self.at(machine) - venue) / max(self._pace, 1.0)
             if self._pace is None and venue == self._venue:
                 return 0.0  # it waits for its first listener: no pace yet
-            if self._pace is None and self._venue and machine - self._machine >= SHORTEST:
+            apart = min(max(SHORTEST, PRECISE * (self._travel + travel)), LONGEST)
+            if self._pace is None and self._venue and machine - self._machine >= apart:
                 self._pace = (venue - self._venue) / (machine - self._machine)
             elif self._pace is None and self._venue:
                 return 0.0  # too soon to learn a pace from
-        self._machine, self._venue = machine, venue
+        self._machine, self._venue, self._travel = machine, venue, travel
         return ahead

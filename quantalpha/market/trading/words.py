@@ -4,6 +4,7 @@ Symbols are the venue's own ('BTCUSDT'), quantities signed base units (+ bought 
 since 1970 UTC. Statuses are those of `runner.orders`: open, partly_filled, filled, cancelled, rejected, expired.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -34,6 +35,10 @@ class Refused(ExchangeError):
         self.code, self.sound = code, sound
 
 
+class NotSent(Refused):
+    """Nothing was sent: it could not leave within its time."""
+
+
 class Instruction(Protocol):
     """What `place` and `amend` read of `runner.events.InstructionEvent`."""
 
@@ -47,11 +52,12 @@ class Instruction(Protocol):
 
 @dataclass(frozen=True)
 class Rules:
-    """Steps of quantity and price, smallest order in quote currency."""
+    """Steps of quantity and price, smallest order in quote currency; most: base units, of one order of any kind."""
 
     lot: float
     tick: float
     min_notional: float
+    most: float = math.inf
 
 
 @dataclass(frozen=True)

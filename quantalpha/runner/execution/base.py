@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass, replace
 
 from quantalpha import config
-from quantalpha.perp import meets_minimum, round_price, round_quantity
+from quantalpha.perp import in_parts, meets_minimum, round_price, round_quantity
 from quantalpha.runner import orders as states
 from quantalpha.runner.events import InstructionEvent, ValidatedOrderEvent
 from quantalpha.runner.execution import slippage
@@ -28,13 +28,15 @@ PAUSE = 1000  # ms after a refusal
 
 @dataclass(frozen=True)
 class Terms:
-    """What the venue demands of an order and what its market costs. model: see `slippage.Model`. amends: resting orders can be moved."""
+    """What the venue demands of an order and what its market costs. model: see `slippage.Model`. amends: resting orders can be moved.
+    most: base units of one order."""
 
     lot: float
     tick: float
     min_notional: float  # quote currency; a reduce-only order may be smaller
     model: slippage.Model
     amends: bool = False
+    most: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,7 @@ class Execution:
             quantity = self._affordable(quantity, style, view.book)
         if quantity == 0.0 or style == "post_only" and not view.book.sound:
             return None
-        return self._placed(quantity, style, reduces, view)
+        return self._placed(in_parts(quantity, self.terms.most)[0], style, reduces, view)
 
     def _placed(self, quantity: float, style: str, reduces: bool, view: View) -> InstructionEvent:
         sound = view.book.sound

@@ -1,6 +1,7 @@
 """Kill switches on the line to the venue: requests that fail, a market or a venue that falls silent, a clock that is wrong."""
 
 from quantalpha.runner.events import Event, HealthEvent, SessionEvent, TickEvent
+from quantalpha.runner.legs import place_of
 from quantalpha.runner.switches.base import SECOND, Trip, recorded
 from quantalpha.runner.views import AccountView
 
@@ -34,20 +35,22 @@ class ClockSkew:
 
 
 class Silence:
-    """Seconds without a word of the market, without a connection, or without anybody who looks after it."""
+    """Seconds without a word of the market, without a connection, or without anybody who looks after it; of two venues each counts."""
 
     heeds = (SessionEvent, HealthEvent, TickEvent)
 
     def __init__(self, limit: float):
         self.limit = limit
-        self._sound: int | None = None  # when the line was last known to be well, ms of our clock
+        self._sound: dict[str, int] = {}  # by place (see `legs`): when its line was last known to be well, ms of our clock
 
     def see(self, view: AccountView, event: Event) -> Trip | None:
         health = event if isinstance(event, HealthEvent) else None
         well = health is not None and health.connected and health.silence <= self.limit
-        if recorded(event) and (well or self._sound is None or isinstance(event, SessionEvent)):
-            self._sound = event.recv_time
-        waited = 0.0 if self._sound is None else (event.recv_time - self._sound) / SECOND
+        if recorded(event):
+            begun = isinstance(event, SessionEvent) or not self._sound
+            places = {"", *map(place_of, view.positions)} if begun else {event.symbol} if well else ()
+            self._sound |= dict.fromkeys(places, event.recv_time)
+        waited = max(((event.recv_time - sound) / SECOND for sound in self._sound.values()), default=0.0)
         told = 0.0 if health is None else health.silence
         if waited <= self.limit and told <= self.limit:
             return None
