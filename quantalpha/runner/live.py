@@ -35,6 +35,7 @@ from quantalpha.runner.venue import Side, Venue, opened
 from quantalpha.runner.venue_setup import model_of
 from quantalpha.runner.volume import Volume
 from quantalpha.runner.walk import Walker
+from quantalpha.runner.warm import rehearse, stay_warm
 
 RATES = 600.0  # seconds between questions for funding rates, by which orders are shared out
 TICK = 0.2  # seconds between looks at the clock, the latch and the state of the tasks
@@ -147,6 +148,8 @@ class Live:
         if self.venue is not None or by_socket or walks:
             socket = Socket(self.params, self.symbols, self.session.composition.timeframe, self.take, self.stopwatch)
             self._start(socket.run(since if by_socket else None, depth=walks))
+            if by_socket and self.venue is not None:
+                self._start(stay_warm(partial(rehearse, self.session.engine), self.stopwatch.left))
             if walks:
                 self._walk(socket)
         for side in self.sides:
