@@ -197,10 +197,8 @@ class Engine:
                 observe(event)
 
     def _end_earlier(self, event: MarketOpenEvent | MarketCloseEvent) -> None:
-        happened = []
         for bars in self._slices.overtaken(event):
-            happened += self._closed_all(bars) if type(bars[0]) is MarketCloseEvent else self.broker.opened(bars)
-        self._spread(happened)
+            self._spread(self._closed_all(bars) if type(bars[0]) is MarketCloseEvent else self.broker.opened(bars))
 
     def _open(self, event: MarketOpenEvent) -> Iterable[Event]:
         self._slices.opened[event.symbol] = event.bar
@@ -236,7 +234,7 @@ class Engine:
         )  # fmt: skip
 
     def _signal(self, event: SignalEvent) -> Iterable[Event]:
-        return self._wanted.orders(event, self.broker, self.prices(), self.clock())
+        return self._wanted.orders(event, self.broker, self._past.price)
 
     def _judge(self, event: OrderEvent) -> Iterable[Event]:
         view = self.view()

@@ -32,6 +32,7 @@ from quantalpha.runner.venue import Side, Venue, opened
 from quantalpha.runner.venue_setup import model_of
 from quantalpha.runner.volume import Volume
 from quantalpha.runner.walk import Walker
+from quantalpha.runner.warm import rehearse, stay_warm
 
 TICK = 0.2  # seconds between looks at the clock, the latch and the state of the tasks
 PAUSED = 1.0  # seconds without such a look after which it comes before anything else: the process may have been stopped, and replaced
@@ -143,6 +144,8 @@ class Live:
         if self.venue is not None or by_socket or walks:
             socket = Socket(self.params, self.symbols, self.session.composition.timeframe, self.take, self.stopwatch)
             self._start(socket.run(since if by_socket else None, depth=walks))
+            if by_socket and self.venue is not None:
+                self._start(stay_warm(partial(rehearse, self.session.engine), self.stopwatch.left))
             if walks:
                 self._walk(socket)
         for side in self.sides:
