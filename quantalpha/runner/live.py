@@ -19,12 +19,12 @@ from quantalpha.runner.agreement import agree, catch_up
 from quantalpha.runner.composition import Composition
 from quantalpha.runner.desk import asking
 from quantalpha.runner.dogs import Dogs
-from quantalpha.runner.events import Event, MarketCloseEvent, MarketOpenEvent, QuoteEvent, SwitchEvent, TickEvent
+from quantalpha.runner.events import ON_STOP, Event, MarketCloseEvent, MarketOpenEvent, QuoteEvent, SwitchEvent, TickEvent
 from quantalpha.runner.legs import native, place_of, told_at
 from quantalpha.runner.line import Line
 from quantalpha.runner.outbox import Pace
 from quantalpha.runner.request import Request
-from quantalpha.runner.session import ON_STOP, Session, account_of
+from quantalpha.runner.session import Session, account_of
 from quantalpha.runner.socket import Socket
 from quantalpha.runner.stopping import asked_to_stop, first
 from quantalpha.runner.summary import Summary
@@ -126,6 +126,7 @@ class Live:
             await agree(side.line, adopt=self.session.request.adopt)
         if self.session.resumed:
             self.venue.broker.resume()
+        self.session.carry(self.sides[0].trading.now())
         if self.params.runner.watchdog:
             self.dogs.spawn(folder.name for folder, _ in self.session.accounts)
         for side in self.sides:
