@@ -25,7 +25,7 @@ from quantalpha.runner.drills import Line, Report
 from quantalpha.runner.events import HealthEvent, SessionEvent, SwitchEvent
 from quantalpha.runner.journal import FILE, Journal
 
-GATE = {"passed": True, "lines": [{"name": name, "passed": True} for name in ("net_result", "paper_days", "paper_agrees")]}
+GATE = {"passed": True, "lines": [{"name": name, "passed": True} for name in ("net_result", "real_data", "paper_days", "paper_agrees")]}
 CONFIRM = "live-practice 100"
 HOUR = 3_600_000
 
@@ -43,9 +43,10 @@ def trained(settings, tmp_path_factory):
 
 @pytest.fixture
 def workspace(tmp_path, trained, settings, monkeypatch) -> Workspace:
-    """All that the list asks of a machine; the guard that keeps live orders from this exchange is out of the way."""
+    """All that the list asks of a machine; what keeps live orders from this exchange, and from practice data, is out of the way."""
     monkeypatch.setattr("quantalpha.promotion.champion", lambda model, params, alias: trained)
     monkeypatch.setattr("quantalpha.cli.live.require_place", lambda *_: None)
+    monkeypatch.setattr("quantalpha.runner.composition.Composition.require_origin", lambda *_: None)
     for name, value in {"API_KEY": KEY, "API_SECRET": SECRET, "ALERTS": "json://127.0.0.1:9"}.items():
         monkeypatch.setenv(f"QUANTALPHA_{name}", value)
     made = Workspace(tmp_path / "workspace")
@@ -176,6 +177,18 @@ def test_the_list_alone_trades_nothing(workspace, settings):
         assert not desks[KEY].records.orders
     told = {line["name"]: line["passed"] for line in answer.json["lines"]}
     assert told["drill"] and told["key: withdrawals"] and answer.code == (0 if all(told.values()) else 3)
+
+
+@pytest.mark.parametrize("source", [None, "practice"])
+@pytest.mark.parametrize("command", [("prelive",), ("run", "--mode", "live", "--confirm", "live-practice 100")])
+def test_a_bundle_of_practice_data_is_refused_before_any_venue_is_asked(tmp_path, trained, monkeypatch, command, source):
+    def asked(*_, **__):
+        raise AssertionError("a venue was asked")
+
+    monkeypatch.setattr("quantalpha.promotion.champion", lambda model, params, alias: trained)
+    monkeypatch.setattr("quantalpha.runner.clearance.open_trading", asked)
+    answer = Workspace(tmp_path / "workspace").call(*command, "--capital", "100", *words({"venue.source": source}))
+    answer.complains(3, "made from data of practice", "promote that run")
 
 
 def test_a_second_venue_is_asked_too(workspace, settings, monkeypatch):
