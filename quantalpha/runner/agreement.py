@@ -18,6 +18,7 @@ from quantalpha.runner.orders import ADOPTED, DUST
 
 CENT = 0.01  # quote currency
 PRICE = 1e-5  # relative: venues round average prices
+REMEDY = "look at the account, then resume with --adopt to take over what is there, or put it right there"
 ROUNDS = 3  # a trade or a funding payment between two questions is no difference
 
 
@@ -41,6 +42,7 @@ async def agree(line: Line, *, adopt: bool = False) -> None:
     adopt: what nobody here made is taken over: a position as a fill at its entry price (its stop follows), money as it stands; orders,
     which nothing here steers, are cancelled.
     """
+    await _require_known_symbols(line)
     doubted = [order.instruction for order in line.broker.orders.in_doubt()]
     for instruction in filter(_protects, doubted):
         line.outbox.pursue(instruction)
@@ -60,6 +62,19 @@ async def agree(line: Line, *, adopt: bool = False) -> None:
 
 def _protects(instruction: InstructionEvent) -> bool:
     return instruction.purpose == "protection"
+
+
+async def _require_known_symbols(line: Line) -> None:
+    """ReconcileError where something is held or rests in a symbol that the session does not trade: nobody would protect or close it, and
+    it eats the margin of what is traded."""
+    account = await patiently("the account", line.trading.account)
+    resting = await patiently("its open orders", line.trading.open_orders)
+    found = [Difference("position", name, "not traded", f"{held.quantity:g}") for name, held in sorted(account.positions.items())]
+    found += [Difference("order", f"{each.symbol} {each.client_id}", "not traded", f"open {each.quantity:g}") for each in resting]
+    found = [each for each in found if each.name.split()[0] not in line.symbols]
+    if found:
+        remedy = "close or cancel it by hand, use an account of its own, or trade it here too: --adopt takes over only what is traded"
+        raise _disagreement(found, remedy)
 
 
 async def catch_up(line: Line) -> None:
@@ -129,9 +144,8 @@ def told_mark(broker: ExchangeBroker, symbol: str) -> float:
     return broker.account().position(symbol).mark
 
 
-def _disagreement(found: list[Difference]) -> ReconcileError:
+def _disagreement(found: list[Difference], remedy: str = REMEDY) -> ReconcileError:
     table = "; ".join(map(str, found))
-    remedy = "look at the account, then resume with --adopt to take over what is there, or put it right there"
     error = ReconcileError(f"the venue and this session do not agree, so nothing is traded: {table}; {remedy}")
     error.details = {"differences": [asdict(each) for each in found]}
     return error

@@ -121,6 +121,7 @@ class Session:
     def card(self) -> dict:
         """What watchdog and `quantalpha kill` are told of it."""
         told = {"mode": self.mode, "session": self.folder.name, "symbols": list(self.composition.symbols)}
+        told["capital"] = self.engine.broker.account().cash / (1 if second_of(self.params) is None else 2)
         return told | {"venue": self.params.venue.model_dump(mode="json"), "params": self.params.sections(["runner", "switches"])}
 
     @property
@@ -184,11 +185,21 @@ class Session:
         return self
 
     def _begin_anew(self) -> None:
-        """A session that a switch had halted trades again: its account could not be held before a person had reset it."""
+        """A session that a switch had halted trades again where a person has reset its account since. Where nobody has, it ended before it
+        could latch it: Halted, and latched now."""
         halted = self.engine.halted
         if halted is not None:
+            tripped = next(each for each in reversed(self.past) if isinstance(each, SwitchEvent) and each.phase == "tripped")
+            if halted.name != ON_STOP and not self._was_reset(tripped.recv_time):
+                self._latch(tripped)
+                self.account.latch.require_open()
             now = {"event_time": 0, "recv_time": self.clock(), "symbol": ""}
             self.engine.feed(SwitchEvent(**now, name=halted.name, phase="reset", reason="resumed after a reset"))
+
+    def _was_reset(self, since: int) -> bool:
+        """Every account, after that time (ms)."""
+        histories = [folder.latch.history() for folder, _ in self.accounts]
+        return all(any(since // 1000 <= datetime.fromisoformat(each["time"]).timestamp() for each in history) for history in histories)
 
     def __exit__(self, kind, error, trace) -> None:
         if isinstance(error, QuantalphaError):

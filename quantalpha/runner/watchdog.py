@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from quantalpha import config
 from quantalpha.errors import DataError
@@ -70,10 +70,15 @@ class Around:
 
 
 class Judge:
-    """When it is enough. Times are seconds of a clock that only goes forward."""
+    """When it is enough. Times are seconds of a clock that only goes forward.
 
-    def __init__(self, limits: config.Switches, dead_man: float, now: float):
-        self.limits, self.dead_man = limits, dead_man
+    capital: what the session may lose from; shares lost are of it, however much more lies in the wallet, and of the wallet where that is
+    less. Both are taken as they stand at the first look.
+    """
+
+    def __init__(self, limits: config.Switches, dead_man: float, now: float, capital: float = math.inf):
+        self.limits, self.dead_man, self.capital = limits, dead_man, capital
+        self._beside: float | None = None  # what of the first equity is not the session's
         money = [DailyLoss(limits.daily_loss), Drawdown(limits.drawdown), LiquidationNear(limits.min_liquidation_distance)]
         self._money = dict(zip(("daily_loss", "drawdown", "liquidation"), money))
         self._answered = now
@@ -90,7 +95,10 @@ class Judge:
         told = AccountEvent(
             event_time=seen.time, recv_time=seen.time, symbol="", cash=seen.account.cash, equity=seen.account.equity, positions={}
         )
-        trips = {name: switch.see(seen.view, told) for name, switch in self._money.items()}
+        if self._beside is None:
+            self._beside = max(seen.account.equity - self.capital, 0.0) if self.capital < math.inf else 0.0
+        view = replace(seen.view, equity=seen.account.equity - self._beside)
+        trips = {name: switch.see(view, told) for name, switch in self._money.items()}
         return [(name, trip) for name, trip in trips.items() if trip is not None]
 
     def _lasting(self, now: float, around: Around, seen: Seen) -> list[tuple[str, Trip]]:
@@ -153,7 +161,10 @@ class Watchdog:
         params = self.card["params"]
         self.limits = config.Switches.model_validate(params["switches"])
         self.dead_man = float(params["runner"]["dead_man"])
-        self.pulse, self.judge = Pulse(folder), Judge(self.limits, self.dead_man, time.monotonic())
+        self.pulse, self.judge = (
+            Pulse(folder),
+            Judge(self.limits, self.dead_man, time.monotonic(), float(self.card.get("capital", math.inf))),
+        )
         self._begun = False  # a session was seen to beat
         self._renewed = -math.inf
         self._said: str | None = None  # the last trouble told: the same is not told every second

@@ -178,6 +178,22 @@ def test_judgement(path, name):
     assert told(*path) == name
 
 
+@pytest.mark.parametrize(
+    "capital, wallet, lost, name",
+    [
+        (100.0, 10_000.0, 5.1, "daily_loss"),
+        (100.0, 10_000.0, 4.9, None),
+        (10_000.0, 100.0, 5.1, "daily_loss"),
+        (100.0, NAN, 0.0, "daily_loss"),
+    ],
+)
+def test_what_is_lost_counts_against_what_the_session_may_lose_from(capital, wallet, lost, name):
+    """Not against a wallet a hundred times as large; nor against a capital that is not there."""
+    judge = Judge(LIMITS, 30.0, 0.0, capital)
+    found = [judge.see(now, CALM, seen(equity)) for now, equity in enumerate((wallet, wallet - lost))][-1]
+    assert (found and found[0]) == name
+
+
 @pytest.mark.parametrize("age, name", [(30.0, None), (30.1, "heartbeat"), (NAN, "heartbeat"), (None, None)])
 def test_heartbeat(age, name):
     assert told((0, seen()), around=Around(age, False)) == name

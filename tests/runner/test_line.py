@@ -324,6 +324,25 @@ def test_every_difference_is_found_and_nothing_is_traded(venue):
     run(work())
 
 
+@pytest.mark.parametrize("adopt", [False, True])
+@pytest.mark.parametrize("kind", ["market", "limit"])
+def test_what_is_held_or_rests_in_a_symbol_not_traded_is_neither_ignored_nor_adopted(venue, adopt, kind):
+    async def work():
+        desk = await started(venue[1])
+        await desk.trading.exchange.load_markets()
+        price = (await desk.trading.exchange.fetch_order_book("ETH/USDT:USDT", 50))["bids"][0][0]
+        await desk.trading.place(Told("ETHUSDT", "foreign-1", kind, 0.1, None if kind == "market" else round(price * 0.97, 2)))
+        with pytest.raises(ReconcileError, match="ETHUSDT.*not traded") as caught:
+            await agree(desk.line, adopt=adopt)
+        assert [each["kind"] for each in caught.value.details["differences"]] == [{"market": "position", "limit": "order"}[kind]]
+        assert not desk.told and caught.value.exit_code == 6
+        left = await desk.trading.account(), await desk.trading.open_orders()
+        assert (len(left[0].positions), len(left[1])) == ((1, 0) if kind == "market" else (0, 1))
+        await desk.trading.close()
+
+    run(work())
+
+
 @pytest.mark.parametrize("change", ["quantity", "entry_price", "cash", "open_orders"])
 def test_an_injected_difference_of_each_kind_is_told(venue, change):
     async def work():

@@ -23,6 +23,7 @@ from quantalpha.runner.emergency import desk_of, look
 from quantalpha.runner.events import InstructionEvent
 
 ACCOUNT = "rehearse-practice"
+PATIENT = 60.0  # seconds; on a busy machine a living session may not beat for some
 SWITCHES = {"silence": 60.0, "unprotected": 2.0}
 BEATING = """
 import json, sqlite3, sys, time
@@ -207,6 +208,7 @@ def test_a_second_watchdog_leaves_where_the_first_stays(space, card, monkeypatch
 
 def test_the_watchdog_is_a_process_of_its_own(space, card):
     """By its command, with a trip in its exit code."""
+    card["params"]["runner"]["dead_man"] = PATIENT
     asyncio.run(_open(card, stop=False))
     with session(space, card):
         answer = space.run("watchdog", "--account", ACCOUNT)
@@ -218,6 +220,7 @@ def test_the_watchdog_is_a_process_of_its_own(space, card):
 
 
 def test_people_are_told_when_the_session_is_dead(space, card, monkeypatch):
+    card["params"]["runner"]["dead_man"] = PATIENT
     asyncio.run(_open(card, stop=False))
     with webhook() as box, session(space, card) as process:
         process.send_signal(signal.SIGSTOP)

@@ -48,7 +48,7 @@ class Drawdown:
         if recorded(event):
             self._peak = max(self._peak, view.equity)  # keeps the peak where the equity is NaN
         drawdown = 1 - share(view.equity, self._peak)
-        if drawdown <= self.limit:
+        if -math.inf < drawdown <= self.limit:
             return None
         return Trip("equity lost from its highest", {"drawdown": drawdown, "limit": self.limit, "equity": view.equity, "peak": self._peak})
 
@@ -72,7 +72,7 @@ class ConsecutiveLosses:
         if result is None:
             return None
         self._losses = 0 if result >= 0 else self._losses + 1
-        if self._losses < self.limit and not math.isnan(result):
+        if self._losses < self.limit and math.isfinite(result):
             return None
         return Trip("trades lost in a row", {"losses": float(self._losses), "limit": float(self.limit), "result": result})
 
@@ -97,7 +97,7 @@ class _Trade:
         result = self._fill(event) if isinstance(event, FillEvent) else None
         if isinstance(event, FundingEvent):
             self.net += event.amount
-        return math.nan if math.isnan(self.net + self.quantity) else result
+        return result if math.isfinite(self.net + self.quantity + event.quantity) else math.nan
 
     def _fill(self, event: FillEvent) -> float | None:
         before, self.quantity = self.quantity, self.quantity + event.quantity
