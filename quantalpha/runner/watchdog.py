@@ -15,6 +15,7 @@ cancels all orders and hangs on the session's private line, so that the session 
 import asyncio
 import json
 import math
+import re
 import subprocess
 import sys
 import time
@@ -37,6 +38,7 @@ LOOK = 1.0  # seconds between two looks at the venue; where it asks about many s
 MANY = 2
 ANSWER = 10.0  # seconds within which a look must be answered
 ATTEMPT = 30.0  # seconds of one attempt at flattening, before it is said that it goes on
+AGAIN = 300.0  # seconds after which a trouble that lasts is told again
 FRESH = 0.5  # of runner.dead_man: an older heartbeat no longer renews the venue's timer
 BASIS = 0.01  # of the mark: how far the last price may be from it
 Say = Callable[[str, str], None]  # (title, text) to a person
@@ -167,7 +169,7 @@ class Watchdog:
         )
         self._begun = False  # a session was seen to beat
         self._renewed = -math.inf
-        self._said: str | None = None  # the last trouble told: the same is not told every second
+        self._said: dict[str, float] = {}  # when each kind of trouble was told last
 
     async def watch(self) -> tuple[str, Trip] | None:
         """Until the session has ended in order (None), or something trips: then latched and verified flat on return."""
@@ -268,10 +270,12 @@ class Watchdog:
             self._trouble(error)
 
     def _trouble(self, error: BaseException) -> None:
-        text = config.mask(f"{type(error).__name__}: {error}")[:300]
-        if text != self._said:
+        """Told once in a while: numbers, such as the time in a venue's words, make no other trouble of it."""
+        text, now = config.mask(f"{type(error).__name__}: {error}")[:300], time.monotonic()
+        kind = re.sub(r"\d+", "", text)
+        if now - self._said.get(kind, -math.inf) >= AGAIN:
+            self._said[kind] = now
             self.say(f"watchdog {self.folder.name}: trouble", text)
-        self._said = text
 
 
 def run(folder: AccountFolder, say: Say) -> tuple[str, Trip] | None:
