@@ -14,8 +14,7 @@ from pathlib import Path
 from quantalpha import __version__, config, timeframe, verdict
 from quantalpha.errors import DataError, Halted, QuantalphaError, UsageError
 from quantalpha.files import read_json
-from quantalpha.market import stream
-from quantalpha.runner import accounts, folders
+from quantalpha.runner import accounts, folders, steady
 from quantalpha.runner.accounts import AccountFolder
 from quantalpha.runner.composition import Composition
 from quantalpha.runner.console import warn_overridden
@@ -137,7 +136,7 @@ class Session:
     def clock(self) -> int:
         """Milliseconds since 1970 UTC: the wall's, in a replay the tape's."""
         last = self.engine.last.get("MarketClose") if self.mode == REPLAY else None
-        return stream.wall_ms() if last is None else last.event_time
+        return steady.ms() if last is None else last.event_time
 
     def feed(self, event: Event) -> bool:
         """Takes one event from outside; true once the session has made its number of decisions."""
@@ -213,7 +212,7 @@ class Session:
             self.journal.close()
 
     def _say(self, phase: str, reason: str) -> None:
-        now = stream.wall_ms()
+        now = steady.ms()
         symbol = "+".join(self.composition.symbols)
         self.engine.feed(SessionEvent(event_time=now, recv_time=now, symbol=symbol, phase=phase, reason=reason))
 

@@ -16,8 +16,6 @@ import asyncio
 import json
 import math
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -287,11 +285,3 @@ def run(folder: AccountFolder, say: Say) -> tuple[str, Trip] | None:
                 return asyncio.run(Watchdog(folder, say).watch())
         time.sleep(LOOK)
     return None
-
-
-def spawn(account: str) -> subprocess.Popen:
-    """The watchdog as a process of its own, which Ctrl-C at the session's terminal does not reach; its words go to its account's folder."""
-    folder = AccountFolder(account)
-    with (folder.path / "watchdog.log").open("ab") as log:
-        command = [sys.executable, "-m", "quantalpha", "watchdog", "--account", account]
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
