@@ -1,8 +1,12 @@
 """Who cannot start is told so before anything is made, started or set, and leaves nothing behind."""
 
+import asyncio
 import json
+import math
 import shutil
 import sqlite3
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 from workspace import Workspace, entered
@@ -91,3 +95,23 @@ def test_an_unregistered_model_needs_no_mlflow(workspace, monkeypatch):
         store.execute("CREATE TABLE registered_models (name TEXT)")
         store.execute("INSERT INTO registered_models VALUES ('binanceusdm-BTCUSDT-1h')")
     workspace.call("run", "--model", "nope").complains(2, "model 'nope': not registered", "binanceusdm-BTCUSDT-1h")
+
+
+def test_a_session_resumed_with_other_settings_names_them(exchange, trained, sessions):
+    def settings(orders, bars):
+        runner = exchange.settings.runner.model_copy(update={"orders": orders, "bars": bars})
+        return exchange.settings.model_copy(update={"runner": runner})
+
+    run_session(trained, settings("signal", 12), Request(name="s", sessions=sessions))
+    with pytest.raises(UsageError, match="runner.orders is send, was signal; add --set runner.orders=signal"):
+        run_session(trained, settings("send", 14), Request(name="s", resume=True, sessions=sessions))
+    assert run_session(trained, settings("signal", 14), Request(name="s", resume=True, sessions=sessions)).decisions == 14
+
+
+@pytest.mark.parametrize(("capital", "held", "refused"), [(1e12, 10_000.0, True), (100.0, math.nan, True), (100.0, 100.0, False)])
+def test_capital_beyond_the_wallet_is_refused(capital, held, refused):
+    async def account():
+        return SimpleNamespace(cash=held)
+
+    with pytest.raises(UsageError, match="--capital: .* whose wallet holds") if refused else nullcontext():
+        asyncio.run(venues._require_funds(SimpleNamespace(account=account), capital, "binanceusdm"))
