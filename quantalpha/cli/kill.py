@@ -134,11 +134,14 @@ def _latched():
 
 
 async def _require_flat(name: str, card: dict) -> None:
-    """ReconcileError unless the venue says that nothing is held and nothing rests."""
+    """ReconcileError unless the venue says that nothing is held and nothing rests; ExchangeError where it says nothing."""
     from quantalpha.runner import emergency
 
-    async with emergency.desk_of(card) as desk:
-        found = await emergency.look(desk)
+    try:
+        async with emergency.desk_of(card) as desk:
+            found = await emergency.look(desk)
+    except ExchangeError as error:
+        raise ExchangeError(f"{error}; where it has gone for good, as a rehearsal's own exchange has: reset with --keep-position") from None
     if not found.flat:
         raise ReconcileError(f"reset: account {name} is {found}; close it (`quantalpha kill`), or reset with --keep-position")
 

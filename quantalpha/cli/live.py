@@ -34,10 +34,12 @@ def prelive(
 
 def promoted(models: list[str], mode: str, params: config.Params, profile: str) -> list:
     """The bundles promoted for the mode: for live money only what is registered as live."""
-    from quantalpha import promotion, tracking
+    from quantalpha import tracking
 
     for model in models:
-        tracking.require_model(model)
+        tracking.require_model(model)  # before what takes seconds to load
+    from quantalpha import promotion
+
     return [promotion.champion(model, params, alias_of(mode), profile) for model in models or [None]]
 
 

@@ -10,7 +10,7 @@ import sys
 import pytest
 from workspace import Workspace
 
-from quantalpha.errors import DataError, Halted, UsageError
+from quantalpha.errors import DataError, ExchangeError, Halted, UsageError
 from quantalpha.runner.accounts import AccountFolder, find, known
 from quantalpha.runner.latch import FILE, HISTORY, Latch
 
@@ -184,3 +184,16 @@ def test_the_card_keeps_no_secret(tmp_path, monkeypatch):
             assert "hunter2" not in file.read_text()
     assert json.loads((account.path / FILE).read_text())["reason"] == "***"
     secrets.environment.cache_clear()
+
+
+def test_a_venue_that_has_gone_for_good_keeps_no_account_latched(tmp_path, monkeypatch):
+    def gone(card):
+        raise ExchangeError("venue: no usable answer")
+
+    monkeypatch.setattr("quantalpha.runner.emergency.desk_of", gone)
+    workspace = Workspace(tmp_path / "w")
+    account = AccountFolder("rehearse-a", workspace.root / "data/accounts")
+    with account.hold({"mode": "rehearse", "session": "s", "symbols": [], "venue": {}, "params": {}}):
+        account.latch.set("kill", "by hand")
+    workspace.call("reset", "--reason", "mended").complains(5, "no usable answer", "reset with --keep-position")
+    assert workspace.call("reset", "--reason", "mended", "--keep-position").code == 0
