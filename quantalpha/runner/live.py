@@ -45,8 +45,6 @@ SOCKET, FLATTEN, PACED = "socket", "flatten", "adaptive"
 async def run(composition: Composition, params: config.Params, request: Request) -> Summary:
     """A session from its first word to its last. Where another one has the account, nothing is made here and nothing set at the venue."""
     request = request.named(composition)
-    if not request.resume:
-        folders.require_new(request.name, request.sessions)
     async with contextlib.AsyncExitStack() as stack:
         for folder in accounts_of(request.mode, params, folders.root(request.sessions) / request.name):
             stack.enter_context(folder.alone())
@@ -84,8 +82,7 @@ class Live:
 
     async def follow(self) -> None:
         """Until asked to stop or done. Raises as `run_session` says."""
-        asked = contextlib.nullcontext() if self.desk is None else contextlib.closing(self.desk)
-        with asked_to_stop() as stop, asked:
+        with asked_to_stop() as stop:
             since = {symbol: await self._caught_up(symbol) for symbol in self.symbols}
             self.session.require_young(max(since.values()) + self.step, self.params.runner.max_model_age)
             with self.session.engine.ready():
