@@ -180,7 +180,9 @@ def measure(orders: int, by_cpu: bool) -> None:
         print(f"{len(bundle.features.names)} columns, lookback {bundle.features.lookback}; load {os.getloadavg()[0]:.1f}")
         stages.install()
         summary = run_session(
-            bundle, params.model_copy(update={"venue": venue, "runner": runner}), Request("rehearse", "speed", sessions=Path(folder) / "data" / "sessions")
+            bundle,
+            params.model_copy(update={"venue": venue, "runner": runner}),
+            Request("rehearse", "speed", sessions=Path(folder) / "data" / "sessions"),
         )
         found = latency.read(Path(summary.folder))
     table(stages.took, "CPU of the process" if by_cpu else "wall")

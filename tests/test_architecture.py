@@ -20,7 +20,7 @@ LAYERS = [
     {"perp"},
     {"market", "features", "labels"},
     {"validation", "models", "strategy"},
-    {"backtest", "bundle"},
+    {"backtest", "bundle", "golden"},
     {"promotion", "tracking"},
     {"pipeline", "runner", "practice"},
     {"rehearsal", "review", "ops", "drill"},
