@@ -2,7 +2,8 @@
 
 python benchmarks/runner.py [orders] [cpu]
 
-Against a practice exchange in another process; 300 trees on the whole catalogue. Stage by stage, by the wall's clock or by this process's CPU.
+Against a practice exchange in another process; 300 trees on the whole catalogue. Stage by stage, by the wall's clock or by this
+process's CPU.
 """
 
 import contextlib
