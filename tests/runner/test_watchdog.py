@@ -55,7 +55,7 @@ def server(tape):
 @pytest.fixture
 def card(server):
     params = config.load("demo").model_dump(mode="json", include={"venue", "switches", "runner"})
-    venue = params.pop("venue") | {"rest_url": server.url, "ws_url": server.ws_url, "timeout": 2.0}
+    venue = params.pop("venue") | {"rest_url": server.url, "ws_url": server.ws_url, "timeout": 30.0}
     params["switches"] |= SWITCHES
     params["runner"]["dead_man"] = 2.0
     return {"mode": "rehearse", "venue": venue, "symbols": ["BTCUSDT"], "session": "s1", "params": params}
