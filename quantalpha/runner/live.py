@@ -19,12 +19,12 @@ from quantalpha.runner.agreement import agree, catch_up
 from quantalpha.runner.composition import Composition
 from quantalpha.runner.desk import asking
 from quantalpha.runner.dogs import Dogs
-from quantalpha.runner.events import Event, MarketCloseEvent, MarketOpenEvent, QuoteEvent, SwitchEvent, TickEvent
+from quantalpha.runner.events import ON_STOP, Event, MarketCloseEvent, MarketOpenEvent, QuoteEvent, SwitchEvent, TickEvent
 from quantalpha.runner.legs import native, place_of, told_at
 from quantalpha.runner.line import Line
 from quantalpha.runner.outbox import Pace
 from quantalpha.runner.request import Request
-from quantalpha.runner.session import ON_STOP, Session, account_of
+from quantalpha.runner.session import Session, account_of
 from quantalpha.runner.socket import Socket
 from quantalpha.runner.stopping import asked_to_stop, first
 from quantalpha.runner.summary import Summary
@@ -32,6 +32,7 @@ from quantalpha.runner.venue import Side, Venue, opened
 from quantalpha.runner.venue_setup import model_of
 from quantalpha.runner.volume import Volume
 from quantalpha.runner.walk import Walker
+from quantalpha.runner.warm import rehearse, stay_warm
 
 TICK = 0.2  # seconds between looks at the clock, the latch and the state of the tasks
 PAUSED = 1.0  # seconds without such a look after which it comes before anything else: the process may have been stopped, and replaced
@@ -125,6 +126,7 @@ class Live:
             await agree(side.line, adopt=self.session.request.adopt)
         if self.session.resumed:
             self.venue.broker.resume()
+        self.session.carry(self.sides[0].trading.now())
         if self.params.runner.watchdog:
             self.dogs.spawn(folder.name for folder, _ in self.session.accounts)
         for side in self.sides:
@@ -143,6 +145,8 @@ class Live:
         if self.venue is not None or by_socket or walks:
             socket = Socket(self.params, self.symbols, self.session.composition.timeframe, self.take, self.stopwatch)
             self._start(socket.run(since if by_socket else None, depth=walks))
+            if by_socket and self.venue is not None:
+                self._start(stay_warm(partial(rehearse, self.session.engine), self.stopwatch.left))
             if walks:
                 self._walk(socket)
         for side in self.sides:

@@ -33,6 +33,10 @@ class Past:
         if event.action != "cancel":
             self._sent.append(event.event_time)
 
+    def price(self, symbol: str) -> float:
+        """Its last close."""
+        return self._closes[symbol].last
+
     def prices(self) -> dict[str, float]:
         """The last close of each symbol that has one."""
         return {symbol: closes.last for symbol, closes in self._closes.items() if closes.last is not None}
