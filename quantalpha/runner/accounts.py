@@ -12,6 +12,7 @@ NAME is mode-venue, such as live-binanceusdm.
 import json
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from quantalpha.files import read_json, sole, write_atomic
 from quantalpha.runner.latch import Latch
 
 CARD, LOCK, HEARTBEAT = "account.json", "lock", "heartbeat"
+LOOKS, MOMENT = 5, 0.02  # seconds between tries to take the lock
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,119}"
 VENUES = ("rehearse", "testnet", "live")  # modes whose orders go to a venue
 
@@ -52,7 +54,7 @@ class AccountFolder:
         Halted while the account is latched, UsageError while another session has it. An orderly end takes the heartbeat away.
         """
         self.latch.require_open()
-        with sole(self.path / LOCK) as alone:
+        with self._lock() as alone:
             if not alone:
                 raise self._taken()
             who = {"account": self.name, "pid": os.getpid(), "started": datetime.now(UTC).isoformat(timespec="seconds")}
@@ -70,6 +72,17 @@ class AccountFolder:
     def _taken(self) -> UsageError:
         return UsageError(f"account {self.name}: another session trades it; stop that one first (`quantalpha accounts`)")
 
+    @contextmanager
+    def _lock(self) -> Iterator[bool]:
+        """Whether the block holds the account alone. To look at it (`running`) takes the lock for a moment, which does not count."""
+        for _ in range(LOOKS):
+            with sole(self.path / LOCK) as alone:
+                if alone:
+                    yield True
+                    return
+            time.sleep(MOMENT)
+        yield False
+
     def beat(self) -> None:
         """The session lives: no more than a file's time, so that a full disk or a locked database cannot keep it from saying so."""
         (self.path / HEARTBEAT).touch()
@@ -83,7 +96,7 @@ class AccountFolder:
 
     def running(self) -> bool:
         """Whether a session holds the account."""
-        with sole(self.path / LOCK) as alone:
+        with self._lock() as alone:
             return not alone
 
     def card(self) -> dict:

@@ -8,8 +8,10 @@ time is up. Nobody waits for a file or a key: `poll` looks and returns.
 """
 
 import json
+import os
 import queue
 import re
+import stat
 import sys
 import threading
 import time
@@ -19,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from quantalpha import audit
-from quantalpha.errors import UsageError, did_you_mean
+from quantalpha.errors import DataError, UsageError, did_you_mean
 from quantalpha.files import read_json, write_atomic
 from quantalpha.runner.approval import APPROVE
 from quantalpha.runner.events import ApprovalEvent, Event, FillEvent, RejectedOrderEvent, ValidatedOrderEvent
@@ -104,8 +106,7 @@ class Desk:
         path = self._answer(client_id)
         if not path.exists():
             return None
-        answer = read_json(path, "approved", "who")
-        return answer["approved"] is True, str(answer["who"])
+        return _read(path)
 
     def _show(self) -> None:
         if self.terminal is not None and self._open and self._shown not in self._open:
@@ -117,6 +118,20 @@ class Desk:
 
     def _answer(self, client_id: str) -> Path:
         return self.folder / f"{client_id}{ANSWER}"
+
+
+def _read(path: Path) -> tuple[bool, str]:
+    """What this user (or root) has written where not everybody can; anything else is a no."""
+    try:
+        found = path.lstat()
+        if found.st_uid not in (os.geteuid(), 0) or not stat.S_ISREG(found.st_mode) or found.st_mode & stat.S_IWOTH:
+            return False, "an answer that somebody else could have written"
+        answer = read_json(path, "approved", "who")
+    except (DataError, OSError):
+        return False, "an answer that cannot be read"
+    if not isinstance(answer["approved"], bool):
+        return False, "an answer that is neither true nor false"
+    return answer["approved"], str(answer["who"])
 
 
 class Terminal:

@@ -172,10 +172,8 @@ class Watchdog:
         params = self.card["params"]
         self.limits = config.Switches.model_validate(params["switches"])
         self.dead_man = float(params["runner"]["dead_man"])
-        self.pulse, self.judge = (
-            Pulse(folder),
-            Judge(self.limits, self.dead_man, time.monotonic(), float(self.card.get("capital", math.inf))),
-        )
+        capital = float(self.card.get("capital", math.inf))
+        self.pulse, self.judge = Pulse(folder), Judge(self.limits, self.dead_man, time.monotonic(), capital)
         self._begun = False  # a session was seen to beat
         self._carried = False  # it is known what the account had lost before
         self._renewed = -math.inf

@@ -198,6 +198,35 @@ def test_an_answer_from_before_a_restart_does_not_count(tmp_path):
     assert after.poll(0, lambda symbol: 100.0) == []
 
 
+def asking(folder):
+    asked = Desk(folder, 60.0, lambda: 0.0)
+    engine = FakeEngine(Gate("approve", COLLAR), asked)
+    engine.feed(order())
+    return engine, asked
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"approved": true}', '{"approved": "yes", "who": "me"}', "\x00"])
+def test_an_answer_that_makes_no_sense_is_a_no(tmp_path, text):
+    engine, asked = asking(tmp_path)
+    asked._answer("qa-1").write_text(text)
+    settle(engine, asked)
+    assert engine.refused() == [("qa-1", "not_approved")] and "an answer that" in engine.journal[-2].who
+
+
+def test_an_answer_that_anybody_may_have_written_or_that_is_a_link_is_a_no(tmp_path):
+    for number, mode in enumerate((0o666, None)):
+        engine, asked = asking(tmp_path / str(number))
+        path = asked._answer("qa-1")
+        (tmp_path / "elsewhere.json").write_text('{"approved": true, "who": "me"}')
+        if mode is None:
+            path.symlink_to(tmp_path / "elsewhere.json")
+        else:
+            path.write_text('{"approved": true, "who": "me"}')
+            path.chmod(mode)
+        settle(engine, asked)
+        assert engine.refused() == [("qa-1", "not_approved")] and "somebody else" in engine.journal[-2].who
+
+
 def test_what_an_answer_may_name(tmp_path):
     Desk(tmp_path, 60.0, lambda: 0.0).ask(order())
     for name in ("../qa-1", "qa-2", ""):

@@ -1,15 +1,19 @@
 """The latch: whole or not there, kept through kill -9, closed where it cannot be read, opened by a reasoned reset alone."""
 
+import contextlib
 import json
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
 from quantalpha.errors import DataError, Halted, UsageError
+from quantalpha.files import sole
 from quantalpha.runner.accounts import AccountFolder, find, known
 from quantalpha.runner.latch import FILE, HISTORY, Latch
 
@@ -97,6 +101,25 @@ def test_an_account_has_one_session(tmp_path):
         with pytest.raises(UsageError, match="another session"), AccountFolder("paper-x", tmp_path).hold(CARD):
             pass
     assert not account.running() and account.beaten() is None
+
+
+def test_who_only_looks_keeps_no_session_from_its_account(tmp_path):
+    """Nor is one that looks too told of a session."""
+    account, taken = AccountFolder("paper-x", tmp_path), threading.Event()
+
+    def look():
+        with sole(account.path / "lock"):
+            taken.set()
+            time.sleep(0.03)
+
+    for attempt in (lambda: account.hold(CARD), lambda: contextlib.nullcontext(account.running())):
+        taken.clear()
+        looking = threading.Thread(target=look)
+        looking.start()
+        taken.wait()
+        with attempt() as told:
+            assert not told
+        looking.join()
 
 
 def test_a_latched_account_starts_no_session(tmp_path):

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from quantalpha import config
-from quantalpha.errors import ExchangeError
+from quantalpha.errors import ExchangeError, UsageError
 from quantalpha.market.trading import words
 from quantalpha.market.trading.binance_answers import conditional, error_code, ordinary, payment, position, rules, told_of, trade, true
 from quantalpha.market.trading.client import Trading, together
@@ -232,12 +232,15 @@ class Binance(Trading):
         return Settings(float(told["leverage"]), mode, one_way=not true(dual["dualSidePosition"]))
 
     async def set_up(self, symbol: str, wanted: Settings, found: Settings) -> None:
+        if wanted.leverage != int(wanted.leverage):
+            whole = math.ceil(wanted.leverage)
+            raise UsageError(f"account.leverage: Binance takes whole ones, found {wanted.leverage:g}; use {whole} with smaller targets")
         if not found.one_way:
             await self._ask("fapiPrivatePostPositionSideDual", dualSidePosition="false")
         if found.margin_mode != wanted.margin_mode:
             await self._ask("fapiPrivatePostMarginType", symbol=symbol, marginType=MODES[wanted.margin_mode])
         if found.leverage != wanted.leverage:
-            await self._ask("fapiPrivatePostLeverage", symbol=symbol, leverage=math.ceil(wanted.leverage))
+            await self._ask("fapiPrivatePostLeverage", symbol=symbol, leverage=int(wanted.leverage))
 
     @understood
     async def permissions(self) -> Permissions:
