@@ -37,5 +37,5 @@ def rehearse(engine: Engine) -> None:
     for strategy in engine.strategies:
         strategy.decider.decide(engine.targets[strategy.name])
     for symbol, price in engine.prices().items():
-        terms = {"client_id": "", "quantity": view.equity / price, "target": 1.0, "price": price}
+        terms = {"client_id": "", "quantity": view.equity / price if price else 0.0, "target": 1.0, "price": price}
         engine.gates.risk.judge(OrderEvent(event_time=view.time, recv_time=view.time, symbol=symbol, bar=view.time, **terms), view)

@@ -1,6 +1,7 @@
 """The way of a decision is walked while a close is due, and leaves no trace."""
 
 import asyncio
+import contextlib
 
 import pandas as pd
 from paper_accounts import ACCOUNT, COSTS, HOUR, Kept, Script, tape
@@ -25,10 +26,8 @@ def test_it_is_walked_around_the_moment_and_at_no_other():
     async def run():
         await stay_warm(lambda: walked.append(asked[-1]), left, sleep=lambda seconds: asyncio.sleep(0))
 
-    try:
+    with contextlib.suppress(asyncio.CancelledError):
         asyncio.run(run())
-    except asyncio.CancelledError:
-        pass
     assert walked == [AHEAD, 0.0, -LATE / 2]
 
 
