@@ -4,6 +4,7 @@
     lock            held by the running session, however it ends
     heartbeat       touched by it at every tick; gone after an orderly end, left behind by a crash
     latch.json, latches.jsonl    see `latch`
+    losses.json     what its sessions have lost, see `carried`
 
 NAME is mode-venue, such as live-binanceusdm.
 """
@@ -39,6 +40,10 @@ class AccountFolder:
             raise UsageError(f"account: expected a name such as live-binanceusdm, found {name[:120]!r}")
         self.name, self.path = name, (config.path("data/accounts") if root is None else root) / name
         self.latch = Latch(self.path)
+
+    @property
+    def mode(self) -> str:
+        return self.name.partition("-")[0]
 
     @contextmanager
     def hold(self, card: dict) -> Iterator[None]:

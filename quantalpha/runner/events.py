@@ -202,6 +202,18 @@ class SwitchEvent(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CarriedEvent(Event):
+    """What the account had lost before this session, in the money of the session that wrote it down (see `carried`). symbol: ""."""
+
+    equity: float  # when it was written down
+    cash: float  # its wallet then
+    day: int  # the last one that it knew, in days since 1970 UTC; -1: a person has reset what was lost in it
+    base: float  # equity at the beginning of that day
+    peak: float  # highest equity; 0.0: a person has reset it since
+    losses: int  # trades lost in a row
+
+
+@dataclass(frozen=True, kw_only=True)
 class ApprovalEvent(Event):
     """What a person said to an order that waited for it, or that nobody said anything in time."""
 
@@ -230,9 +242,10 @@ class TickEvent(Event):
 MARKET = (SessionEvent, MarketOpenEvent, MarketCloseEvent)
 ORDERS = (SignalEvent, OrderEvent, ValidatedOrderEvent, RejectedOrderEvent, InstructionEvent)
 RESULTS = (OrderUpdateEvent, WalkedEvent, FillEvent, FundingEvent, EquityEvent)
-STATE = (AccountEvent, HealthEvent, SwitchEvent, ApprovalEvent)
+STATE = (AccountEvent, HealthEvent, SwitchEvent, CarriedEvent, ApprovalEvent)
 WORDED = (SessionEvent, OrderUpdateEvent, SwitchEvent, ApprovalEvent)  # hold words of others, in which a secret may stand
 REPORTS = (OrderUpdateEvent, FillEvent, FundingEvent, AccountEvent, HealthEvent, WalkedEvent)  # what becomes of orders outside
+ON_STOP = "on_stop"  # what a graceful stop with runner.on_stop=flatten is called among the switches
 PASSING = (QuoteEvent, TickEvent)  # change nothing that a restart must know
 KINDS = {kind.__name__.removesuffix("Event"): kind for kind in (*MARKET, *ORDERS, *RESULTS, *STATE)}
 NAMES = {kind: name for name, kind in KINDS.items()}

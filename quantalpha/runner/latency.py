@@ -7,13 +7,13 @@ can be added without loss. Here a bucket is GROWTH times as wide as the one befo
 
 import json
 import math
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from quantalpha.errors import DataError
 from quantalpha.files import read_json, write_atomic
+from quantalpha.runner import steady
 from quantalpha.runner.events import InstructionEvent
 
 SHORTEST, LONGEST = 1e-6, 100.0  # seconds; what lies beyond is counted in the outermost bucket
@@ -108,7 +108,7 @@ class Histogram:
 class Stopwatch:
     """Times each symbol's first order after a close. clock: that of `received`, ns."""
 
-    def __init__(self, clock: Callable[[], int] = time.time_ns):
+    def __init__(self, clock: Callable[[], int] = steady.ns):
         self.clock, self.histogram = clock, Histogram()
         self._bar, self._received = -1, 0
         self._apart = math.inf  # ns between the last two bars

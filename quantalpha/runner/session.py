@@ -14,13 +14,13 @@ from pathlib import Path
 from quantalpha import __version__, config, timeframe, verdict
 from quantalpha.errors import DataError, Halted, QuantalphaError, UsageError
 from quantalpha.files import read_json
-from quantalpha.market import stream
-from quantalpha.runner import accounts, folders
+from quantalpha.runner import accounts, folders, steady
 from quantalpha.runner.accounts import AccountFolder
+from quantalpha.runner.carried import Losses
 from quantalpha.runner.composition import Composition
 from quantalpha.runner.console import warn_overridden
 from quantalpha.runner.engine import Engine
-from quantalpha.runner.events import AccountEvent, Event, MarketCloseEvent, SessionEvent, SwitchEvent
+from quantalpha.runner.events import ON_STOP, AccountEvent, Event, MarketCloseEvent, SessionEvent, SwitchEvent
 from quantalpha.runner.gates import gates_of, needed_history
 from quantalpha.runner.journal import FILE, Journal, Retold, read
 from quantalpha.runner.protocols import Broker
@@ -29,7 +29,6 @@ from quantalpha.runner.status import status
 from quantalpha.runner.summary import Summary
 from quantalpha.runner.venue import second_of
 
-ON_STOP = "on_stop"  # what a graceful stop with runner.on_stop=flatten is called among the switches
 REPLAY_BATCH = 4096  # events held in memory: a tape can be read again
 
 
@@ -64,6 +63,7 @@ class Session:
         self.journal, self.started = journal, time.monotonic()
         self.engine = Engine(composition.strategies(), broker, gates_of(composition, params, self.mode), journal, self.clock)
         self.engine.observers += [self._count, self._latch]
+        self._losses: Losses | None = None  # kept once those of earlier sessions are known
         self._stack = ExitStack()
 
     @classmethod
@@ -137,7 +137,7 @@ class Session:
     def clock(self) -> int:
         """Milliseconds since 1970 UTC: the wall's, in a replay the tape's."""
         last = self.engine.last.get("MarketClose") if self.mode == REPLAY else None
-        return stream.wall_ms() if last is None else last.event_time
+        return steady.ms() if last is None else last.event_time
 
     def feed(self, event: Event) -> bool:
         """Takes one event from outside; true once the session has made its number of decisions."""
@@ -149,9 +149,17 @@ class Session:
             self.reason = f"{self.limit} decisions made"
         return done
 
+    def carry(self, now: int) -> None:
+        """Counts on from what earlier sessions of its accounts have lost, and keeps what this one loses. now: ms, the venue's."""
+        self._losses = Losses([folder for folder, _ in self.accounts], self.folder.name, self.engine)
+        for event in self._losses.earlier(now):
+            self.feed(replace(event, event_time=now, recv_time=self.clock()))
+
     def look_at_latch(self) -> None:
         """What stopped an account from outside stops the session; what stopped the session is said there."""
         self.beat()
+        if self._losses is not None:
+            self._losses.keep()
         found, halted = [folder.latch.standing() for folder, _ in self.accounts], self.engine.halted
         standing = next(filter(None, found), None)
         if halted is not None and None in found:
@@ -208,12 +216,14 @@ class Session:
             self.reason = kind.__name__
         try:
             self._say("stop", self.reason)
+            if self._losses is not None:
+                self._losses.keep()
         finally:
             self._stack.close()
             self.journal.close()
 
     def _say(self, phase: str, reason: str) -> None:
-        now = stream.wall_ms()
+        now = steady.ms()
         symbol = "+".join(self.composition.symbols)
         self.engine.feed(SessionEvent(event_time=now, recv_time=now, symbol=symbol, phase=phase, reason=reason))
 

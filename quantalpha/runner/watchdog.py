@@ -15,8 +15,7 @@ cancels all orders and hangs on the session's private line, so that the session 
 import asyncio
 import json
 import math
-import subprocess
-import sys
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -25,9 +24,10 @@ from quantalpha import config
 from quantalpha.errors import DataError
 from quantalpha.files import sole
 from quantalpha.market.trading import AccountReport, OrderReport
+from quantalpha.runner import carried
 from quantalpha.runner.accounts import AccountFolder
 from quantalpha.runner.emergency import TROUBLE, desk_of, flatten
-from quantalpha.runner.events import AccountEvent
+from quantalpha.runner.events import AccountEvent, CarriedEvent
 from quantalpha.runner.orders import DUST
 from quantalpha.runner.switches import DailyLoss, Drawdown, LiquidationNear, Trip
 from quantalpha.runner.views import AccountView, Position
@@ -37,6 +37,7 @@ LOOK = 1.0  # seconds between two looks at the venue; where it asks about many s
 MANY = 2
 ANSWER = 10.0  # seconds within which a look must be answered
 ATTEMPT = 30.0  # seconds of one attempt at flattening, before it is said that it goes on
+AGAIN = 300.0  # seconds after which a trouble that lasts is told again
 FRESH = 0.5  # of runner.dead_man: an older heartbeat no longer renews the venue's timer
 BASIS = 0.01  # of the mark: how far the last price may be from it
 Say = Callable[[str, str], None]  # (title, text) to a person
@@ -84,6 +85,12 @@ class Judge:
         self._answered = now
         self._since: dict[str, float] = {}  # of what must not last: a symbol without its stop, a latch that is not obeyed
 
+    def carry(self, seen: Seen, before: CarriedEvent) -> None:
+        """What the account had lost before the first look, as a share of what it has then."""
+        view = AccountView(self._equity(seen), time=seen.time)
+        for switch in (self._money["daily_loss"], self._money["drawdown"]):
+            switch.see(view, before)
+
     def see(self, now: float, around: Around, seen: Seen | None) -> tuple[str, Trip] | None:
         """(name, why) of the first that trips. seen: None where the venue gave no sound answer."""
         if seen is not None:
@@ -95,11 +102,15 @@ class Judge:
         told = AccountEvent(
             event_time=seen.time, recv_time=seen.time, symbol="", cash=seen.account.cash, equity=seen.account.equity, positions={}
         )
-        if self._beside is None:
-            self._beside = max(seen.account.equity - self.capital, 0.0) if self.capital < math.inf else 0.0
-        view = replace(seen.view, equity=seen.account.equity - self._beside)
+        view = replace(seen.view, equity=self._equity(seen))
         trips = {name: switch.see(view, told) for name, switch in self._money.items()}
         return [(name, trip) for name, trip in trips.items() if trip is not None]
+
+    def _equity(self, seen: Seen) -> float:
+        """The session's part of it."""
+        if self._beside is None:
+            self._beside = max(seen.account.equity - self.capital, 0.0) if self.capital < math.inf else 0.0
+        return seen.account.equity - self._beside
 
     def _lasting(self, now: float, around: Around, seen: Seen) -> list[tuple[str, Trip]]:
         """What a session may leave so for a moment, and no longer."""
@@ -166,8 +177,9 @@ class Watchdog:
             Judge(self.limits, self.dead_man, time.monotonic(), float(self.card.get("capital", math.inf))),
         )
         self._begun = False  # a session was seen to beat
+        self._carried = False  # it is known what the account had lost before
         self._renewed = -math.inf
-        self._said: str | None = None  # the last trouble told: the same is not told every second
+        self._said: dict[str, float] = {}  # when each kind of trouble was told last
 
     async def watch(self) -> tuple[str, Trip] | None:
         """Until the session has ended in order (None), or something trips: then latched and verified flat on return."""
@@ -194,6 +206,7 @@ class Watchdog:
             if self._ended() or self._done(seen):
                 await self._timer(desk, 0.0)
                 return None
+            self._carry(seen)
             now = time.monotonic()
             age = self.pulse.age(now)
             found = self.judge.see(now, self._around(age), seen)
@@ -202,6 +215,15 @@ class Watchdog:
             if age is not None and age <= FRESH * self.dead_man and now - self._renewed >= self.dead_man / 4:
                 await self._timer(desk, self.dead_man)
             await asyncio.sleep(LOOK * max(1.0, len(self.card["symbols"]) / MANY))
+
+    def _carry(self, seen: Seen | None) -> None:
+        """With the first word of the venue."""
+        if seen is None or self._carried:
+            return
+        before = carried.before(self.folder, seen.time)
+        if before is not None:
+            self.judge.carry(seen, before)
+        self._carried = True
 
     def _ended(self) -> bool:
         """A session was seen to beat, and has taken its heartbeat away; or another one trades the account, with a watchdog of its own."""
@@ -268,10 +290,12 @@ class Watchdog:
             self._trouble(error)
 
     def _trouble(self, error: BaseException) -> None:
-        text = config.mask(f"{type(error).__name__}: {error}")[:300]
-        if text != self._said:
+        """Told once in a while: numbers, such as the time in a venue's words, make no other trouble of it."""
+        text, now = config.mask(f"{type(error).__name__}: {error}")[:300], time.monotonic()
+        kind = re.sub(r"\d+", "", text)
+        if now - self._said.get(kind, -math.inf) >= AGAIN:
+            self._said[kind] = now
             self.say(f"watchdog {self.folder.name}: trouble", text)
-        self._said = text
 
 
 def run(folder: AccountFolder, say: Say) -> tuple[str, Trip] | None:
@@ -283,11 +307,3 @@ def run(folder: AccountFolder, say: Say) -> tuple[str, Trip] | None:
                 return asyncio.run(Watchdog(folder, say).watch())
         time.sleep(LOOK)
     return None
-
-
-def spawn(account: str) -> subprocess.Popen:
-    """The watchdog as a process of its own, which Ctrl-C at the session's terminal does not reach; its words go to its account's folder."""
-    folder = AccountFolder(account)
-    with (folder.path / "watchdog.log").open("ab") as log:
-        command = [sys.executable, "-m", "quantalpha", "watchdog", "--account", account]
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)

@@ -340,3 +340,17 @@ def test_a_paper_account_is_latched(space, card):
 def test_no_account_yet(space):
     assert space.call("accounts").out.startswith("no account")
     space.call("kill").complains(2, "--account")
+
+
+def test_a_trouble_is_told_once_though_its_numbers_change(space, card, monkeypatch):
+    """Every second another time stands in a venue's words; nobody is told every second."""
+    with folder(space).hold(card):
+        said = []
+        dog = watchdog.Watchdog(folder(space), lambda *words: said.append(words))
+        for second in range(5):
+            dog._trouble(OSError(f"maintenance, time {1_611_079_200 + second}"))
+            dog._trouble(TimeoutError(f"{second} s"))
+        assert len(said) == 2
+        monkeypatch.setattr(watchdog, "AGAIN", 0.0)
+        dog._trouble(OSError("maintenance, time 1"))
+    assert len(said) == 3
