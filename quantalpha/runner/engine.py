@@ -148,7 +148,8 @@ class Engine:
             if implied is not None:
                 self._take(implied)
             self._slices.require_turn(event)
-            self._end_earlier(event)
+            for bars in self._slices.overtaken(event):
+                self._spread(self._closed_all(bars) if type(bars[0]) is MarketCloseEvent else self.broker.opened(bars))
         self._queue.append(event)
         while self._queue:
             self._retell()
@@ -195,10 +196,6 @@ class Engine:
         for event in done:
             for observe in self.observers:
                 observe(event)
-
-    def _end_earlier(self, event: MarketOpenEvent | MarketCloseEvent) -> None:
-        for bars in self._slices.overtaken(event):
-            self._spread(self._closed_all(bars) if type(bars[0]) is MarketCloseEvent else self.broker.opened(bars))
 
     def _open(self, event: MarketOpenEvent) -> Iterable[Event]:
         self._slices.opened[event.symbol] = event.bar
