@@ -45,7 +45,8 @@ class Past:
                 break
             sent.append(moment)
         returns = {symbol: closes.returns for symbol, closes in self._closes.items()}
-        return AccountView(account.equity, account.positions, account.cash, now, returns, self.step, tuple(sent), account.pending)
+        known = {"time": now, "returns": returns, "step": self.step, "sent": tuple(sent)}
+        return AccountView(account.equity, account.positions, account.cash, **known, pending=account.pending, venues=account.venues)
 
 
 class _Closes:

@@ -136,6 +136,20 @@ def test_liquidation_distance_is_the_ledgers(side):
     assert risk.MinLiquidationDistance(near * 1.001, ACCOUNT)(wanted, view()).reason == "liquidation_distance"
 
 
+def test_what_lies_at_one_venue_stands_behind_no_position_at_the_other():
+    """All of it may go to either, as far as its half of the money carries it."""
+    half = view(500.0)
+    both = replace(view(1000.0), venues=(half, half))
+    for quantity in (12.0, -12.0):
+        assert distance(order(quantity), both, ACCOUNT) == distance(order(quantity), half, ACCOUNT)
+        assert distance(order(quantity), both, ACCOUNT) < distance(order(quantity), view(1000.0), ACCOUNT)
+    assert distance(order(50.0), both, ACCOUNT) == distance(order(25.0), half, ACCOUNT)
+    assert distance(order(5.0), replace(both, venues=(view(500.0, btc=20.0), half)), ACCOUNT) == distance(
+        order(5.0), view(500.0, btc=20.0), ACCOUNT
+    )
+    assert math.isnan(distance(order(12.0), replace(both, venues=(half, replace(half, positions={}))), ACCOUNT))  # no mark
+
+
 def test_liquidation_distance_knows_entry_and_the_other_positions():
     grown = view(equity=1000.0, btc=10.0)  # in the wallet: 1000 and nothing unrealised
     assert distance(order(10.0), grown, ACCOUNT) == pytest.approx(distance(order(20.0), view(), ACCOUNT))

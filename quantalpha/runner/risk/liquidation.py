@@ -55,7 +55,10 @@ def distance(order: OrderEvent, view: AccountView, account: perp.Account) -> flo
     is missing, 0 or below where it is there already.
 
     Behind a cross position stands the equity less what the other positions must keep as maintenance margin; they are taken to stand still.
+    Of an account at several venues the nearest, as if all of the order went to each, as far as its equity carries it.
     """
+    if view.venues:
+        return float(np.min([distance(_part(order, each, account.leverage), each, account) for each in view.venues]))
     position, mark = view.position(order.symbol), view.position(order.symbol).mark
     quantity = position.quantity + order.quantity
     if not mark > 0:
@@ -67,6 +70,13 @@ def distance(order: OrderEvent, view: AccountView, account: perp.Account) -> flo
     alone = replace(account, brackets=_latest(account, order.symbol), instruments=None)
     price = perp.liquidation_price(quantity, entry, wallet, alone)
     return math.inf if price == 0.0 else math.copysign(1.0, quantity) * (mark - price) / mark
+
+
+def _part(order: OrderEvent, view: AccountView, leverage: float) -> OrderEvent:
+    """So much of an order as one venue takes at most."""
+    held = view.quantity(order.symbol)
+    most = max(leverage * view.equity / order.price, abs(held)) if order.price > 0 else math.nan
+    return replace(order, quantity=float(np.clip(held + order.quantity, -most, most)) - held)
 
 
 def touched(away: float, deviation: float, long: bool) -> float:
