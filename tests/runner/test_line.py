@@ -299,6 +299,24 @@ def test_a_restart_does_not_wait_for_a_stop_in_doubt_while_the_position_has_none
     run(work())
 
 
+async def _grown_is_adopted(desk, fresh):
+    """A position that somebody has added to, at another price."""
+    account = fresh.trading.account
+
+    async def dearer():
+        told = await account()
+        held = told.positions[SYMBOL]
+        return replace(told, positions={SYMBOL: replace(held, entry_price=held.entry_price * 1.001)})
+
+    await desk.trading.place(Told(SYMBOL, "foreign-3", "market", 0.05))
+    fresh.trading.account = dearer
+    with pytest.raises(ReconcileError, match="quantalpha kill"):
+        await agree(fresh.line)
+    await agree(fresh.line, adopt=True)
+    assert fresh.quantity == 0.08
+    assert fresh.broker.holdings[SYMBOL].entry_price == pytest.approx(fresh.broker.told.positions[SYMBOL]["entry_price"], rel=1e-9)
+
+
 def test_every_difference_is_found_and_nothing_is_traded(venue):
     """Somebody else trades the account: a position, a resting order, money."""
 
@@ -318,6 +336,7 @@ def test_every_difference_is_found_and_nothing_is_traded(venue):
         assert fresh.quantity == 0.03
         assert fresh.fills[-1].reason == "external"
         assert all(each.reduce_only for each in await fresh.trading.open_orders([SYMBOL]))
+        await _grown_is_adopted(desk, fresh)
         for each in (desk, fresh):
             await each.trading.close()
 
