@@ -179,7 +179,7 @@ def test_secrets_are_masked_in_whatever_is_said(tmp_path, monkeypatch):
     )
     answer.complains(2, "venue.rest_url", "no path, user or password")
     assert "password1" not in answer.err
-    assert (tmp_path / "mlruns/mlflow.db").is_file()
+    assert SECRET.encode() not in (tmp_path / "mlruns/mlflow.db").read_bytes()
 
 
 def test_the_exchange_says_where_it_is_and_ends_on_request(workspace):

@@ -144,7 +144,7 @@ def _telling(account: str):
 
     def say(title: str, text: str) -> None:
         _say(title, text)
-        alerts.say(Message("switch", ("watchdog", title, text), f"{title}: {text}", urgent=True))
+        alerts.say(Message("switch", ("watchdog", title), f"{title}: {text}", urgent=True))
 
     try:
         yield say

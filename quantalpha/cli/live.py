@@ -81,9 +81,15 @@ def clear(bundles: list, params: config.Params, mode: str, capital: float | None
     found = _lines(compose(bundles, capital), params, mode)
     _print(found)
     require([line for line in found if not line.at_start])
-    said = confirm if confirm is not None else input(f'type "{wanted}" to trade it with real money: ')
+    said = confirm if confirm is not None else _typed(f'type "{wanted}" to trade it with real money: ')
     if said.strip() != wanted:
         raise GateRefused(f'live: expected the words "{wanted}", found {said.strip()[:60]!r}; nothing was sent')
+
+
+def _typed(question: str) -> str:
+    """A line; "" where there is none any more. Asked on standard error: standard output is for the session's result."""
+    print(question, end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline()
 
 
 def _account(mode: str, params: config.Params) -> str:

@@ -148,10 +148,20 @@ def liquidation_price(quantity: float, entry_price: float, cash: float, account:
     P = (s Q E - W - a) / (Q (s - r)).  Maintenance is the largest of the brackets' lines, so the price met first is the largest P over the
     brackets for a long and the smallest for a short; that P lies in its own bracket, by the notional at P.
     """
-    from quantalpha.perp import clock
+    return Liquidation(account).price(quantity, entry_price, cash)
 
-    margin = _margin(quantity, entry_price, cash, account)
-    return clock.liquidation_price(float(quantity), float(entry_price), margin, tiers(account)[-1][1])
+
+class Liquidation:
+    """`liquidation_price` of one account and symbol over and over: what they demand is looked up once."""
+
+    def __init__(self, account: Account, symbol: str | None = None):
+        self._margin, self._tiers = _Margin(account, symbol), tiers(account, symbol)[-1][1]
+
+    def price(self, quantity: float, entry_price: float, cash: float) -> float:
+        from quantalpha.perp import clock
+
+        margin = self._margin(quantity, entry_price, cash)
+        return clock.liquidation_price(float(quantity), float(entry_price), margin, self._tiers)
 
 
 def bankruptcy_price(quantity: float, entry_price: float, cash: float, account: Account) -> float:
@@ -161,14 +171,21 @@ def bankruptcy_price(quantity: float, entry_price: float, cash: float, account: 
     """
     if quantity == 0.0:
         return 0.0
-    return max(entry_price - _margin(quantity, entry_price, cash, account) / quantity, 0.0)
+    return max(entry_price - _Margin(account)(quantity, entry_price, cash) / quantity, 0.0)
 
 
-def _margin(quantity: float, entry_price: float, cash: float, account: Account) -> float:
-    from quantalpha.perp import clock
+class _Margin:
+    """What stands behind a position of an account."""
 
-    state = fresh(account)._replace(cash=float(cash), quantity=float(quantity), entry_price=float(entry_price))
-    return clock.margin_at_risk(state, terms(account, Costs(maker=0.0, taker=0.0, slippage=0.0, liquidation=0.0)))
+    def __init__(self, account: Account, symbol: str | None = None):
+        free = Costs(maker=0.0, taker=0.0, slippage=0.0, liquidation=0.0)
+        self._fresh, self._terms = fresh(account), terms(account, free, None, symbol)
+
+    def __call__(self, quantity: float, entry_price: float, cash: float) -> float:
+        from quantalpha.perp import clock
+
+        state = self._fresh._replace(cash=float(cash), quantity=float(quantity), entry_price=float(entry_price))
+        return clock.margin_at_risk(state, self._terms)
 
 
 def _checked(brackets: Table | Schedule) -> Table | Schedule:

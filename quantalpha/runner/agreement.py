@@ -5,14 +5,13 @@ counted once, orders that rest only here looked up. What is different after that
 nobody here made are adopted only where that was asked for.
 """
 
-import asyncio
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from quantalpha.errors import ReconcileError
 from quantalpha.market.trading import patiently
 from quantalpha.runner.broker_exchange import ExchangeBroker
-from quantalpha.runner.events import AccountEvent, FillEvent, InstructionEvent
+from quantalpha.runner.events import AccountEvent, FillEvent
 from quantalpha.runner.holdings import Holding
 from quantalpha.runner.line import Line
 from quantalpha.runner.orders import ADOPTED, DUST
@@ -39,15 +38,14 @@ class Difference:
 async def agree(line: Line, *, adopt: bool = False) -> None:
     """Brings the session up to date with the venue; ReconcileError with the table of differences where that is not enough.
 
-    A stop in doubt can only make a position smaller, which may lack one until it is known: nobody waits for it, another takes its place.
+    Until an order in doubt is known to be dead or alive, as in a session that goes on, nothing takes the place of one that was decided,
+    and another takes that of a stop: nobody waits for it here, for meanwhile a position may lack its stop.
     adopt: what nobody here made is taken over: a position as a fill at its entry price, one that has grown at the price that leads to it
     (its stop follows), money as it stands; orders, which nothing here steers, are cancelled.
     """
     await _require_known_symbols(line)
-    doubted = [order.instruction for order in line.broker.orders.in_doubt()]
-    for instruction in filter(_protects, doubted):
-        line.outbox.pursue(instruction)
-    await asyncio.gather(*(line.outbox.resolve(instruction) for instruction in doubted if not _protects(instruction)))
+    for order in line.broker.orders.in_doubt():
+        line.outbox.pursue(order.instruction)
     for _ in range(ROUNDS):
         await catch_up(line)
         found = differences(line.broker)
@@ -59,10 +57,6 @@ async def agree(line: Line, *, adopt: bool = False) -> None:
         found = differences(line.broker)
     if found:
         raise _disagreement(found)
-
-
-def _protects(instruction: InstructionEvent) -> bool:
-    return instruction.purpose == "protection"
 
 
 async def _require_known_symbols(line: Line) -> None:
@@ -109,7 +103,7 @@ def _money(broker: ExchangeBroker, told: AccountEvent) -> Iterable[Difference]:
 
 
 def _orders(broker: ExchangeBroker, told: AccountEvent) -> Iterable[Difference]:
-    """An order sent since the venue was asked is no difference."""
+    """An order sent since the venue was asked is no difference, nor one in doubt, which is being asked about."""
     for name in told.open_orders:
         if not broker.knows(name) or broker.orders[name].final:
             yield Difference("order", name, broker.orders[name].status if broker.knows(name) else "unknown", "open")

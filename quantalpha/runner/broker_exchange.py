@@ -8,7 +8,7 @@ Two clocks: event times are the venue's, and what is told to it carries them; du
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from functools import lru_cache, partial
+from functools import lru_cache
 
 from quantalpha import perp
 from quantalpha.runner import execution
@@ -47,7 +47,7 @@ class ExchangeBroker:
         self._flatten = Flatten(self.orders, self.holdings, setup.seed, most)
         self._symbols = {symbol: Traded() for symbol in setup.markets}
         self._sizing = {symbol: Sizing(setup.account, symbol, most[symbol]) for symbol in setup.markets}
-        self._liquidation = lru_cache(maxsize=64)(partial(perp.liquidation_price, account=setup.account))  # asked after every event
+        self._liquidation = lru_cache(maxsize=64)(perp.Liquidation(setup.account).price)  # asked after every event
         self.told: AccountEvent | None = None  # the venue's last word
         self.base = 0.0  # what lies in the wallet beyond the capital and what it has earned
         self.changes = 0  # of the account, as far as it is heard or told here: what a look at the venue may have missed

@@ -24,8 +24,10 @@ LIVE, TESTNET = "live", "testnet"
 async def gather(composition: Composition, params: config.Params, mode: str) -> Case:
     """Asks venue and machine; changes nothing. The capital is the composition's account's.
 
-    Raises UsageError without keys, ExchangeError where the venue gives no usable answer.
+    Raises GateRefused, with no venue asked, where live money would follow what is not the venue's own data; UsageError without keys,
+    ExchangeError where the venue gives no usable answer.
     """
+    composition.require_origin(params.venue, mode)
     account, second = composition.account, second_of(params)
     word = await _word(composition, params.venue, mode)
     other = None if second is None else await _word(composition, second, mode, second=True)
@@ -85,8 +87,12 @@ def _past(folder: Path, venue: config.Venue) -> Past | None:
         events = journal.read(folder / journal.FILE)
     except (DataError, KeyError, ValueError, OSError):
         return Past(0.0, 0.0, True)
-    tripped = any(type(each) is SwitchEvent and each.phase == "tripped" and each.name != "on_stop" for each in events)
-    return Past(float(card["capital"]), traded(events), tripped)
+    return Past(float(card["capital"]), traded(events), tripped(events))
+
+
+def tripped(events: list[Event]) -> bool:
+    """Whether a kill switch has ended a run of the session; a graceful stop that closes the position is none."""
+    return any(type(each) is SwitchEvent and each.phase == "tripped" and each.name != "on_stop" for each in events)
 
 
 def traded(events: list[Event]) -> float:

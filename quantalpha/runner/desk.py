@@ -10,16 +10,22 @@ time is up. Nobody waits for a file or a key: `poll` looks and returns.
 import json
 import queue
 import re
+import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from quantalpha import audit
 from quantalpha.errors import UsageError, did_you_mean
 from quantalpha.files import read_json, write_atomic
+from quantalpha.runner.approval import APPROVE
 from quantalpha.runner.events import ApprovalEvent, Event, FillEvent, RejectedOrderEvent, ValidatedOrderEvent
+
+if TYPE_CHECKING:
+    from quantalpha.runner.session import Session
 
 FOLDER, ANSWER = "approvals", ".answer.json"
 CLIENT_ID = re.compile(r"[a-z0-9-]{1,36}")
@@ -140,6 +146,18 @@ class Terminal:
             word = WORDS.get(line.strip().lower())
             if word is not None:
                 self._words.put(word)
+
+
+def asking(session: "Session") -> Desk | None:
+    """Where a person is asked, in approve mode; one that was asked before a restart is asked again."""
+    if session.params.runner.orders != APPROVE:
+        return None
+    terminal = Terminal(sys.stdin, sys.stderr) if sys.stdin is not None and sys.stdin.isatty() else None
+    desk = Desk(session.folder, session.params.runner.approve_within, time.monotonic, terminal)
+    for order in session.engine.gates.approval:
+        desk.ask(order)
+    session.engine.observers.append(desk)
+    return desk
 
 
 def questions(folder: Path) -> list[dict]:

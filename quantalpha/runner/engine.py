@@ -197,10 +197,8 @@ class Engine:
                 observe(event)
 
     def _end_earlier(self, event: MarketOpenEvent | MarketCloseEvent) -> None:
-        happened = []
         for bars in self._slices.overtaken(event):
-            happened += self._closed_all(bars) if type(bars[0]) is MarketCloseEvent else self.broker.opened(bars)
-        self._spread(happened)
+            self._spread(self._closed_all(bars) if type(bars[0]) is MarketCloseEvent else self.broker.opened(bars))
 
     def _open(self, event: MarketOpenEvent) -> Iterable[Event]:
         self._slices.opened[event.symbol] = event.bar
@@ -236,7 +234,7 @@ class Engine:
         )  # fmt: skip
 
     def _signal(self, event: SignalEvent) -> Iterable[Event]:
-        return self._wanted.orders(event, self.broker, self.prices(), self.clock())
+        return self._wanted.orders(event, self.broker, self._past.price)
 
     def _judge(self, event: OrderEvent) -> Iterable[Event]:
         view = self.view()
@@ -275,8 +273,7 @@ class Engine:
     def _watch(self, event: Event) -> None:
         """Halts where a switch trips; once halted, asks for a flat account until it is one."""
         kind, switches = type(event), self.gates.switches
-        time = 0 if kind is SessionEvent else event.event_time  # a session's first word has our time, not the market's
-        trip = switches.see(self.view(time), event) if kind in switches.heeds else None
+        trip = switches.see(self.view(self._past.of_market(event)), event) if kind in switches.heeds else None
         if trip is not None and self.halted is None:
             self._spread([trip])
         elif self.halted is not None and self.halted.phase == "tripped" and kind in (TickEvent, AccountEvent, EquityEvent):

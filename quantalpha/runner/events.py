@@ -261,7 +261,7 @@ def to_json(event: Event) -> str:
     as json, but has no word for NaN and infinity."""
     values = masked(event.__dict__) if type(event) in WORDED else event.__dict__
     text = orjson.dumps(values)
-    if b"null" in text and text.count(b"null") != sum(value is None for value in values.values()):
+    if b"null" in text and text.count(b"null") != list(values.values()).count(None):
         return json.dumps(values)
     return text.decode()
 

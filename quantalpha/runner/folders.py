@@ -71,7 +71,7 @@ def session_bundle(folder: Path) -> Bundle:
     bundles = session_bundles(folder)
     if len(bundles) != 1:
         ran = f"{len(bundles)} bundles in one account" if bundles else "a pair, which no bundle decides"
-        told = f"only sessions of one bundle can be compared; `quantalpha report {folder.name}` tells what it did"
+        told = f"only sessions of one bundle can be compared with their backtest; `quantalpha report {folder.name}` tells what it did"
         raise UsageError(f"session {folder.name}: ran {ran}; {told}")
     return bundles[0]
 

@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import cached_property
 
 from quantalpha.runner.events import FillEvent, FundingEvent
 
@@ -22,7 +23,7 @@ class Holding:
     fees: float = 0.0
     funding: float = 0.0
 
-    @property
+    @cached_property
     def quantity(self) -> float:
         return float(self.exact)
 

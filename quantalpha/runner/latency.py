@@ -7,13 +7,13 @@ can be added without loss. Here a bucket is GROWTH times as wide as the one befo
 
 import json
 import math
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from quantalpha.errors import DataError
 from quantalpha.files import read_json, write_atomic
+from quantalpha.runner import steady
 from quantalpha.runner.events import InstructionEvent
 
 SHORTEST, LONGEST = 1e-6, 100.0  # seconds; what lies beyond is counted in the outermost bucket
@@ -108,16 +108,23 @@ class Histogram:
 class Stopwatch:
     """Times each symbol's first order after a close. clock: that of `received`, ns."""
 
-    def __init__(self, clock: Callable[[], int] = time.time_ns):
+    def __init__(self, clock: Callable[[], int] = steady.ns):
         self.clock, self.histogram = clock, Histogram()
         self._bar, self._received = -1, 0
+        self._apart = math.inf  # ns between the last two bars
         self._timed: set[str] = set()
 
     def closed(self, bar: int, received: int) -> None:
         """A bar's last frame was read; of several symbols the last one counts, for which all decisions wait."""
         if bar != self._bar:
             self._timed.clear()
+            self._apart = received - self._received if self._received else math.inf
         self._bar, self._received = bar, received
+
+    def left(self) -> float:
+        """Seconds until the next close is to be expected: as long after the last one as that came after the one before; negative while it
+        is late."""
+        return (self._received + self._apart - self.clock()) / 1e9
 
     def written(self, order: InstructionEvent) -> None:
         """Its bytes go to the socket now. What is told later of the same bar (a child, a stop) is not what its close brought about."""

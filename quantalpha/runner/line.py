@@ -10,10 +10,11 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict
+from functools import partial
 
 from quantalpha.errors import ExchangeError
-from quantalpha.market.stream import wall_ms
 from quantalpha.market.trading import InDoubt, News, OrderReport, Refused, Trade, Trading, patiently, user_stream
+from quantalpha.runner import steady
 from quantalpha.runner.broker_exchange import ExchangeBroker
 from quantalpha.runner.events import AccountEvent, Event, HealthEvent
 from quantalpha.runner.orders import CANCELLED, VenueOrder
@@ -34,7 +35,7 @@ class Line:
 
     def __init__(
         self, trading: Trading, broker: ExchangeBroker, feed: Callable[[Event], None], *, step: int, since: int,
-        clock: Callable[[], int] = wall_ms, silence: Callable[[], float] = lambda: 0.0, pace: Pace | None = None,
+        clock: Callable[[], int] = steady.ms, silence: Callable[[], float] = lambda: 0.0, pace: Pace | None = None,
     ):  # fmt: skip
         self.trading, self.broker, self.clock = trading, broker, clock
         self.silence, self.pace = silence, Pace() if pace is None else pace
@@ -53,8 +54,8 @@ class Line:
         """Until cancelled, or `feed` raises."""
         pace, crowd = self.pace, max(1.0, len(self.symbols) / MANY)
         rounds = {self.settle: pace.trades * crowd, self.look: pace.account, self.payments: pace.payments, self.check: pace.health}
-        tasks = [asyncio.create_task(self._guarded(self._forever(ask, pause))) for ask, pause in rounds.items()]
-        tasks.append(asyncio.create_task(self._guarded(self.stream.run())))
+        tasks = [asyncio.create_task(self._guarded(partial(self._forever, ask, pause))) for ask, pause in rounds.items()]
+        tasks.append(asyncio.create_task(self._guarded(self.stream.run)))
         try:
             await self._over.wait()
             raise self._failure
@@ -64,10 +65,10 @@ class Line:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _guarded(self, work: Awaitable) -> None:
+    async def _guarded(self, work: Callable[[], Awaitable]) -> None:
         """What goes wrong here ends `run`: an event that was not taken is lost for good."""
         try:
-            await work
+            await work()
         except Exception as error:
             self._failure = self._failure or error
             self._over.set()

@@ -5,24 +5,20 @@ Everything that happens outside comes to the engine in this one loop's thread: b
 
 import asyncio
 import contextlib
-import signal
-import subprocess
-import sys
-import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 from quantalpha import config, schema
 from quantalpha.errors import ExchangeError, Halted
 from quantalpha.market import stream
-from quantalpha.runner import accounts, feed, folders, latency, watchdog
+from quantalpha.runner import accounts, feed, folders, latency
 from quantalpha.runner.agreement import agree, catch_up
-from quantalpha.runner.approval import APPROVE
 from quantalpha.runner.composition import Composition
-from quantalpha.runner.desk import Desk, Terminal
+from quantalpha.runner.desk import asking
+from quantalpha.runner.dogs import Dogs
 from quantalpha.runner.events import ON_STOP, Event, MarketCloseEvent, MarketOpenEvent, QuoteEvent, SwitchEvent, TickEvent
 from quantalpha.runner.legs import native, place_of, told_at
 from quantalpha.runner.line import Line
@@ -30,13 +26,14 @@ from quantalpha.runner.outbox import Pace
 from quantalpha.runner.request import Request
 from quantalpha.runner.session import Session, account_of
 from quantalpha.runner.socket import Socket
+from quantalpha.runner.stopping import asked_to_stop, first
 from quantalpha.runner.summary import Summary
 from quantalpha.runner.venue import Side, Venue, opened
 from quantalpha.runner.venue_setup import model_of
 from quantalpha.runner.volume import Volume
 from quantalpha.runner.walk import Walker
+from quantalpha.runner.warm import rehearse, stay_warm
 
-RATES = 600.0  # seconds between questions for funding rates, by which orders are shared out
 TICK = 0.2  # seconds between looks at the clock, the latch and the state of the tasks
 PAUSED = 1.0  # seconds without such a look after which it comes before anything else: the process may have been stopped, and replaced
 PARTING = 5.0  # seconds for the last questions
@@ -74,11 +71,11 @@ class Live:
         self.heard = defaultdict(time.monotonic)  # by place, the market's last word
         self.looked = time.monotonic()  # at the latch
         self.done = asyncio.Event()
-        self.desk = _desk(session)
+        self.desk = asking(session)
         self.volumes = {side.place: Volume(side.params, self.symbols) for side in self.sides}
         self.tasks: list[asyncio.Task] = []
         self.leaving = False
-        self.dogs: dict[str, subprocess.Popen] = {}  # watchdogs by account
+        self.dogs = Dogs()
         self.stopwatch = latency.Stopwatch()
         self.walker: Walker | None = None  # of paper orders, with `runner.paper_price: book`
 
@@ -131,7 +128,7 @@ class Live:
             self.venue.broker.resume()
         self.session.carry(self.sides[0].trading.now())
         if self.params.runner.watchdog:
-            self.dogs = {folder.name: watchdog.spawn(folder.name) for folder, _ in self.session.accounts}
+            self.dogs.spawn(folder.name for folder, _ in self.session.accounts)
         for side in self.sides:
             self._start(side.line.run())
 
@@ -148,6 +145,8 @@ class Live:
         if self.venue is not None or by_socket or walks:
             socket = Socket(self.params, self.symbols, self.session.composition.timeframe, self.take, self.stopwatch)
             self._start(socket.run(since if by_socket else None, depth=walks))
+            if by_socket and self.venue is not None:
+                self._start(stay_warm(partial(rehearse, self.session.engine), self.stopwatch.left))
             if walks:
                 self._walk(socket)
         for side in self.sides:
@@ -168,18 +167,9 @@ class Live:
             socket = Socket(side.params, self.symbols, self.session.composition.timeframe, self._taking(side.place))
             self._start(socket.run())
         if len(self.sides) > 1:
-            self._start(self._rates(side))
+            self._start(side.follow_rates())
         if self.params.execution.algorithm == PACED:
             self._start(self.volumes[side.place].run())
-
-    async def _rates(self, side: Side) -> None:
-        while True:
-            asked = side.trading.now()
-            with contextlib.suppress(ExchangeError):  # nobody is the cheaper for what is not known
-                await side.learn_rates()
-            await asyncio.sleep(1.0)
-            while side.trading.now() - asked < RATES * 1000:  # by the venue's clock: a tape's may be faster
-                await asyncio.sleep(TICK)
 
     def _start(self, work) -> None:
         self.tasks.append(asyncio.create_task(work))
@@ -190,7 +180,7 @@ class Live:
         bars = stream.stream_bars(self.params.venue, symbol, bar, since, retries=settings.retries, clock=stream.wall_ms)
         async with contextlib.aclosing(bars):
             async for each in bars:
-                self.take(feed.live(each, symbol, self.step, stream.wall_ms()))
+                self.take(feed.live(each, symbol, self.step, self.session.clock()))
         raise ExchangeError("runner: the venue's stream ended; run again when it is back")
 
     def take(self, event: Event) -> None:
@@ -234,7 +224,7 @@ class Live:
         """A look at everything every TICK."""
         patience = self.params.runner.stale_after * self.step / 1000
         while not (stop.is_set() or self.done.is_set()):
-            await _first(stop, self.done, *self.tasks)
+            await first(TICK, (stop, self.done), self.tasks)
             self._require_tasks()
             for each in self.merge.late(time.monotonic()):
                 self._go_on(each)
@@ -243,7 +233,7 @@ class Live:
                 self._feed(answer)
             self._tick()
             self.session.require_running()
-            self._require_watched()
+            self.dogs.require_alive()
             if time.monotonic() - self.closed > patience:
                 raise Halted(
                     f"runner: no news for {patience:g} s (runner.stale_after); the position stays; check the venue, then run again"
@@ -306,49 +296,8 @@ class Live:
     def _switch(self, phase: str) -> SwitchEvent:
         return SwitchEvent(**self._now(), symbol="", name=ON_STOP, phase=phase, reason="runner.on_stop: flatten")
 
-    def _require_watched(self) -> None:
-        """A watchdog that has died (not left because another one watches, nor tripped) is followed by a new one."""
-        for account, dog in self.dogs.items():
-            if dog.poll() not in (None, 0, Halted.exit_code):
-                self.dogs[account] = watchdog.spawn(account)
-
     def _require_tasks(self) -> None:
         """What ended a task ends the session."""
         for task in self.tasks:
             if task.done():
                 task.result()
-
-
-def _desk(session: Session) -> Desk | None:
-    """Where a person is asked, in approve mode; one that was asked before a restart is asked again."""
-    if session.params.runner.orders != APPROVE:
-        return None
-    terminal = Terminal(sys.stdin, sys.stderr) if sys.stdin is not None and sys.stdin.isatty() else None
-    desk = Desk(session.folder, session.params.runner.approve_within, time.monotonic, terminal)
-    for order in session.engine.gates.approval:
-        desk.ask(order)
-    session.engine.observers.append(desk)
-    return desk
-
-
-async def _first(stop: asyncio.Event, done: asyncio.Event, *tasks: asyncio.Task) -> None:
-    """Waits for TICK, or until something has ended."""
-    waits = [asyncio.ensure_future(each.wait()) for each in (stop, done)]
-    await asyncio.wait([*waits, *tasks], timeout=TICK, return_when=asyncio.FIRST_COMPLETED)
-    for wait in waits:
-        wait.cancel()
-    await asyncio.gather(*waits, return_exceptions=True)
-
-
-@contextlib.contextmanager
-def asked_to_stop() -> Iterator[asyncio.Event]:
-    """An event that SIGINT and SIGTERM set while inside; where this is not the main thread, nothing can."""
-    loop, stop, signals = asyncio.get_running_loop(), asyncio.Event(), (signal.SIGINT, signal.SIGTERM)
-    listening = threading.current_thread() is threading.main_thread()
-    for number in signals if listening else ():
-        loop.add_signal_handler(number, stop.set)
-    try:
-        yield stop
-    finally:
-        for number in signals if listening else ():
-            loop.remove_signal_handler(number)

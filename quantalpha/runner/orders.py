@@ -12,6 +12,7 @@ A cancellation is asked for again where no answer comes, which is harmless; unti
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from quantalpha.errors import ReconcileError
 from quantalpha.runner.events import FillEvent, InstructionEvent, OrderUpdateEvent
@@ -28,6 +29,7 @@ KEPT = 5_000  # orders that are over: more than hours of them
 DUST = 1e-9  # relative to the order: sums of fills as floats
 
 
+@lru_cache(maxsize=KEPT)  # asked for again and again while an order lives
 def child_id(parent: str, purpose: str, count: int) -> str:
     """The name of the `count`-th order that serves `parent`: 35 characters of [a-z0-9-], the same after every restart."""
     return "qa-" + hashlib.sha256(f"{parent}|{purpose}-{count}".encode()).hexdigest()[:32]

@@ -46,7 +46,9 @@ class Pace:
 class Outbox:
     """work: runs a delivery and answers for its errors; ask: the venue is to be asked what has changed."""
 
-    def __init__(self, trading: Trading, reports: Reports, pace: Pace, work: Callable[[Awaitable], Awaitable], ask: Callable[[], None]):
+    def __init__(
+        self, trading: Trading, reports: Reports, pace: Pace, work: Callable[[Callable[[], Awaitable]], Awaitable], ask: Callable[[], None]
+    ):
         self.trading, self.reports, self.pace, self.work, self.ask = trading, reports, pace, work, ask
         self.stopwatch = Stopwatch()
         self._last: dict[str, asyncio.Task] = {}  # of each order, what is sent last
@@ -66,13 +68,13 @@ class Outbox:
     def send(self, instruction: InstructionEvent) -> None:
         """Takes what is durable and returns at once."""
         before, latest = self._last.get(instruction.client_id), self._latest(instruction)
-        self._begin(instruction, self._deliver(instruction, before, latest))
+        self._begin(instruction, partial(self._deliver, instruction, before, latest))
 
     def pursue(self, instruction: InstructionEvent) -> None:
         """One that was found in doubt is asked about while everything else goes on."""
-        self._begin(instruction, self.resolve(instruction))
+        self._begin(instruction, partial(self.resolve, instruction))
 
-    def _begin(self, instruction: InstructionEvent, work: Awaitable) -> None:
+    def _begin(self, instruction: InstructionEvent, work: Callable[[], Awaitable]) -> None:
         task = asyncio.get_running_loop().create_task(self.work(work))
         self._last[instruction.client_id] = task
         task.add_done_callback(

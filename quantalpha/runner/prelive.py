@@ -17,7 +17,7 @@ from quantalpha import config, verdict
 from quantalpha.errors import GateRefused
 from quantalpha.market.trading import Permissions, Settings, Trading, patiently
 
-LIVE_LINES = ("paper_days", "paper_agrees")  # of a gate that was passed for live
+LIVE_LINES = ("real_data", "paper_days", "paper_agrees")  # of a gate that was passed for live
 ROOM = 1_000_000_000  # bytes; a session of a year writes a tenth of it
 DRILL_DAYS = 30.0  # for which a rehearsal of the kill switches counts
 CLOCK = 0.5  # seconds

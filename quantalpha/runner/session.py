@@ -14,8 +14,7 @@ from pathlib import Path
 from quantalpha import __version__, config, timeframe, verdict
 from quantalpha.errors import DataError, Halted, QuantalphaError, UsageError
 from quantalpha.files import read_json
-from quantalpha.market import stream
-from quantalpha.runner import accounts, folders
+from quantalpha.runner import accounts, folders, steady
 from quantalpha.runner.accounts import AccountFolder
 from quantalpha.runner.carried import Losses
 from quantalpha.runner.composition import Composition
@@ -138,7 +137,7 @@ class Session:
     def clock(self) -> int:
         """Milliseconds since 1970 UTC: the wall's, in a replay the tape's."""
         last = self.engine.last.get("MarketClose") if self.mode == REPLAY else None
-        return stream.wall_ms() if last is None else last.event_time
+        return steady.ms() if last is None else last.event_time
 
     def feed(self, event: Event) -> bool:
         """Takes one event from outside; true once the session has made its number of decisions."""
@@ -194,11 +193,21 @@ class Session:
         return self
 
     def _begin_anew(self) -> None:
-        """A session that a switch had halted trades again: its account could not be held before a person had reset it."""
+        """A session that a switch had halted trades again where a person has reset its account since. Where nobody has, it ended before it
+        could latch it: Halted, and latched now."""
         halted = self.engine.halted
         if halted is not None:
+            tripped = next(each for each in reversed(self.past) if isinstance(each, SwitchEvent) and each.phase == "tripped")
+            if halted.name != ON_STOP and not self._was_reset(tripped.recv_time):
+                self._latch(tripped)
+                self.account.latch.require_open()
             now = {"event_time": 0, "recv_time": self.clock(), "symbol": ""}
             self.engine.feed(SwitchEvent(**now, name=halted.name, phase="reset", reason="resumed after a reset"))
+
+    def _was_reset(self, since: int) -> bool:
+        """Every account, after that time (ms)."""
+        histories = [folder.latch.history() for folder, _ in self.accounts]
+        return all(any(since // 1000 <= datetime.fromisoformat(each["time"]).timestamp() for each in history) for history in histories)
 
     def __exit__(self, kind, error, trace) -> None:
         if isinstance(error, QuantalphaError):
@@ -214,7 +223,7 @@ class Session:
             self.journal.close()
 
     def _say(self, phase: str, reason: str) -> None:
-        now = stream.wall_ms()
+        now = steady.ms()
         symbol = "+".join(self.composition.symbols)
         self.engine.feed(SessionEvent(event_time=now, recv_time=now, symbol=symbol, phase=phase, reason=reason))
 

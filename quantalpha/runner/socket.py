@@ -16,6 +16,7 @@ from quantalpha.market.clean import align_funding
 from quantalpha.market.exchange import Client
 from quantalpha.market.ticks import Bar, Feed, Mark, Quote, Subscription
 from quantalpha.market.ticks import book as ticks
+from quantalpha.runner import steady
 from quantalpha.runner.events import Event, MarketCloseEvent, MarketOpenEvent, QuoteEvent
 from quantalpha.runner.execution.book import Book
 from quantalpha.runner.latency import Stopwatch
@@ -52,7 +53,7 @@ class Socket:
         known = None if since is None else {(symbol, "bars"): time for symbol, time in since.items()}
         kinds = (*(QUOTES if since is None else BARS), *(("depth",) if depth else ()))
         wish = Subscription(self.symbols, kinds, self.bar, known)
-        async with Client(self.params.venue) as client, Feed(self.params.venue, wish, self.params.stream) as feed:
+        async with Client(self.params.venue) as client, Feed(self.params.venue, wish, self.params.stream, steady.ns) as feed:
             self._books = feed.intake.books
             for symbol, time in (since or {}).items():
                 self._ask_rate(client, symbol, time + self.step)

@@ -1,11 +1,12 @@
 """A session's account at a venue, or at two: opened, set up, and put together with the broker and the lines that speak for it."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from quantalpha import config
-from quantalpha.errors import UsageError
+from quantalpha.errors import ExchangeError, UsageError
 from quantalpha.market.connect import is_local
 from quantalpha.market.trading import Elsewhere, Rules, Trading, open_trading
 from quantalpha.runner import emergency
@@ -19,6 +20,8 @@ from quantalpha.runner.venue_setup import Market, Setup, terms_of, with_rules
 
 REHEARSE, TESTNET = "rehearse", "testnet"
 DAY = 86_400_000  # ms
+RATES = 600.0  # seconds between questions for funding rates, by which orders are shared out
+LOOK = 0.2  # seconds between looks at the time
 
 
 @dataclass
@@ -44,6 +47,16 @@ class Side:
         for symbol in self.broker.setup.markets:
             told = await self.trading.funding_rates(symbol, self.trading.now() - self.reach)
             self.settled[symbol] = {time: rate for time, (rate, _) in told.items()}
+
+    async def follow_rates(self) -> None:
+        """Without end."""
+        while True:
+            asked = self.trading.now()
+            with contextlib.suppress(ExchangeError):  # nobody is the cheaper for what is not known
+                await self.learn_rates()
+            await asyncio.sleep(1.0)
+            while self.trading.now() - asked < RATES * 1000:  # by the venue's clock: a tape's may be faster
+                await asyncio.sleep(LOOK)
 
 
 @dataclass(frozen=True)

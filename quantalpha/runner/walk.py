@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 
-from quantalpha.market.stream import wall_ms
+from quantalpha.runner import steady
 from quantalpha.runner.broker_paper import PaperBroker, PaperPortfolio
 from quantalpha.runner.events import Event, MarketOpenEvent, ValidatedOrderEvent, WalkedEvent
 from quantalpha.runner.execution import slippage
@@ -36,7 +36,7 @@ class Walker:
         feed: Callable[[Event], None],
     ):
         self.broker, self.book, self.models, self.feed = broker, book, models, feed
-        self.latency, self.clock = 0.0, wall_ms
+        self.latency, self.clock = 0.0, steady.ms
         self._waiting: deque[tuple[float, MarketEvent]] = deque()
 
     def take(self, bar: MarketEvent) -> None:

@@ -4,6 +4,8 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from trading_accounts import KEYS, NAMES, Told, account_at, venue_at
 
 from quantalpha import config
@@ -281,16 +283,33 @@ def test_keys_are_never_shown(account):
 
 def test_a_played_clock_learns_its_pace_and_tells_a_jump():
     clock = VenueClock(played=True)
-    assert clock.told(1000.0, 5_000_000.0) == 0.0
+    assert clock.told(990.0, 4_999_400.0) == clock.told(1000.0, 5_000_000.0) == 0.0
     assert clock.told(2000.0, 5_060_000.0) == 0.0  # a minute a second
     assert clock.at(3000.0) == 5_120_000
     assert clock.told(3000.0, 5_120_000.0) == 0.0
     assert clock.told(4000.0, 5_180_000.0 - 600_000.0) == 10_000.0
 
 
+@given(
+    speed=st.sampled_from([0.5, 1.0, 60.0, 3600.0]),
+    begins=st.floats(0.0, 20_000.0),
+    pauses=st.lists(st.floats(1.0, 5_000.0), min_size=2, max_size=30),
+)
+def test_a_clock_that_waits_for_its_first_listener_is_ahead_of_none(speed, begins, pauses):
+    """Whenever it begins to run, before, between or after the readings."""
+    clock, machine = VenueClock(played=True), 1_000_000.0
+    begins += machine
+    for pause in [0.0, *pauses, 5_000.0, 5_000.0, 5_000.0]:
+        machine += pause
+        venue = round(5_000_000 + speed * max(machine - begins, 0.0))
+        assert abs(clock.told(machine, venue)) <= 10.0
+    assert machine < begins + 15_000.0 or abs(clock.at(machine + 1_000.0) - (venue + speed * 1_000.0)) <= 10.0 * max(speed, 1.0)
+
+
 def test_what_a_slow_answer_explains_is_no_news_of_the_time():
     """A busy machine: the answer is from anywhere within the second that it took."""
     clock = VenueClock(played=True)
+    clock.told(999.0, 4_999_999.0)
     clock.told(1000.0, 5_000_000.0)
     clock.told(1600.0, 5_000_900.0, 1000.0)  # no pace from readings so near to each other that took so long
     assert clock.at(2600.0) == 5_001_600

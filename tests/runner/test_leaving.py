@@ -8,7 +8,7 @@ import pytest
 
 from quantalpha import config
 from quantalpha.errors import Halted
-from quantalpha.runner import live
+from quantalpha.runner import dogs, live
 from quantalpha.runner.events import MarketCloseEvent, OrderUpdateEvent, QuoteEvent, TickEvent
 from quantalpha.runner.traded import Traded
 
@@ -103,12 +103,14 @@ def test_after_a_pause_of_the_process_the_latch_is_looked_at_before_a_bar_is_dec
 
 
 @pytest.mark.parametrize("code, spawned", [(None, 0), (0, 0), (7, 0), (-9, 1), (1, 1)])
-def test_a_watchdog_that_has_died_is_followed_by_another(leaving, monkeypatch, code, spawned):
+def test_a_watchdog_that_has_died_is_followed_by_another(monkeypatch, code, spawned):
     names = []
-    monkeypatch.setattr(live.watchdog, "spawn", lambda name: names.append(name) or SimpleNamespace(poll=lambda: None))
-    leaving.dogs = {"live-x": SimpleNamespace(poll=lambda: code)}
-    leaving._require_watched(), leaving._require_watched()
-    assert names == ["live-x"] * spawned
+    answers = iter([code])
+    monkeypatch.setattr(dogs, "spawn", lambda name: names.append(name) or SimpleNamespace(poll=lambda: next(answers, None)))
+    watched = dogs.Dogs()
+    watched.spawn(["live-x"])
+    watched.require_alive(), watched.require_alive()
+    assert names == ["live-x"] * (1 + spawned)
 
 
 def test_a_yes_is_judged_by_the_price_of_now_and_not_by_the_close_that_the_order_was_decided_at(leaving):

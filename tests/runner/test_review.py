@@ -10,6 +10,8 @@ import pytest
 from quantalpha import config, review
 from quantalpha.errors import ExchangeError, UsageError
 from quantalpha.features import fingerprint
+from quantalpha.market import Client, stream
+from quantalpha.market.connect import Retry
 from quantalpha.market.synthetic import synthetic_bars
 from quantalpha.runner import Request, journal, run_replay, run_session
 from quantalpha.runner.events import FillEvent, InstructionEvent, OrderEvent, RejectedOrderEvent, SignalEvent, SwitchEvent
@@ -50,7 +52,7 @@ def test_a_candle_revised_since_is_asked_for_and_named(replayed, tmp_path):
         review.bars_today(folder, "nowhere.parquet")
 
 
-def test_the_venue_tells_a_sessions_bars_again(exchange, trained, sessions):
+def test_the_venue_tells_a_sessions_bars_again(exchange, trained, sessions, monkeypatch):
     calm = {"switches": exchange.settings.switches.model_copy(update={"volatility": 1e6})}
     settings = exchange.settings.model_copy(update={"runner": exchange.settings.runner.model_copy(update={"bars": 12})} | calm)
     run_session(trained, settings, Request("paper", "s", sessions=sessions))
@@ -59,6 +61,7 @@ def test_the_venue_tells_a_sessions_bars_again(exchange, trained, sessions):
     assert len(now) == len(found.recorded.bars) and found.report.revised == []
     assert [part.touched for part in found.attribution.parts[:2]] == [0, 0] and found.orders["delay"].isna().all()
     exchange.close()
+    monkeypatch.setattr(stream, "Client", lambda venue: Client(venue, Retry(attempts=1)))
     with pytest.raises(ExchangeError):
         review.bars_today(sessions / "s", "venue")
 

@@ -14,7 +14,7 @@ from quantalpha.errors import DataError
 from quantalpha.perp import Account
 from quantalpha.runner import risk
 from quantalpha.runner.events import OrderEvent, RejectedOrderEvent, ValidatedOrderEvent
-from quantalpha.runner.risk.liquidation import distance, touched
+from quantalpha.runner.risk.liquidation import Distance, touched
 from quantalpha.runner.risk.portfolio import gross
 from quantalpha.runner.risk.tail import daily_losses, tail
 from quantalpha.runner.views import AccountView, Position
@@ -22,6 +22,7 @@ from quantalpha.runner.views import AccountView, Position
 BTC, ETH = "BTCUSDT", "ETHUSDT"
 HOUR = 3_600_000
 ACCOUNT = Account(10_000, leverage=5.0, brackets=perp.brackets_for(BTC), lot=0.001, min_notional=5.0)
+distance = Distance(ACCOUNT)
 NAN = math.nan
 
 
@@ -130,10 +131,10 @@ def test_a_bar_without_a_return_refuses():
 def test_liquidation_distance_is_the_ledgers(side):
     wanted = order(side * 30.0)  # three times the equity
     price = perp.liquidation_price(side * 30.0, 100.0, 1000.0, ACCOUNT)
-    assert distance(wanted, view(), ACCOUNT) == pytest.approx(side * (100.0 - price) / 100.0)
-    near = distance(wanted, view(), ACCOUNT)
-    assert risk.MinLiquidationDistance(near, ACCOUNT)(wanted, view()) is None
-    assert risk.MinLiquidationDistance(near * 1.001, ACCOUNT)(wanted, view()).reason == "liquidation_distance"
+    assert distance(wanted, view()) == pytest.approx(side * (100.0 - price) / 100.0)
+    near = distance(wanted, view())
+    assert risk.MinLiquidationDistance(near, distance)(wanted, view()) is None
+    assert risk.MinLiquidationDistance(near * 1.001, distance)(wanted, view()).reason == "liquidation_distance"
 
 
 def test_what_lies_at_one_venue_stands_behind_no_position_at_the_other():
@@ -141,21 +142,19 @@ def test_what_lies_at_one_venue_stands_behind_no_position_at_the_other():
     half = view(500.0)
     both = replace(view(1000.0), venues=(half, half))
     for quantity in (12.0, -12.0):
-        assert distance(order(quantity), both, ACCOUNT) == distance(order(quantity), half, ACCOUNT)
-        assert distance(order(quantity), both, ACCOUNT) < distance(order(quantity), view(1000.0), ACCOUNT)
-    assert distance(order(50.0), both, ACCOUNT) == distance(order(25.0), half, ACCOUNT)
-    assert distance(order(5.0), replace(both, venues=(view(500.0, btc=20.0), half)), ACCOUNT) == distance(
-        order(5.0), view(500.0, btc=20.0), ACCOUNT
-    )
-    assert math.isnan(distance(order(12.0), replace(both, venues=(half, replace(half, positions={}))), ACCOUNT))  # no mark
+        assert distance(order(quantity), both) == distance(order(quantity), half)
+        assert distance(order(quantity), both) < distance(order(quantity), view(1000.0))
+    assert distance(order(50.0), both) == distance(order(25.0), half)
+    assert distance(order(5.0), replace(both, venues=(view(500.0, btc=20.0), half))) == distance(order(5.0), view(500.0, btc=20.0))
+    assert math.isnan(distance(order(12.0), replace(both, venues=(half, replace(half, positions={})))))  # no mark
 
 
 def test_liquidation_distance_knows_entry_and_the_other_positions():
     grown = view(equity=1000.0, btc=10.0)  # in the wallet: 1000 and nothing unrealised
-    assert distance(order(10.0), grown, ACCOUNT) == pytest.approx(distance(order(20.0), view(), ACCOUNT))
-    assert distance(order(30.0), view(eth=300.0), ACCOUNT) < distance(order(30.0), view(), ACCOUNT)
-    assert distance(order(1.0), view(), ACCOUNT) == math.inf  # covered down to zero
-    assert math.isnan(distance(order(30.0), replace(view(), positions={}), ACCOUNT))  # no mark
+    assert distance(order(10.0), grown) == pytest.approx(distance(order(20.0), view()))
+    assert distance(order(30.0), view(eth=300.0)) < distance(order(30.0), view())
+    assert distance(order(1.0), view()) == math.inf  # covered down to zero
+    assert math.isnan(distance(order(30.0), replace(view(), positions={})))  # no mark
 
 
 def test_probability_of_touching_by_reflection():
@@ -173,11 +172,11 @@ def test_probability_of_touching_by_simulation():
 def test_probability_of_liquidation_refuses_just_above():
     wanted, held = order(45.0), view(returns={BTC: np.random.default_rng(3).normal(0, 0.02, 168)})
     deviation = math.sqrt(np.mean(np.log1p(held.returns[BTC]) ** 2) * 24)
-    likely = touched(distance(wanted, held, ACCOUNT), deviation, True)
+    likely = touched(distance(wanted, held), deviation, True)
     assert 1e-3 < likely < 1
     history = risk.History(168)
-    assert risk.MaxLiquidationProbability(likely, 24 * HOUR, ACCOUNT, history)(wanted, held) is None
-    assert risk.MaxLiquidationProbability(likely * 0.99, 24 * HOUR, ACCOUNT, history)(wanted, held).reason == "liquidation_probability"
+    assert risk.MaxLiquidationProbability(likely, 24 * HOUR, distance, history)(wanted, held) is None
+    assert risk.MaxLiquidationProbability(likely * 0.99, 24 * HOUR, distance, history)(wanted, held).reason == "liquidation_probability"
 
 
 @given(st.floats(0.001, 0.5), st.floats(0.01, 20), st.sampled_from([-1, 1]))

@@ -300,6 +300,10 @@ def test_a_halted_session_resumes_after_a_reset_and_is_not_latched_again(exchang
     with pytest.raises(Halted, match="latched by kill"):
         run_session(trained, settings, again)
     latch = AccountFolder("paper-s", sessions.parent / "accounts").latch
+    (latch.folder / "latch.json").unlink()  # as if the session had been killed before it could write it
+    with pytest.raises(Halted, match="latched by kill"):
+        run_session(trained, settings, again)
+    assert latch.standing()["reason"] == "a drill"
     latch.reset("the drill is over")
     assert run_session(trained, settings, again).reason == "4 decisions made"
     assert latch.standing() is None

@@ -1,5 +1,6 @@
 """Each kill switch trips just beyond its limit and not just below it, with NaN and with what is missing; none is forgotten."""
 
+import copy
 import math
 from dataclasses import replace
 
@@ -330,6 +331,51 @@ def test_a_stop_of_the_wrong_side_protects_nothing():
     assert trip is not None
     assert switch.see(view(position=Position(0.0)), fill()) is None and switch.see(view(position=Position(0.0)), tick(10**9)) is None
     assert switches.Unprotected(10.0).see(view(position=Position(NAN)), fill()) is not None
+
+
+def funding(amount):
+    return FundingEvent(**at(), bar=0, amount=amount, rate=0.0, mark=1.0, quantity=1.0)
+
+
+def held_at(quantity=1.0, mark=100.0, liquidation=50.0):
+    return view(position=Position(quantity, 100.0, mark, liquidation))
+
+
+READ = {  # each number that a switch reads: the switch, what came before, and what is told of it
+    "equity of the day": (switches.DailyLoss(0.05), [(view(100.0), equity(100.0))], lambda x: (view(x), equity(x))),
+    "equity from its highest": (switches.Drawdown(0.2), [(view(100.0), equity(100.0))], lambda x: (view(x), equity(x))),
+    "equity at a tick": (switches.Drawdown(0.2), [(view(100.0), equity(100.0))], lambda x: (view(x), tick())),
+    "realised": (switches.ConsecutiveLosses(5), [(view(), fill(1.0))], lambda x: (view(), fill(-1.0, realised=x))),
+    "fee": (switches.ConsecutiveLosses(5), [(view(), fill(1.0))], lambda x: (view(), fill(-1.0, fee=x))),
+    "traded quantity": (switches.ConsecutiveLosses(5), [(view(), fill(1.0))], lambda x: (view(), fill(x))),
+    "funding": (switches.ConsecutiveLosses(5), [(view(), fill(1.0))], lambda x: (view(), funding(x))),
+    "mark": (switches.LiquidationNear(0.05), [], lambda x: (held_at(mark=x), equity())),
+    "liquidation price": (switches.LiquidationNear(0.05), [], lambda x: (held_at(liquidation=x), equity())),
+    "held quantity": (switches.LiquidationNear(0.05), [], lambda x: (held_at(quantity=x), equity())),
+    "failed requests": (switches.ApiErrors(0.5), [], lambda x: (view(), health(errors=x))),
+    "clock": (switches.ClockSkew(2.0), [], lambda x: (view(), health(skew=x))),
+    "silence": (switches.Silence(120.0), [(view(), session())], lambda x: (view(), health(silence=x))),
+    "novelty": (switches.OutOfDistribution(0.5, False), [], lambda x: (view(), signal(x))),
+    "the venue's quantity": (switches.Reconcile(), [], lambda x: (held_at(), told(x))),
+    "our quantity": (switches.Reconcile(), [], lambda x: (held_at(quantity=x), told(1.0))),
+}
+
+
+@pytest.mark.parametrize("bad", [NAN, math.inf])
+@pytest.mark.parametrize("name", READ)
+def test_what_is_no_number_trips(name, bad):
+    """At once, and not when it has lasted."""
+    switch, before, spoilt = copy.deepcopy(READ[name])
+    assert all(switch.see(*each) is None for each in before)
+    assert switch.see(*spoilt(bad)) is not None
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 125), st.sampled_from([NAN, math.inf, -math.inf]))
+def test_no_return_may_be_missing(row, bad):
+    spoilt = returns(0.01)
+    spoilt[row] = bad
+    assert switches.Volatility(6.0, 6, True).see(view(returns={BTC: spoilt}), equity()) is not None
 
 
 def built(mode="live"):

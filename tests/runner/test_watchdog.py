@@ -23,6 +23,7 @@ from quantalpha.runner.emergency import desk_of, look
 from quantalpha.runner.events import InstructionEvent
 
 ACCOUNT = "rehearse-practice"
+PATIENT = 60.0  # seconds; on a busy machine a living session may not beat for some
 SWITCHES = {"silence": 60.0, "unprotected": 2.0}
 BEATING = """
 import json, sqlite3, sys, time
@@ -207,6 +208,7 @@ def test_a_second_watchdog_leaves_where_the_first_stays(space, card, monkeypatch
 
 def test_the_watchdog_is_a_process_of_its_own(space, card):
     """By its command, with a trip in its exit code."""
+    card["params"]["runner"]["dead_man"] = PATIENT
     asyncio.run(_open(card, stop=False))
     with session(space, card):
         answer = space.run("watchdog", "--account", ACCOUNT)
@@ -218,6 +220,7 @@ def test_the_watchdog_is_a_process_of_its_own(space, card):
 
 
 def test_people_are_told_when_the_session_is_dead(space, card, monkeypatch):
+    card["params"]["runner"]["dead_man"] = PATIENT
     asyncio.run(_open(card, stop=False))
     with webhook() as box, session(space, card) as process:
         process.send_signal(signal.SIGSTOP)
@@ -337,3 +340,17 @@ def test_a_paper_account_is_latched(space, card):
 def test_no_account_yet(space):
     assert space.call("accounts").out.startswith("no account")
     space.call("kill").complains(2, "--account")
+
+
+def test_a_trouble_is_told_once_though_its_numbers_change(space, card, monkeypatch):
+    """Every second another time stands in a venue's words; nobody is told every second."""
+    with folder(space).hold(card):
+        said = []
+        dog = watchdog.Watchdog(folder(space), lambda *words: said.append(words))
+        for second in range(5):
+            dog._trouble(OSError(f"maintenance, time {1_611_079_200 + second}"))
+            dog._trouble(TimeoutError(f"{second} s"))
+        assert len(said) == 2
+        monkeypatch.setattr(watchdog, "AGAIN", 0.0)
+        dog._trouble(OSError("maintenance, time 1"))
+    assert len(said) == 3

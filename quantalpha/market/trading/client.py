@@ -73,8 +73,14 @@ class Trading(ABC):
     async def load(self) -> None:
         """The venue's clock and the rules of its instruments, asked for at once: `quantalpha kill` must not wait for one after the other.
         ExchangeError where it does not tell them."""
-        asked = patiently("its clock", self.synchronise), patiently("the rules of its instruments", self._some_rules)
+        asked = patiently("its clock", self._begun), patiently("the rules of its instruments", self._some_rules)
         _, self.rules = await together(*asked)
+
+    async def _begun(self) -> None:
+        """A tape's clock is asked twice: only then is it known to run."""
+        await self.synchronise()
+        if self.clock.waits:
+            await self.synchronise()
 
     async def _some_rules(self) -> dict[str, Rules]:
         rules = await self._rules()

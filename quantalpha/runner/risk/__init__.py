@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from quantalpha import config, perp, timeframe
 from quantalpha.runner.risk.base import Check, Refusal, Risk, enters
-from quantalpha.runner.risk.liquidation import MaxLiquidationProbability, MinLiquidationDistance
+from quantalpha.runner.risk.liquidation import Distance, MaxLiquidationProbability, MinLiquidationDistance
 from quantalpha.runner.risk.portfolio import MaxConcentration, MaxGross, MaxLeverage, MaxNet, MaxPosition
 from quantalpha.runner.risk.system import OrderRate
 from quantalpha.runner.risk.tail import History, MaxTailLoss
@@ -51,9 +51,10 @@ def _exposure(limits: config.Risk, account: perp.Account) -> list[Check]:
 
 def _loss(limits: config.Risk, account: perp.Account, mode: str) -> list[Check]:
     history, horizon = History(limits.history, mode not in ON_PAPER), timeframe.milliseconds(limits.liquidation_horizon)
+    distance = Distance(account)
     limited = limits.max_var is not None or limits.max_cvar is not None
     return [
         *([MaxTailLoss(limits.var_level, limits.max_var, limits.max_cvar, history)] if limited else []),
-        MinLiquidationDistance(limits.min_liquidation_distance, account),
-        MaxLiquidationProbability(limits.max_liquidation_probability, horizon, account, history),
+        MinLiquidationDistance(limits.min_liquidation_distance, distance),
+        MaxLiquidationProbability(limits.max_liquidation_probability, horizon, distance, history),
     ]

@@ -19,10 +19,10 @@ class MinLiquidationDistance:
     """Way from the mark to the liquidation price, a fraction of the mark, at least `limit`."""
 
     limit: float
-    account: perp.Account
+    distance: "Distance"
 
     def __call__(self, order: OrderEvent, account: AccountView) -> Refusal | None:
-        value = distance(order, account, self.account)
+        value = self.distance(order, account)
         return None if value >= self.limit else Refusal("liquidation_distance", {"liquidation_distance": value, "limit": self.limit})
 
 
@@ -32,11 +32,11 @@ class MaxLiquidationProbability:
 
     limit: float
     horizon: int
-    account: perp.Account
+    distance: "Distance"
     history: History
 
     def __call__(self, order: OrderEvent, account: AccountView) -> Refusal | None:
-        away = distance(order, account, self.account)
+        away = self.distance(order, account)
         if away == math.inf:
             return None
         lacking, answer = self.history.lacking(order, account, [order.symbol])
@@ -50,26 +50,36 @@ class MaxLiquidationProbability:
         return beyond("liquidation_probability", touched(away, deviation, long), self.limit)
 
 
-def distance(order: OrderEvent, view: AccountView, account: perp.Account) -> float:
+class Distance:
     """From the symbol's mark to its liquidation price after the order, fraction of the mark; inf where none is in reach, NaN where a mark
     is missing, 0 or below where it is there already.
 
     Behind a cross position stands the equity less what the other positions must keep as maintenance margin; they are taken to stand still.
     Of an account at several venues the nearest, as if all of the order went to each, as far as its equity carries it.
     """
-    if view.venues:
-        return float(np.min([distance(_part(order, each, account.leverage), each, account) for each in view.venues]))
-    position, mark = view.position(order.symbol), view.position(order.symbol).mark
-    quantity = position.quantity + order.quantity
-    if not mark > 0:
-        return math.nan
-    entry = entry_after(position, order.quantity, order.price)
-    wallet = view.equity - quantity * (mark - entry) - _kept_elsewhere(order.symbol, view, account)
-    if not math.isfinite(wallet):
-        return math.nan
-    alone = replace(account, brackets=_latest(account, order.symbol), instruments=None)
-    price = perp.liquidation_price(quantity, entry, wallet, alone)
-    return math.inf if price == 0.0 else math.copysign(1.0, quantity) * (mark - price) / mark
+
+    def __init__(self, account: perp.Account):
+        self.account = account
+        self._liquidations: dict[str, perp.Liquidation] = {}
+
+    def __call__(self, order: OrderEvent, view: AccountView) -> float:
+        if view.venues:
+            return float(np.min([self(_part(order, each, self.account.leverage), each) for each in view.venues]))
+        position, mark = view.position(order.symbol), view.position(order.symbol).mark
+        quantity = position.quantity + order.quantity
+        if not mark > 0:
+            return math.nan
+        entry = entry_after(position, order.quantity, order.price)
+        wallet = view.equity - quantity * (mark - entry) - _kept_elsewhere(order.symbol, view, self.account)
+        if not math.isfinite(wallet):
+            return math.nan
+        price = self._of(order.symbol).price(quantity, entry, wallet)
+        return math.inf if price == 0.0 else math.copysign(1.0, quantity) * (mark - price) / mark
+
+    def _of(self, symbol: str) -> perp.Liquidation:
+        if symbol not in self._liquidations:
+            self._liquidations[symbol] = perp.Liquidation(self.account, symbol)
+        return self._liquidations[symbol]
 
 
 def _part(order: OrderEvent, view: AccountView, leverage: float) -> OrderEvent:

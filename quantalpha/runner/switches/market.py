@@ -27,7 +27,7 @@ class Volatility:
         if len(returns) < self.bars + USUAL and not self.required:
             return None
         now, usual = _deviation(returns[-self.bars :]), _deviation(returns[: -self.bars])
-        if len(returns) >= self.bars + USUAL and now <= self.limit * usual:
+        if len(returns) >= self.bars + USUAL and now <= self.limit * usual < math.inf:
             return None
         values = {"deviation": now, "usual": usual, "limit": self.limit, "bars": float(len(returns))}
         return Trip(f"{event.symbol}: volatility", values)

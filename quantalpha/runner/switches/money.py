@@ -59,7 +59,7 @@ class Drawdown:
         if isinstance(event, CarriedEvent):
             self._peak = higher(self._peak, event.peak * worth(view, event))
         drawdown = 1 - share(view.equity, self._peak)
-        if drawdown <= self.limit:
+        if -math.inf < drawdown <= self.limit:
             return None
         return Trip("equity lost from its highest", {"drawdown": drawdown, "limit": self.limit, "equity": view.equity, "peak": self._peak})
 
@@ -86,7 +86,7 @@ class ConsecutiveLosses:
         if result is None:
             return None
         self._losses = self._counted(event, result)
-        if self._losses < self.limit and not math.isnan(result):
+        if self._losses < self.limit and math.isfinite(result):
             return None
         return Trip("trades lost in a row", {"losses": float(self._losses), "limit": float(self.limit), "result": result})
 
@@ -119,7 +119,7 @@ class _Trade:
         result = self._fill(event) if isinstance(event, FillEvent) else None
         if isinstance(event, FundingEvent):
             self.net += event.amount
-        return math.nan if math.isnan(self.net + self.quantity) else result
+        return result if math.isfinite(self.net + self.quantity + event.quantity) else math.nan
 
     def _fill(self, event: FillEvent) -> float | None:
         before, self.quantity = self.quantity, self.quantity + event.quantity

@@ -103,4 +103,4 @@ class Unprotected:
 
 
 def _same(venue: float, here: float) -> bool:
-    return abs(venue - here) <= EXACT * max(1.0, abs(here))
+    return abs(venue - here) <= EXACT * max(1.0, abs(here)) < math.inf
