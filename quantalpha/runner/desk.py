@@ -15,7 +15,7 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -82,15 +82,16 @@ class Desk:
             self._answer(client_id).unlink(missing_ok=True)
             self._show()
 
-    def poll(self, now: int, price: Callable[[str], float]) -> list[ApprovalEvent]:
-        """What was answered since, and what was not in time. now: ms since 1970 UTC; price: of a symbol's market now, NaN if unknown."""
+    def poll(self, now: Mapping[str, int], price: Callable[[str], float]) -> list[ApprovalEvent]:
+        """What was answered since, and what was not in time. now: event_time (the market's) and recv_time (ours), ms since 1970 UTC;
+        price: of a symbol's market now, NaN if unknown."""
         events = []
         for client_id, question in list(self._open.items()):
             answer = self._said(client_id, question)
             if answer is not None:
                 symbol, (approved, who) = question.order.symbol, answer
-                times = {"event_time": now, "recv_time": now, "symbol": symbol}
-                events.append(ApprovalEvent(**times, client_id=client_id, approved=approved, who=who, price=price(symbol)))
+                said = {"client_id": client_id, "approved": approved, "who": who, "price": price(symbol)}
+                events.append(ApprovalEvent(**now, symbol=symbol, **said))
                 self.settled(client_id)
         return events
 

@@ -270,8 +270,7 @@ class Engine:
     def _watch(self, event: Event) -> None:
         """Halts where a switch trips; once halted, asks for a flat account until it is one."""
         kind, switches = type(event), self.gates.switches
-        time = 0 if kind is SessionEvent else event.event_time  # a session's first word has our time, not the market's
-        trip = switches.see(self.view(time), event) if kind in switches.heeds else None
+        trip = switches.see(self.view(self._past.of_market(event)), event) if kind in switches.heeds else None
         if trip is not None and self.halted is None:
             self._spread([trip])
         elif self.halted is not None and self.halted.phase == "tripped" and kind in (TickEvent, AccountEvent, EquityEvent):

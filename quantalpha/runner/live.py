@@ -240,12 +240,16 @@ class Live:
                 )
 
     def _tick(self) -> None:
-        now = 0 if self.venue is None else self.venue.trading.now()
-        self._feed(TickEvent(event_time=now, recv_time=self.session.clock(), symbol=""))
+        self._feed(TickEvent(**self._now(), symbol=""))
+
+    def _now(self) -> dict[str, int]:
+        """By the market's clock, which on paper is ours, and by our own."""
+        ours = self.session.clock()
+        return {"event_time": ours if self.venue is None else self.venue.trading.now(), "recv_time": ours}
 
     def _answers(self) -> list[Event]:
         """What a person said to orders that wait for a word."""
-        return [] if self.desk is None else self.desk.poll(self.session.clock(), self._price)
+        return [] if self.desk is None else self.desk.poll(self._now(), self._price)
 
     def _price(self, symbol: str) -> float:
         """Of the market now, NaN while no sound quote is known; on paper, where nobody need quote, the last close."""
@@ -290,8 +294,7 @@ class Live:
             self._require_tasks()
 
     def _switch(self, phase: str) -> SwitchEvent:
-        now = {"event_time": self.venue.trading.now(), "recv_time": self.session.clock(), "symbol": ""}
-        return SwitchEvent(**now, name=ON_STOP, phase=phase, reason="runner.on_stop: flatten")
+        return SwitchEvent(**self._now(), symbol="", name=ON_STOP, phase=phase, reason="runner.on_stop: flatten")
 
     def _require_tasks(self) -> None:
         """What ended a task ends the session."""

@@ -156,6 +156,22 @@ def test_preflight_sets_what_differs_reads_it_back_and_refuses_a_mismatch(fresh)
     with_trading(fresh, work)
 
 
+def test_preflight_refuses_an_account_whose_other_coins_are_margin_too():
+    async def work(trading):
+        ask = trading._ask
+
+        async def asked(endpoint, **parameters):
+            return {"multiAssetsMargin": True} if endpoint == "fapiPrivateGetMultiAssetsMargin" else await ask(endpoint, **parameters)
+
+        assert (await trading.settings(SYMBOL)).one_asset
+        trading._ask = asked
+        with pytest.raises(ReconcileError, match="multi-assets mode"):
+            await trading.preflight([SYMBOL], 5.0, "cross")
+
+    with account_at("binanceusdm") as account:
+        with_trading(account, work)
+
+
 def test_a_key_says_what_it_may_do(account):
     async def work(trading):
         told = await trading.permissions()

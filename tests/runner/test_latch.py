@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+from quantalpha import audit
 from quantalpha.errors import DataError, Halted, UsageError
 from quantalpha.files import sole
 from quantalpha.runner.accounts import AccountFolder, find, known
@@ -64,6 +65,22 @@ def test_a_reset_says_why(latch):
             latch.reset(nothing)
     latch.reset("first"), latch.set("kill", "again"), latch.reset("second")
     assert [(each["reason"], each["latch"]["reason"]) for each in latch.history()] == [("first", "by hand"), ("second", "again")]
+
+
+def test_a_kill_during_a_reset_is_not_lost(latch, monkeypatch):
+    """It lands once the history has its line, before the latch is gone."""
+    killer, write = threading.Thread(target=lambda: Latch(latch.folder).set("kill", "now")), audit.write_atomic
+
+    def written(path, data):
+        write(path, data)
+        killer.start()
+        killer.join(0.2)
+
+    latch.set("drawdown", "lost")
+    monkeypatch.setattr(audit, "write_atomic", written)
+    latch.reset("looked into it")
+    killer.join()
+    assert latch.standing()["name"] == "kill"
 
 
 def test_an_altered_history_refuses_a_reset(latch):

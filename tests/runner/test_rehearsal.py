@@ -1,5 +1,6 @@
 """Whole sessions on the practice exchange: how they end, go on, take over, and share an account."""
 
+import math
 import os
 import signal
 from contextlib import nullcontext
@@ -11,13 +12,14 @@ import small_bundle
 from workspace import Workspace
 
 from quantalpha.drill import scene as scenes
+from quantalpha.drill.exercises import falling
 from quantalpha.drill.scene import Hold, Stage, with_values
-from quantalpha.errors import ReconcileError
+from quantalpha.errors import Halted, ReconcileError
 from quantalpha.market.synthetic import synthetic_bars
 from quantalpha.practice.keys import KEY
 from quantalpha.practice.orders import Order
 from quantalpha.runner import Request, run_session
-from quantalpha.runner.events import FillEvent, HealthEvent
+from quantalpha.runner.events import CarriedEvent, FillEvent, HealthEvent, SignalEvent, SwitchEvent
 
 LONG = Hold(1.0)
 
@@ -88,6 +90,22 @@ def test_a_position_of_somebody_else_is_adopted_only_where_that_was_asked_for(st
         assert held(scene) == (-0.5, 0)
         adopted = play(scene, "two", adopt=True)
         assert adopted.decisions == 2 and held(scene)[1] == 1, "what was taken over has its stop"
+
+
+def test_a_session_counts_on_from_what_the_one_before_has_lost(stage):
+    """Beyond its limit with that, it decides nothing, until a person has reset the account."""
+    fall, seen = falling(stage.bars, stage.first), Interrupt(CarriedEvent, math.inf)
+    with stage.scene(stage.actor(LONG), fall, {"runner": {"bars": 3, "on_stop": "flatten"}}) as scene:
+        first = play(scene, "one")
+        lost = 1 - first.equity / scenes.CAPITAL
+        assert lost > 0.0
+        wide, scene.params = scene.params, with_values(scene.params, {"switches": {"daily_loss": 0.9 * lost}})
+        with pytest.raises(Halted, match="daily_loss"):
+            play(scene, "two", watch=seen)
+        assert not any(isinstance(each, SignalEvent) for each in seen.seen)
+        scene.account.latch.reset("looked into it")
+        scene.params = wide
+        assert play(scene, "three").decisions == 3
 
 
 def test_two_bundles_share_an_account(stage, settings, tmp_path):
