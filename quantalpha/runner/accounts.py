@@ -5,6 +5,7 @@
     heartbeat       touched by it at every tick; gone after an orderly end, left behind by a crash
     latch.json, latches.jsonl    see `latch`
     losses.json     what its sessions have lost, see `carried`
+    watchdog.lock, watchdog.note, watchdog.log    held by the watchdog at work, what it does, and what it has said
 
 NAME is mode-venue, such as live-binanceusdm.
 """
@@ -25,6 +26,7 @@ from quantalpha.runner.latch import Latch
 
 CARD, LOCK, HEARTBEAT = "account.json", "lock", "heartbeat"
 LOOKS, MOMENT = 5, 0.02  # seconds between tries to take the lock
+WATCHED, NOTE = "watchdog.lock", "watchdog.note"
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,119}"
 VENUES = ("rehearse", "testnet", "live")  # modes whose orders go to a venue
 
@@ -99,6 +101,20 @@ class AccountFolder:
         with self._lock() as alone:
             return not alone
 
+    def note(self, text: str) -> None:
+        """What its watchdog does."""
+        write_atomic(self.path / NOTE, config.mask(text) + "\n")
+
+    def watched(self) -> str:
+        """What its watchdog does; '' where none is at work."""
+        with sole(self.path / WATCHED) as alone:
+            if alone:
+                return ""
+        try:
+            return (self.path / NOTE).read_text().strip()
+        except OSError:
+            return "watches"
+
     def card(self) -> dict:
         """What the last session wrote of itself. DataError where there is none."""
         return read_json(self.path / CARD, "mode", "session", "venue", "symbols", "params")
@@ -122,6 +138,7 @@ class AccountFolder:
         return row | {
             "latched": "" if latched is None else f"{latched['name']}: {latched['reason']}",
             "since": (latched or {}).get("time", ""),
+            "watchdog": self.watched(),
         }
 
 
