@@ -25,7 +25,7 @@ from quantalpha.runner.legs import native, place_of, told_at
 from quantalpha.runner.line import Line
 from quantalpha.runner.outbox import Pace
 from quantalpha.runner.request import Request
-from quantalpha.runner.session import Session, account_of
+from quantalpha.runner.session import Session, accounts_of
 from quantalpha.runner.socket import Socket
 from quantalpha.runner.stopping import asked_to_stop, first
 from quantalpha.runner.summary import Summary
@@ -44,19 +44,22 @@ SOCKET, FLATTEN, PACED = "socket", "flatten", "adaptive"
 
 
 async def run(composition: Composition, params: config.Params, request: Request) -> Summary:
-    """A session from its first word to its last."""
+    """A session from its first word to its last. Where another one has the account, nothing is made here and nothing set at the venue."""
     request = request.named(composition)
+    if not request.resume:
+        folders.require_new(request.name, request.sessions)
     async with contextlib.AsyncExitStack() as stack:
+        for folder in accounts_of(request.mode, params, folders.root(request.sessions) / request.name):
+            stack.enter_context(folder.alone())
         venue = None
         if request.mode in accounts.VENUES:
-            account_of(request.mode, params, folders.root(request.sessions) / request.name).require_free()  # before anything is set
             venue = await stack.enter_async_context(opened(composition, params, request.mode, request.name, request.resume))
         start = Session.resume if request.resume else Session.start
         session = start(composition, params, request, composition.paper() if venue is None else venue.broker)
         dogs = Dogs(session.seen_flat)
         stack.push_async_exit(dogs.part)  # once the account is let go
         for folder, card in session.accounts:
-            stack.enter_context(folder.hold(card))
+            stack.enter_context(folder.known_as(card))
         with session:
             await Live(session, venue, dogs).follow()
     return session.summary()
@@ -84,7 +87,8 @@ class Live:
 
     async def follow(self) -> None:
         """Until asked to stop or done. Raises as `run_session` says."""
-        with asked_to_stop() as stop:
+        asked = contextlib.nullcontext() if self.desk is None else contextlib.closing(self.desk)
+        with asked_to_stop() as stop, asked:
             since = {symbol: await self._caught_up(symbol) for symbol in self.symbols}
             self.session.require_young(max(since.values()) + self.step, self.params.runner.max_model_age)
             with self.session.engine.ready():
