@@ -105,8 +105,7 @@ def _account(mode: str, params: config.Params) -> str:
 def _lines(composition, params: config.Params, mode: str) -> list:
     from quantalpha.runner import clearance, prelive
 
-    aliases = {each.id: alias_of(mode) for each in composition.bundles}
-    return prelive.lines(asyncio.run(clearance.gather(composition, aliases, params, mode)))
+    return prelive.lines(asyncio.run(clearance.gather(composition, params, mode)))
 
 
 def _warn(bundles: list, params: config.Params, capital: float | None) -> None:

@@ -5,6 +5,7 @@
     heartbeat       touched by it at every tick; gone after an orderly end, left behind by a crash
     latch.json, latches.jsonl    see `latch`
     losses.json     what its sessions have lost, see `carried`
+    watchdog.lock, watchdog.note, watchdog.log    held by the watchdog at work, what it does, and what it has said
 
 NAME is mode-venue, such as live-binanceusdm.
 """
@@ -12,6 +13,7 @@ NAME is mode-venue, such as live-binanceusdm.
 import json
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -23,6 +25,8 @@ from quantalpha.files import read_json, sole, write_atomic
 from quantalpha.runner.latch import Latch
 
 CARD, LOCK, HEARTBEAT = "account.json", "lock", "heartbeat"
+LOOKS, MOMENT = 5, 0.02  # seconds between tries to take the lock
+WATCHED, NOTE = "watchdog.lock", "watchdog.note"
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,119}"
 LISTED = 12  # accounts without a session that a message names
 VENUES = ("rehearse", "testnet", "live")  # modes whose orders go to a venue
@@ -56,7 +60,7 @@ class AccountFolder:
     def alone(self) -> Iterator[None]:
         """No other session has the account during the block. Halted while it is latched, UsageError while another one has it."""
         self.latch.require_open()
-        with sole(self.path / LOCK) as alone:
+        with self._lock() as alone:
             if not alone:
                 raise self._taken()
             yield
@@ -80,6 +84,17 @@ class AccountFolder:
     def _taken(self) -> UsageError:
         return UsageError(f"account {self.name}: another session trades it; stop that one first (`quantalpha accounts`)")
 
+    @contextmanager
+    def _lock(self) -> Iterator[bool]:
+        """Whether the block holds the account alone. To look at it (`running`) takes the lock for a moment, which does not count."""
+        for _ in range(LOOKS):
+            with sole(self.path / LOCK) as alone:
+                if alone:
+                    yield True
+                    return
+            time.sleep(MOMENT)
+        yield False
+
     def beat(self) -> None:
         """The session lives: no more than a file's time, so that a full disk or a locked database cannot keep it from saying so."""
         (self.path / HEARTBEAT).touch()
@@ -95,8 +110,22 @@ class AccountFolder:
         """Whether a session holds the account."""
         if not (self.path / LOCK).exists():
             return False
-        with sole(self.path / LOCK) as alone:
+        with self._lock() as alone:
             return not alone
+
+    def note(self, text: str) -> None:
+        """What its watchdog does."""
+        write_atomic(self.path / NOTE, config.mask(text) + "\n")
+
+    def watched(self) -> str:
+        """What its watchdog does; '' where none is at work."""
+        with sole(self.path / WATCHED) as alone:
+            if alone:
+                return ""
+        try:
+            return (self.path / NOTE).read_text().strip()
+        except OSError:
+            return "watches"
 
     def card(self) -> dict:
         """What the last session wrote of itself. DataError where there is none."""
@@ -121,6 +150,7 @@ class AccountFolder:
         return row | {
             "latched": "" if latched is None else f"{latched['name']}: {latched['reason']}",
             "since": (latched or {}).get("time", ""),
+            "watchdog": self.watched(),
         }
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 
 from quantalpha import config, schema
-from quantalpha.errors import ExchangeError, Halted
+from quantalpha.errors import ExchangeError, Halted, QuantalphaError
 from quantalpha.market import stream
 from quantalpha.runner import accounts, feed, folders, latency
 from quantalpha.runner.agreement import agree, catch_up
@@ -20,6 +20,7 @@ from quantalpha.runner.composition import Composition
 from quantalpha.runner.desk import asking
 from quantalpha.runner.dogs import Dogs
 from quantalpha.runner.events import ON_STOP, Event, MarketCloseEvent, MarketOpenEvent, QuoteEvent, SwitchEvent, TickEvent
+from quantalpha.runner.halting import Halting
 from quantalpha.runner.legs import native, place_of, told_at
 from quantalpha.runner.line import Line
 from quantalpha.runner.outbox import Pace
@@ -53,17 +54,19 @@ async def run(composition: Composition, params: config.Params, request: Request)
             venue = await stack.enter_async_context(opened(composition, params, request.mode, request.name, request.resume))
         start = Session.resume if request.resume else Session.start
         session = start(composition, params, request, composition.paper() if venue is None else venue.broker)
+        dogs = Dogs(session.seen_flat)
+        stack.push_async_exit(dogs.part)  # once the account is let go
         for folder, card in session.accounts:
             stack.enter_context(folder.known_as(card))
         with session:
-            await Live(session, venue).follow()
+            await Live(session, venue, dogs).follow()
     return session.summary()
 
 
 class Live:
     """One session's tasks. venue: None on paper."""
 
-    def __init__(self, session: Session, venue: Venue | None):
+    def __init__(self, session: Session, venue: Venue | None, dogs: Dogs):
         self.session, self.venue, self.params = session, venue, session.params
         self.sides = () if venue is None else venue.sides
         self.symbols, self.step = session.composition.symbols, session.step
@@ -76,7 +79,7 @@ class Live:
         self.volumes = {side.place: Volume(side.params, self.symbols) for side in self.sides}
         self.tasks: list[asyncio.Task] = []
         self.leaving = False
-        self.dogs = Dogs()
+        self.dogs, self.halting = dogs, Halting(session, self.sides)
         self.stopwatch = latency.Stopwatch()
         self.walker: Walker | None = None  # of paper orders, with `runner.paper_price: book`
 
@@ -96,9 +99,10 @@ class Live:
             await self._watch(stop)
             if self.venue is not None:
                 await self._leave()
-        except Halted:
-            await self._settle_up()
-            raise
+        except QuantalphaError as error:
+            if isinstance(error, Halted):
+                await self._settle_up()
+            raise self.halting.told(error) from None
         finally:
             for task in self.tasks:
                 task.cancel()
@@ -129,7 +133,8 @@ class Live:
             self.venue.broker.resume()
         self.session.carry(self.sides[0].trading.now())
         if self.params.runner.watchdog:
-            self.dogs.spawn(folder.name for folder, _ in self.session.accounts)
+            await self.dogs.start(folder for folder, _ in self.session.accounts)
+        self.session.engine.observers.append(self.halting.ask)
         for side in self.sides:
             self._start(side.line.run())
 
@@ -223,7 +228,6 @@ class Live:
 
     async def _watch(self, stop: asyncio.Event) -> None:
         """A look at everything every TICK."""
-        patience = self.params.runner.stale_after * self.step / 1000
         while not (stop.is_set() or self.done.is_set()):
             await first(TICK, (stop, self.done), self.tasks)
             self._require_tasks()
@@ -235,18 +239,19 @@ class Live:
             self._tick()
             self.session.require_running()
             self.dogs.require_alive()
-            if time.monotonic() - self.closed > patience:
-                raise Halted(
-                    f"runner: no news for {patience:g} s (runner.stale_after); the position stays; check the venue, then run again"
-                )
+            self.halting.require_news(self.closed)
 
     def _tick(self) -> None:
-        now = 0 if self.venue is None else self.venue.trading.now()
-        self._feed(TickEvent(event_time=now, recv_time=self.session.clock(), symbol=""))
+        self._feed(TickEvent(**self._now(), symbol=""))
+
+    def _now(self) -> dict[str, int]:
+        """By the market's clock, which on paper is ours, and by our own."""
+        ours = self.session.clock()
+        return {"event_time": ours if self.venue is None else self.venue.trading.now(), "recv_time": ours}
 
     def _answers(self) -> list[Event]:
         """What a person said to orders that wait for a word."""
-        return [] if self.desk is None else self.desk.poll(self.session.clock(), self._price)
+        return [] if self.desk is None else self.desk.poll(self._now(), self._price)
 
     def _price(self, symbol: str) -> float:
         """Of the market now, NaN while no sound quote is known; on paper, where nobody need quote, the last close."""
@@ -289,10 +294,10 @@ class Live:
             self._tick()
             await asyncio.sleep(TICK)
             self._require_tasks()
+            self.halting.require_news(self.closed)
 
     def _switch(self, phase: str) -> SwitchEvent:
-        now = {"event_time": self.venue.trading.now(), "recv_time": self.session.clock(), "symbol": ""}
-        return SwitchEvent(**now, name=ON_STOP, phase=phase, reason="runner.on_stop: flatten")
+        return SwitchEvent(**self._now(), symbol="", name=ON_STOP, phase=phase, reason="runner.on_stop: flatten")
 
     def _require_tasks(self) -> None:
         """What ended a task ends the session."""

@@ -259,11 +259,16 @@ class Session:
                     "runner.max_model_age"
                 )
 
+    def seen_flat(self) -> bool:
+        """Whether a kill switch has tripped, and the account is flat by its venue's word."""
+        return self.engine.halted is not None and self.engine.halted.phase == "flat"
+
     def require_running(self) -> None:
         """Halted once a kill switch has tripped and the account is verified flat."""
-        halted = self.engine.halted
-        if halted is not None and halted.phase == "flat":
-            raise Halted(f"runner: halted by {halted.name}; the account is flat; look into it, then `quantalpha reset --reason ...`")
+        if self.seen_flat():
+            raise Halted(
+                f"runner: halted by {self.engine.halted.name}; the account is flat; look into it, then `quantalpha reset --reason ...`"
+            )
 
     def summary(self) -> Summary:
         counts, account, composition = self.engine.counts, self.engine.broker.account(), self.composition

@@ -82,7 +82,11 @@ def test_orders_wait_until_a_person_says_a_word(running):
     assert "qa-2" in workspace.call("approve", "--list").out
     assert "approved: buy 0.25 BTCUSDT at about 100; session s1" in workspace.call("approve", "qa-1").out
     assert workspace.call("approve", "qa-2", "--refuse").out.startswith("refused: buy 0.25 BTCUSDT")
-    assert [(each.client_id, each.approved) for each in desk.poll(0, lambda symbol: 100.0)] == [("qa-1", True), ("qa-2", False)]
+    said = desk.poll({"event_time": 0, "recv_time": 0}, lambda symbol: 100.0)
+    assert [(each.client_id, each.approved) for each in said] == [
+        ("qa-1", True),
+        ("qa-2", False),
+    ]
     workspace.call("approve", "qa-1").complains(2, "nobody asks about it (any more); no session waits for a word")
 
 

@@ -1,16 +1,21 @@
 """The latch: whole or not there, kept through kill -9, closed where it cannot be read, opened by a reasoned reset alone."""
 
+import contextlib
 import json
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 from workspace import Workspace
 
+from quantalpha import audit
 from quantalpha.errors import DataError, ExchangeError, Halted, UsageError
+from quantalpha.files import sole
 from quantalpha.runner.accounts import AccountFolder, find, known
 from quantalpha.runner.latch import FILE, HISTORY, Latch
 
@@ -63,6 +68,22 @@ def test_a_reset_says_why(latch):
     assert [(each["reason"], each["latch"]["reason"]) for each in latch.history()] == [("first", "by hand"), ("second", "again")]
 
 
+def test_a_kill_during_a_reset_is_not_lost(latch, monkeypatch):
+    """It lands once the history has its line, before the latch is gone."""
+    killer, write = threading.Thread(target=lambda: Latch(latch.folder).set("kill", "now")), audit.write_atomic
+
+    def written(path, data):
+        write(path, data)
+        killer.start()
+        killer.join(0.2)
+
+    latch.set("drawdown", "lost")
+    monkeypatch.setattr(audit, "write_atomic", written)
+    latch.reset("looked into it")
+    killer.join()
+    assert latch.standing()["name"] == "kill"
+
+
 def test_an_altered_history_refuses_a_reset(latch):
     latch.set("kill", "one"), latch.reset("first"), latch.set("kill", "two"), latch.reset("second"), latch.set("kill", "three")
     history = latch.folder / HISTORY
@@ -98,6 +119,25 @@ def test_an_account_has_one_session(tmp_path):
         with pytest.raises(UsageError, match="another session"), AccountFolder("paper-x", tmp_path).hold(CARD):
             pass
     assert not account.running() and account.beaten() is None
+
+
+def test_who_only_looks_keeps_no_session_from_its_account(tmp_path):
+    """Nor is one that looks too told of a session."""
+    account, taken = AccountFolder("paper-x", tmp_path), threading.Event()
+
+    def look():
+        with sole(account.path / "lock"):
+            taken.set()
+            time.sleep(0.03)
+
+    for attempt in (lambda: account.hold(CARD), lambda: contextlib.nullcontext(account.running())):
+        taken.clear()
+        looking = threading.Thread(target=look)
+        looking.start()
+        taken.wait()
+        with attempt() as told:
+            assert not told
+        looking.join()
 
 
 def test_a_latched_account_starts_no_session(tmp_path):
