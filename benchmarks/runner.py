@@ -2,7 +2,8 @@
 
 python benchmarks/runner.py [orders] [cpu]
 
-Against a practice exchange in another process; 300 trees on the whole catalogue. Stage by stage, by the wall's clock or by this process's CPU.
+Against a practice exchange in another process; 300 trees on the whole catalogue. Stage by stage, by the wall's clock or by this process's
+CPU.
 """
 
 import contextlib
@@ -26,7 +27,7 @@ from quantalpha.runner import Request, latency, run_session
 from quantalpha.runner.events import InstructionEvent
 from quantalpha.runner.journal import Journal
 from quantalpha.runner.latency import Histogram, Stopwatch
-from quantalpha.runner.line import Line
+from quantalpha.runner.outbox import Outbox
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -125,7 +126,7 @@ class Stages:
         self.around(LightGBM, "predict", "model")
         self.around(Journal, "commit", "journal commit")
         self.before(Stopwatch, "closed", self.closed)
-        self.before(Line, "send", self.sent)
+        self.before(Outbox, "send", self.sent)
         self.before(Stopwatch, "written", self.written)
 
     def closed(self, watch: Stopwatch, bar: int, received: int) -> None:
@@ -137,7 +138,7 @@ class Stages:
         if self.clock is time.time_ns:
             self.spent["decode"] = self.marks["decoded"] - received
 
-    def sent(self, line: Line, instruction: InstructionEvent) -> None:
+    def sent(self, outbox: Outbox, instruction: InstructionEvent) -> None:
         if instruction.purpose == "order":
             self.marks.setdefault("sent", self.clock())
 
@@ -179,9 +180,8 @@ def measure(orders: int, by_cpu: bool) -> None:
         runner = params.runner.model_copy(update={"bars": orders * 4})
         print(f"{len(bundle.features.names)} columns, lookback {bundle.features.lookback}; load {os.getloadavg()[0]:.1f}")
         stages.install()
-        summary = run_session(
-            bundle, params.model_copy(update={"venue": venue, "runner": runner}), Request("rehearse", "speed", sessions=Path(folder) / "data" / "sessions")
-        )
+        request = Request("rehearse", "speed", sessions=Path(folder) / "data" / "sessions")  # its account lies beside them
+        summary = run_session(bundle, params.model_copy(update={"venue": venue, "runner": runner}), request)
         found = latency.read(Path(summary.folder))
     table(stages.took, "CPU of the process" if by_cpu else "wall")
     print(f"\nlatency.json: {found}; load {os.getloadavg()[0]:.1f}")

@@ -9,14 +9,17 @@ import pandas as pd
 from quantalpha import config, runner
 from quantalpha.bundle import Bundle
 from quantalpha.errors import DataError
-from quantalpha.promotion import Recorded, Terms
+from quantalpha.files import read_json
+from quantalpha.promotion import PaperSession, Recorded, Terms
+from quantalpha.runner import clearance, folders, journal
 
 SAME = ("params.json", "check.json", "model.json")  # files that make two bundles one model; model.json holds the hash of the trees
 
 
 def terms(params: config.Params, alias: str = "paper") -> Terms:
     """By what a candidate is judged that is to become `alias`."""
-    return Terms(params.gate, params.holdout.start, Runner(params), alias)
+    venue = params.venue.name if params.venue.own else None
+    return Terms(params.gate, params.holdout.start, Runner(params), alias, venue=venue)
 
 
 class Runner:
@@ -31,12 +34,25 @@ class Runner:
             done = runner.run_replay(sealed, self.params, bars, request)
             return Recorded(**runner.recorded(Path(done.folder)))
 
-    def paper(self, sealed: Bundle) -> list[tuple[Bundle, Recorded]]:
+    def paper(self, sealed: Bundle) -> list[PaperSession]:
         """Sessions whose bundle is gone, damaged or not signed as is asked for now count for nobody."""
         wanted, found = [sealed.manifest["files"][name] for name in SAME], []
-        for folder in runner.sessions("paper"):
+        for folder in filter(self._at_the_venue, runner.sessions("paper")):
             with suppress(DataError):
                 own = runner.session_bundle(folder)
                 if [own.manifest["files"][name] for name in SAME] == wanted:
                     found.append((own, folder))
-        return [(own, Recorded(**runner.recorded(folder))) for own, folder in found]
+        return [_paper(own, folder) for own, folder in found]
+
+    def _at_the_venue(self, folder: Path) -> bool:
+        """Whether the session traded the bars of this very venue, and of nothing that stood in for it."""
+        try:
+            venue = config.Venue.model_validate(read_json(folder / folders.CARD, "params")["params"]["venue"])
+        except (DataError, KeyError, TypeError, ValueError):
+            return False
+        return venue.own and venue.name == self.params.venue.name
+
+
+def _paper(own: Bundle, folder: Path) -> PaperSession:
+    events = journal.read(folder / journal.FILE)
+    return PaperSession(own, Recorded(**runner.recorded(folder)), clearance.traded(events), clearance.tripped(events))

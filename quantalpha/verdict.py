@@ -9,6 +9,7 @@ from quantalpha.errors import GateRefused
 INTEGRITY = {
     "market_named": "it would trade another market than it was judged on",
     "holdout_sealed": "bars that research has seen cannot be sealed again",
+    "real_data": "nobody has traded what it was judged on",
     "auto_from_training": "its features were fitted on bars that judge it",
     "features_causal": "its features use what is not known yet",
     "labels_known": "its training reached into its tests",

@@ -20,6 +20,7 @@ LAYERS = [
     {"perp"},
     {"market", "features", "labels"},
     {"validation", "models", "strategy"},
+    {"golden"},
     {"backtest", "bundle"},
     {"promotion", "tracking"},
     {"pipeline", "runner", "practice"},

@@ -56,6 +56,8 @@ def test_defaults_and_profiles_load_and_are_frozen():
         ("venue.rest_url=https://gateway.example/binance", ["venue.rest_url", "no path"]),
         ("venue.ws_url=null", ["venue", "set both or neither"]),
         ("venue.source=null", ["venue", "source must say", "127.0.0.1:8899"]),
+        ("venue.source=binanceusdm", ["venue", "source must say", "127.0.0.1:8899"]),
+        ("venue.source=import", ["venue", "source must say", "127.0.0.1:8899"]),
         ("pipeline.executor=dask", ["pipeline", "dask_address"]),
         ("labels", ["--set", "section.key=value", "'labels'"]),
         ("labels=5", ["labels", "found 5"]),

@@ -27,16 +27,20 @@ def prelive(
     params = config.load(profile, overrides)
     refuse_sealed(overrides)
     require_place(LIVE, params, capital)
-    found = _lines(compose(promoted(model, LIVE, params), capital), params, LIVE)
+    found = _lines(compose(promoted(model, LIVE, params, profile), capital), params, LIVE)
     with judged({"lines": [vars(line) for line in found]}, as_json, _shown(found)):
         require(found)
 
 
-def promoted(models: list[str], mode: str, params: config.Params) -> list:
+def promoted(models: list[str], mode: str, params: config.Params, profile: str) -> list:
     """The bundles promoted for the mode: for live money only what is registered as live."""
+    from quantalpha import tracking
+
+    for model in models:
+        tracking.require_model(model)  # before what takes seconds to load
     from quantalpha import promotion
 
-    return [promotion.champion(model, params, alias_of(mode)) for model in models or [None]]
+    return [promotion.champion(model, params, alias_of(mode), profile) for model in models or [None]]
 
 
 def alias_of(mode: str) -> str:
@@ -81,9 +85,15 @@ def clear(bundles: list, params: config.Params, mode: str, capital: float | None
     found = _lines(compose(bundles, capital), params, mode)
     _print(found)
     require([line for line in found if not line.at_start])
-    said = confirm if confirm is not None else input(f'type "{wanted}" to trade it with real money: ')
+    said = confirm if confirm is not None else _typed(f'type "{wanted}" to trade it with real money: ')
     if said.strip() != wanted:
         raise GateRefused(f'live: expected the words "{wanted}", found {said.strip()[:60]!r}; nothing was sent')
+
+
+def _typed(question: str) -> str:
+    """A line; "" where there is none any more. Asked on standard error: standard output is for the session's result."""
+    print(question, end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline()
 
 
 def _account(mode: str, params: config.Params) -> str:
@@ -95,8 +105,7 @@ def _account(mode: str, params: config.Params) -> str:
 def _lines(composition, params: config.Params, mode: str) -> list:
     from quantalpha.runner import clearance, prelive
 
-    aliases = {each.id: alias_of(mode) for each in composition.bundles}
-    return prelive.lines(asyncio.run(clearance.gather(composition, aliases, params, mode)))
+    return prelive.lines(asyncio.run(clearance.gather(composition, params, mode)))
 
 
 def _warn(bundles: list, params: config.Params, capital: float | None) -> None:

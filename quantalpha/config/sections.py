@@ -47,11 +47,16 @@ class Venue(Section):
         """The folder of data/raw that holds this venue's data, and the name a bundle remembers it by."""
         return self.name if self.source is None else self.source
 
+    @property
+    def own(self) -> bool:
+        """Whether it is the venue itself, and nothing that stands in for it: another address, or data kept under another name."""
+        return self.source is None and self.rest_url is None and self.ws_url is None
+
     @model_validator(mode="after")
     def _addressed(self):
         if (self.rest_url is None) != (self.ws_url is None):
             raise ValueError("rest_url and ws_url go together: set both or neither")
-        if self.rest_url is not None and self.source is None:
+        if self.rest_url is not None and self.source in (None, self.name, IMPORT):
             where = mask(self.rest_url)
             raise ValueError(f"source must say what data from {where} is kept as, so that it never mixes with {self.name}'s own")
         return self

@@ -60,7 +60,7 @@ class Ledger:
         self._terms, self._tables = terms(account, costs, stops), tiers(account)
         self._tiers = self._tables[0][1]
         self._modelled = isinstance(costs.slippage, Slippage)
-        self._state = fresh(account)
+        self._change(fresh(account))
 
     def open_bar(
         self, time_ms: int, open: float, mark_open: float | None, funding_rate: float, slippage: tuple[float, float] | None = None
@@ -78,7 +78,8 @@ class Ledger:
         held, prices = self._state.quantity, (mark, float(funding_rate), float(open))
         if self._idle(funding_rate):
             return []
-        self._state, amount, fill = self._clock.open_one(self._state, self._terms, self._tiers, *prices, *slip)
+        state, amount, fill = self._clock.open_one(self._state, self._terms, self._tiers, *prices, *slip)
+        self._change(state)
         events: list[Event] = []
         if held != 0.0 and funding_rate != 0.0:
             events.append(FundingPayment(int(time_ms), amount, float(funding_rate), mark, held))
@@ -90,15 +91,17 @@ class Ledger:
         if not low <= open <= high:
             raise DataError(f"ledger at {time_ms}: expected low <= open <= high, found {low}, {open}, {high}")
         slip = self._valid_at(time_ms, slippage)
-        if self._state.quantity == 0.0 == self._state.rested:
+        if self._quiet(low, high):
             return []
-        self._state, *fills = self._clock.inside(self._state, self._terms, self._tiers, float(open), float(high), float(low), *slip)
+        state, *fills = self._clock.inside(self._state, self._terms, self._tiers, float(open), float(high), float(low), *slip)
+        self._change(state)
         return self._fills(time_ms, *fills)
 
     def close_bar(self, close: float, mark: float | None) -> float:
         """Step 4: equity at the mark at the bar's close (None or NaN: the close)."""
-        check_prices("close_bar", close=close, mark=_mark(close, mark))
-        self._state, equity = self._clock.mark_close(self._state, self._terms, _mark(close, mark))
+        seen = _mark(close, mark)
+        check_prices("close_bar", close=close, mark=seen)
+        self._state, equity = self._clock.mark_close(self._state, self._terms, seen)
         return equity
 
     def decide(self, target: float, close: float, mark: float | None, limit: float | None = None) -> float | None:
@@ -107,7 +110,8 @@ class Ledger:
 
         target: signed leverage, position notional / equity. limit: price of a limit order; None: at market.
         """
-        before, self._state = self._state, self._decided(target, close, mark, limit)
+        before = self._state
+        self._change(self._decided(target, close, mark, limit))
         return None if self._state == before else self._state.order
 
     def foresee(self, target: float, close: float, mark: float | None, limit: float | None = None) -> float | None:
@@ -124,6 +128,15 @@ class Ledger:
         resting = 0.0 if limit is None else float(limit)
         return self._clock.decide(self._state, self._terms, float(target), resting, float(close), _mark(close, mark))
 
+    def _change(self, state: "State") -> None:
+        self._state, self._bounds = state, None  # what a mark changes, the bounds do not know of
+
+    def _quiet(self, low: float, high: float) -> bool:
+        """Nothing happens between these prices: the commonest bar, without a compiled call."""
+        if self._bounds is None:
+            self._bounds = self._clock.quiet_bounds(self._state, self._terms)
+        return low > self._bounds[0] and high < self._bounds[1]
+
     def _idle(self, funding_rate: float) -> bool:
         """Nothing is due at an open: the commonest one, without a compiled call."""
         state = self._state
@@ -135,7 +148,8 @@ class Ledger:
             raise UsageError(f"ledger at {time_ms}: a slippage model and its values for each bar come together; found {slippage}")
         table = self._tiers if len(self._tables) == 1 else in_force(self._tables, time_ms)[1]
         if table is not self._tiers:
-            self._tiers, self._state = table, self._clock.settle(self._state, self._terms, table)
+            self._tiers = table
+            self._change(self._clock.settle(self._state, self._terms, table))
         return (math.nan, 0.0) if slippage is None else (float(slippage[0]), float(slippage[1]))
 
     def _fills(self, time_ms, *fills) -> list[Event]:
@@ -193,7 +207,7 @@ class Ledger:
         for name in fields:
             if isinstance(state[name], bool) or not isinstance(state[name], (int, float)) or not math.isfinite(state[name]):
                 raise DataError(f"ledger state: {name} must be a finite number, found {state[name]!r}")
-        self._state = self._clock.State(*(float(state[name]) for name in fields))
+        self._change(self._clock.State(*(float(state[name]) for name in fields)))
 
 
 def in_force(tables: list[tuple], time_ms: int) -> tuple:

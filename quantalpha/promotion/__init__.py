@@ -13,7 +13,7 @@ from quantalpha.promotion.candidate import (
     record_forecasts,
     write_candidate,
 )
-from quantalpha.promotion.case import Case, Rehearsal, Terms
+from quantalpha.promotion.case import Case, PaperSession, Rehearsal, Terms
 from quantalpha.promotion.evidence import Reviewed
 from quantalpha.promotion.gate import evaluate, judge, promote
 from quantalpha.promotion.gate_report import GateLine, GateReport
@@ -21,8 +21,8 @@ from quantalpha.promotion.reconcile import Recorded, Report, reconcile, research
 from quantalpha.promotion.tracked import Promotion, candidates, champion, promote_run, registered_name, roll_back
 
 __all__ = [
-    "Attribution", "Candidate", "Case", "GateLine", "GateReport", "Promotion", "Recorded", "Rehearsal", "Report", "Reviewed", "Terms",
-    "Trained", "attribute", "backtest_candidate", "candidates", "champion", "evaluate", "judge", "load_candidate", "order_table",
-    "origin", "promote", "promote_run", "reconcile", "record_forecasts", "registered_name", "research_result", "roll_back",
+    "Attribution", "Candidate", "Case", "GateLine", "GateReport", "PaperSession", "Promotion", "Recorded", "Rehearsal", "Report",
+    "Reviewed", "Terms", "Trained", "attribute", "backtest_candidate", "candidates", "champion", "evaluate", "judge", "load_candidate",
+    "order_table", "origin", "promote", "promote_run", "reconcile", "record_forecasts", "registered_name", "research_result", "roll_back",
     "write_candidate",
 ]  # fmt: skip

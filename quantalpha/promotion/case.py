@@ -22,26 +22,38 @@ from quantalpha.promotion.reconcile import Recorded
 from quantalpha.validation import Evidence, Family, Trials, Try, evidence, family
 
 
+@dataclass(frozen=True)
+class PaperSession:
+    """What ran on paper, and what it journalled. days: for which it ran by the machine's clock; tripped: a kill switch has ended it."""
+
+    bundle: Bundle
+    recorded: Recorded
+    days: float
+    tripped: bool
+
+
 class Rehearsal(Protocol):
     """The runner, as the gate sees it; it lives above promotion and is handed down."""
 
     def replay(self, sealed: Bundle, bars: pd.DataFrame) -> Recorded:
         """What a session of `sealed` over `bars` journals."""
 
-    def paper(self, sealed: Bundle) -> list[tuple[Bundle, Recorded]]:
-        """The paper sessions of bundles that hold the same model, parameters and check as `sealed`, and what they journalled."""
+    def paper(self, sealed: Bundle) -> list[PaperSession]:
+        """The sessions on paper, at the venue itself, of bundles that hold the same model, parameters and check as `sealed`."""
 
 
 @dataclass(frozen=True)
 class Terms:
     """By what a candidate is judged. sealed_from: holdout.start, None where nothing is sealed; alias: what it is to become;
-    markets: of how many markets its pipeline run made candidates, of which the best is looked at."""
+    markets: of how many markets its pipeline run made candidates, of which the best is looked at; venue: where live money would trade,
+    None where something stands in for it."""
 
     gate: config.Gate
     sealed_from: datetime | None = None
     rehearsal: Rehearsal | None = None
     alias: str = "paper"
     markets: int = 1
+    venue: str | None = None
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ LINES = (
     gate_money.stable_over_folds, gate_money.stable_over_parameters, gate_money.calibrated, gate_money.critic, gate_tries.deflated_sharpe,
     gate_tries.overfitting, gate_live.decision_time, gate_live.replay_identical, gate_live.bundle_roundtrip,
 )  # fmt: skip
-LIVE_LINES = (gate_live.paper_days, gate_live.paper_agrees)
+LIVE_LINES = (gate_live.real_data, gate_live.paper_days, gate_live.paper_agrees)
 
 
 def _golden_gap(candidate: Candidate, features: pd.DataFrame) -> float:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from quantalpha import bundle
 from quantalpha.bundle import Bundle, BundleContent
+from quantalpha.config import IMPORT
 from quantalpha.errors import DataError
 from quantalpha.promotion.candidate import Candidate
 from quantalpha.promotion.case import Case
@@ -87,20 +88,35 @@ def replay_identical(case: Case) -> GateLine:
     return GateLine("replay_identical", found.agrees, float(sum(line.compared - line.matched for line in wrong)), 0.0, reason)
 
 
+def real_data(case: Case) -> GateLine:
+    """For live: the bars are those of the venue where the money would trade, or the user's own files; no practice tape."""
+    made_at, venue = case.candidate.trained.origin.venue, case.terms.venue
+    real = venue is not None and made_at in (venue, IMPORT)
+    trades = f"live money trades {venue or 'no practice exchange'}"
+    wrong = f"made from data of {made_at}, and {trades}; run the pipeline on the venue's own data, and promote with its profile"
+    return GateLine("real_data", real, None, None, f"made from data of {made_at}; {trades}" if real else wrong)
+
+
 def paper_days(case: Case) -> GateLine:
-    """For live: this very model has traded on paper for long enough: distinct bars, and none it may have learnt from."""
+    """For live: this very model has traded on paper for long enough, by the market's time and by ours: distinct bars, none it may have
+    learnt from, in sessions that no kill switch has ended."""
     with rehearsed(case) as sealed:
         sessions = _rehearsal(case).paper(sealed)
-    decided = {time for _, found in sessions for time in found.decisions.index if time > sealed.until}
-    days, least = len(decided) * (pd.Timedelta(case.candidate.trained.origin.timeframe) / pd.Timedelta("1D")), case.gate.paper_days
-    reason = f"{days:.1f} days on paper, sessions of this model: {len(sessions)}, at least {least:g} asked for"
+    sound = [each for each in sessions if not each.tripped]
+    decided = {time for each in sound for time in each.recorded.decisions.index if time > sealed.until}
+    bars = len(decided) * (pd.Timedelta(case.candidate.trained.origin.timeframe) / pd.Timedelta("1D"))
+    days, least = min(bars, sum(each.days for each in sound)), case.gate.paper_days
+    stopped = f", {len(sessions) - len(sound)} ended by a kill switch" if len(sound) < len(sessions) else ""
+    told = f"{days:.1f} days on paper at {case.terms.venue or 'no venue'}"
+    reason = f"{told}, sessions of this model: {len(sessions)}{stopped}, at least {least:g} asked for"
     return GateLine("paper_days", days >= least, days, least, reason)
 
 
 def paper_agrees(case: Case) -> GateLine:
     """For live: what it did on paper is what its backtest does on the same bars."""
     with rehearsed(case) as sealed:
-        reports = [reconcile(own, found) for own, found in _rehearsal(case).paper(sealed) if len(found.decisions)]
+        sessions = [each for each in _rehearsal(case).paper(sealed) if len(each.recorded.decisions)]
+        reports = [reconcile(each.bundle, each.recorded) for each in sessions]
     wrong = sum(not report.agrees for report in reports)
     reason = (
         f"{wrong} of {len(reports)} paper sessions differ from their backtest" if wrong else f"all paper sessions agree: {len(reports)}"

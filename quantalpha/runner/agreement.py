@@ -5,20 +5,20 @@ counted once, orders that rest only here looked up. What is different after that
 nobody here made are adopted only where that was asked for.
 """
 
-import asyncio
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from quantalpha.errors import ReconcileError
 from quantalpha.market.trading import patiently
 from quantalpha.runner.broker_exchange import ExchangeBroker
-from quantalpha.runner.events import AccountEvent, FillEvent, InstructionEvent
+from quantalpha.runner.events import AccountEvent, FillEvent
+from quantalpha.runner.holdings import Holding
 from quantalpha.runner.line import Line
 from quantalpha.runner.orders import ADOPTED, DUST
 
 CENT = 0.01  # quote currency
 PRICE = 1e-5  # relative: venues round average prices
-REMEDY = "look at the account, then resume with --adopt to take over what is there, or put it right there"
+REMEDY = "look at the account, then resume with --adopt to take over what is there, or close it (`quantalpha kill`)"
 ROUNDS = 3  # a trade or a funding payment between two questions is no difference
 
 
@@ -38,15 +38,14 @@ class Difference:
 async def agree(line: Line, *, adopt: bool = False) -> None:
     """Brings the session up to date with the venue; ReconcileError with the table of differences where that is not enough.
 
-    A stop in doubt can only make a position smaller, which may lack one until it is known: nobody waits for it, another takes its place.
-    adopt: what nobody here made is taken over: a position as a fill at its entry price (its stop follows), money as it stands; orders,
-    which nothing here steers, are cancelled.
+    Until an order in doubt is known to be dead or alive, as in a session that goes on, nothing takes the place of one that was decided,
+    and another takes that of a stop: nobody waits for it here, for meanwhile a position may lack its stop.
+    adopt: what nobody here made is taken over: a position as a fill at its entry price, one that has grown at the price that leads to it
+    (its stop follows), money as it stands; orders, which nothing here steers, are cancelled.
     """
     await _require_known_symbols(line)
-    doubted = [order.instruction for order in line.broker.orders.in_doubt()]
-    for instruction in filter(_protects, doubted):
-        line.outbox.pursue(instruction)
-    await asyncio.gather(*(line.outbox.resolve(instruction) for instruction in doubted if not _protects(instruction)))
+    for order in line.broker.orders.in_doubt():
+        line.outbox.pursue(order.instruction)
     for _ in range(ROUNDS):
         await catch_up(line)
         found = differences(line.broker)
@@ -58,10 +57,6 @@ async def agree(line: Line, *, adopt: bool = False) -> None:
         found = differences(line.broker)
     if found:
         raise _disagreement(found)
-
-
-def _protects(instruction: InstructionEvent) -> bool:
-    return instruction.purpose == "protection"
 
 
 async def _require_known_symbols(line: Line) -> None:
@@ -108,7 +103,7 @@ def _money(broker: ExchangeBroker, told: AccountEvent) -> Iterable[Difference]:
 
 
 def _orders(broker: ExchangeBroker, told: AccountEvent) -> Iterable[Difference]:
-    """An order sent since the venue was asked is no difference."""
+    """An order sent since the venue was asked is no difference, nor one in doubt, which is being asked about."""
     for name in told.open_orders:
         if not broker.knows(name) or broker.orders[name].final:
             yield Difference("order", name, broker.orders[name].status if broker.knows(name) else "unknown", "open")
@@ -127,16 +122,27 @@ async def _adopt(line: Line, found: list[Difference]) -> None:
             await line.trading.cancel(order.client_id, order.symbol)
     for symbol in [each.name for each in found if each.kind == "position"]:
         there = told.positions.get(symbol, {"quantity": 0.0, "entry_price": told_mark(broker, symbol)})
-        quantity = there["quantity"] - broker.holdings.quantity(symbol)
-        terms = {"quantity": quantity, "price": there["entry_price"], "fee": 0.0, "trade": f"{ADOPTED}{told.event_time}"}
+        quantity, price = (
+            there["quantity"] - broker.holdings.quantity(symbol),
+            _paid(broker.holdings[symbol], there["quantity"], there["entry_price"]),
+        )
+        if not price > 0.0:
+            continue
+        terms = {"quantity": quantity, "price": price, "fee": 0.0, "trade": f"{ADOPTED}{told.event_time}"}
         times = {
             "event_time": told.event_time,
             "recv_time": line.reports.clock(),
             "bar": told.event_time - told.event_time % line.reports.step,
         }
-        realised = broker.holdings[symbol].profit(quantity, there["entry_price"])
+        realised = broker.holdings[symbol].profit(quantity, price)
         line.reports.feed(FillEvent(**times, symbol=symbol, client_id=None, **terms, realised=realised, reason="external"))
     broker.rebase()
+
+
+def _paid(here: Holding, quantity: float, entry_price: float) -> float:
+    """The price of what was traded elsewhere that leads to the entry price told; 0 or below where no single trade does."""
+    grown = here.quantity * (quantity - here.quantity) > 0.0
+    return (quantity * entry_price - here.quantity * here.entry_price) / (quantity - here.quantity) if grown else entry_price
 
 
 def told_mark(broker: ExchangeBroker, symbol: str) -> float:

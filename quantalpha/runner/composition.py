@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from quantalpha import perp
+from quantalpha import config, perp
 from quantalpha.bundle import Bundle
-from quantalpha.errors import UsageError
+from quantalpha.errors import GateRefused, UsageError
 from quantalpha.runner import risk
 from quantalpha.runner.broker_paper import PaperBroker, PaperPortfolio
 from quantalpha.runner.decide import Decider
@@ -64,6 +64,21 @@ class Composition:
 
     def require_played(self, mode: str) -> None:
         """GateRefused where it may not be traded in this mode."""
+
+    def require_origin(self, venue: config.Venue, mode: str) -> None:
+        """UsageError where a bundle was made from another venue's data (what was made from own files trades wherever the user points it);
+        GateRefused where live money would follow what stood in for the venue, such as a practice tape."""
+        for each in self.bundles:
+            if mode == "live" and not (venue.own and each.venue in (venue.name, config.IMPORT)):
+                raise GateRefused(
+                    f"live: bundle {each.id[:12]} was made from data of {each.venue}, which is not {venue.name}'s own; practice data is "
+                    "traded on paper and in rehearsals only: run the pipeline on the venue's data, and promote that run"
+                )
+            if each.venue not in (venue.kept_as, config.IMPORT):
+                raise UsageError(
+                    f"run: the bundle was made from data of {each.venue}, but params.venue is {venue.kept_as}; "
+                    "name the profile and settings it was made with, or promote a run of this venue"
+                )
 
     @property
     def until(self) -> dict[str, int]:

@@ -102,7 +102,7 @@ class InstructionEvent(Event):
     price: float | None  # limit price, or the trigger of a stop or take-profit
     reduce_only: bool
     purpose: str = "order"  # order | protection | flatten
-    reference: float | None = None  # mid price when it was made: what slippage is measured from
+    reference: float | None = None  # what slippage is measured from: the mid price when it was made; of what waits for a trigger, that
     predicted: float | None = None  # slippage expected of it then, a fraction of that price, + a cost; None where nobody knows
 
 
@@ -202,6 +202,18 @@ class SwitchEvent(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CarriedEvent(Event):
+    """What the account had lost before this session, in the money of the session that wrote it down (see `carried`). symbol: ""."""
+
+    equity: float  # when it was written down
+    cash: float  # its wallet then
+    day: int  # the last one that it knew, in days since 1970 UTC; -1: a person has reset what was lost in it
+    base: float  # equity at the beginning of that day
+    peak: float  # highest equity; 0.0: a person has reset it since
+    losses: int  # trades lost in a row
+
+
+@dataclass(frozen=True, kw_only=True)
 class ApprovalEvent(Event):
     """What a person said to an order that waited for it, or that nobody said anything in time."""
 
@@ -230,9 +242,10 @@ class TickEvent(Event):
 MARKET = (SessionEvent, MarketOpenEvent, MarketCloseEvent)
 ORDERS = (SignalEvent, OrderEvent, ValidatedOrderEvent, RejectedOrderEvent, InstructionEvent)
 RESULTS = (OrderUpdateEvent, WalkedEvent, FillEvent, FundingEvent, EquityEvent)
-STATE = (AccountEvent, HealthEvent, SwitchEvent, ApprovalEvent)
+STATE = (AccountEvent, HealthEvent, SwitchEvent, CarriedEvent, ApprovalEvent)
 WORDED = (SessionEvent, OrderUpdateEvent, SwitchEvent, ApprovalEvent)  # hold words of others, in which a secret may stand
 REPORTS = (OrderUpdateEvent, FillEvent, FundingEvent, AccountEvent, HealthEvent, WalkedEvent)  # what becomes of orders outside
+ON_STOP = "on_stop"  # what a graceful stop with runner.on_stop=flatten is called among the switches
 PASSING = (QuoteEvent, TickEvent)  # change nothing that a restart must know
 KINDS = {kind.__name__.removesuffix("Event"): kind for kind in (*MARKET, *ORDERS, *RESULTS, *STATE)}
 NAMES = {kind: name for name, kind in KINDS.items()}
@@ -248,7 +261,7 @@ def to_json(event: Event) -> str:
     as json, but has no word for NaN and infinity."""
     values = masked(event.__dict__) if type(event) in WORDED else event.__dict__
     text = orjson.dumps(values)
-    if b"null" in text and text.count(b"null") != sum(value is None for value in values.values()):
+    if b"null" in text and text.count(b"null") != list(values.values()).count(None):
         return json.dumps(values)
     return text.decode()
 

@@ -19,13 +19,14 @@ def replay(bars: pd.DataFrame, symbol: str, step: int, *, warm_up: bool = False)
     values = {name: bars[name].astype(float).tolist() for name in schema.REQUIRED}
     values["mark"] = [None if mark != mark else mark for mark in bars["mark"].tolist()] if "mark" in bars else [None] * len(bars)
     values["funding_rate"] = bars["funding_rate"].astype(float).tolist() if "funding_rate" in bars else [0.0] * len(bars)
-    names = list(values)
-    for time, *row in zip(schema.epoch_ms(bars.index).tolist(), *values.values()):
-        bar = dict(zip(names, row))
+    rows = zip(*(values[name] for name in (*schema.REQUIRED, "mark", "funding_rate")))
+    for time, (open, high, low, close, volume, mark, rate) in zip(schema.epoch_ms(bars.index).tolist(), rows):
         if not warm_up:
-            rate = bar["funding_rate"]
-            yield MarketOpenEvent(event_time=time, recv_time=time, symbol=symbol, bar=time, open=bar["open"], funding_rate=rate)
-        yield MarketCloseEvent(event_time=time + step, recv_time=time + step, symbol=symbol, bar=time, warm_up=warm_up, **bar)
+            yield MarketOpenEvent(event_time=time, recv_time=time, symbol=symbol, bar=time, open=open, funding_rate=rate)
+        yield MarketCloseEvent(
+            event_time=time + step, recv_time=time + step, symbol=symbol, bar=time, open=open, high=high, low=low, close=close,
+            volume=volume, mark=mark, funding_rate=rate, warm_up=warm_up,
+        )  # fmt: skip
 
 
 def replay_all(tables: Mapping[str, pd.DataFrame], step: int) -> Iterator[MarketEvent]:

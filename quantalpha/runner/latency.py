@@ -111,13 +111,20 @@ class Stopwatch:
     def __init__(self, clock: Callable[[], int] = steady.ns):
         self.clock, self.histogram = clock, Histogram()
         self._bar, self._received = -1, 0
+        self._apart = math.inf  # ns between the last two bars
         self._timed: set[str] = set()
 
     def closed(self, bar: int, received: int) -> None:
         """A bar's last frame was read; of several symbols the last one counts, for which all decisions wait."""
         if bar != self._bar:
             self._timed.clear()
+            self._apart = received - self._received if self._received else math.inf
         self._bar, self._received = bar, received
+
+    def left(self) -> float:
+        """Seconds until the next close is to be expected: as long after the last one as that came after the one before; negative while it
+        is late."""
+        return (self._received + self._apart - self.clock()) / 1e9
 
     def written(self, order: InstructionEvent) -> None:
         """Its bytes go to the socket now. What is told later of the same bar (a child, a stop) is not what its close brought about."""

@@ -19,13 +19,13 @@ from quantalpha.runner.agreement import agree, catch_up
 from quantalpha.runner.composition import Composition
 from quantalpha.runner.desk import asking
 from quantalpha.runner.dogs import Dogs
-from quantalpha.runner.events import Event, MarketCloseEvent, MarketOpenEvent, QuoteEvent, SwitchEvent, TickEvent
+from quantalpha.runner.events import ON_STOP, Event, MarketCloseEvent, MarketOpenEvent, QuoteEvent, SwitchEvent, TickEvent
 from quantalpha.runner.halting import Halting
 from quantalpha.runner.legs import native, place_of, told_at
 from quantalpha.runner.line import Line
 from quantalpha.runner.outbox import Pace
 from quantalpha.runner.request import Request
-from quantalpha.runner.session import ON_STOP, Session, account_of
+from quantalpha.runner.session import Session, accounts_of
 from quantalpha.runner.socket import Socket
 from quantalpha.runner.stopping import asked_to_stop, first
 from quantalpha.runner.summary import Summary
@@ -33,6 +33,7 @@ from quantalpha.runner.venue import Side, Venue, opened
 from quantalpha.runner.venue_setup import model_of
 from quantalpha.runner.volume import Volume
 from quantalpha.runner.walk import Walker
+from quantalpha.runner.warm import rehearse, stay_warm
 
 TICK = 0.2  # seconds between looks at the clock, the latch and the state of the tasks
 PAUSED = 1.0  # seconds without such a look after which it comes before anything else: the process may have been stopped, and replaced
@@ -43,19 +44,22 @@ SOCKET, FLATTEN, PACED = "socket", "flatten", "adaptive"
 
 
 async def run(composition: Composition, params: config.Params, request: Request) -> Summary:
-    """A session from its first word to its last."""
+    """A session from its first word to its last. Where another one has the account, nothing is made here and nothing set at the venue."""
     request = request.named(composition)
+    if not request.resume:
+        folders.require_new(request.name, request.sessions)
     async with contextlib.AsyncExitStack() as stack:
+        for folder in accounts_of(request.mode, params, folders.root(request.sessions) / request.name):
+            stack.enter_context(folder.alone())
         venue = None
         if request.mode in accounts.VENUES:
-            account_of(request.mode, params, folders.root(request.sessions) / request.name).require_free()  # before anything is set
             venue = await stack.enter_async_context(opened(composition, params, request.mode, request.name, request.resume))
         start = Session.resume if request.resume else Session.start
         session = start(composition, params, request, composition.paper() if venue is None else venue.broker)
         dogs = Dogs(session.seen_flat)
         stack.push_async_exit(dogs.part)  # once the account is let go
         for folder, card in session.accounts:
-            stack.enter_context(folder.hold(card))
+            stack.enter_context(folder.known_as(card))
         with session:
             await Live(session, venue, dogs).follow()
     return session.summary()
@@ -83,7 +87,8 @@ class Live:
 
     async def follow(self) -> None:
         """Until asked to stop or done. Raises as `run_session` says."""
-        with asked_to_stop() as stop:
+        asked = contextlib.nullcontext() if self.desk is None else contextlib.closing(self.desk)
+        with asked_to_stop() as stop, asked:
             since = {symbol: await self._caught_up(symbol) for symbol in self.symbols}
             self.session.require_young(max(since.values()) + self.step, self.params.runner.max_model_age)
             with self.session.engine.ready():
@@ -129,6 +134,7 @@ class Live:
             await agree(side.line, adopt=self.session.request.adopt)
         if self.session.resumed:
             self.venue.broker.resume()
+        self.session.carry(self.sides[0].trading.now())
         if self.params.runner.watchdog:
             await self.dogs.start(folder for folder, _ in self.session.accounts)
         self.session.engine.observers.append(self.halting.ask)
@@ -148,6 +154,8 @@ class Live:
         if self.venue is not None or by_socket or walks:
             socket = Socket(self.params, self.symbols, self.session.composition.timeframe, self.take, self.stopwatch)
             self._start(socket.run(since if by_socket else None, depth=walks))
+            if by_socket and self.venue is not None:
+                self._start(stay_warm(partial(rehearse, self.session.engine), self.stopwatch.left))
             if walks:
                 self._walk(socket)
         for side in self.sides:
@@ -237,12 +245,16 @@ class Live:
             self.halting.require_news(self.closed)
 
     def _tick(self) -> None:
-        now = 0 if self.venue is None else self.venue.trading.now()
-        self._feed(TickEvent(event_time=now, recv_time=self.session.clock(), symbol=""))
+        self._feed(TickEvent(**self._now(), symbol=""))
+
+    def _now(self) -> dict[str, int]:
+        """By the market's clock, which on paper is ours, and by our own."""
+        ours = self.session.clock()
+        return {"event_time": ours if self.venue is None else self.venue.trading.now(), "recv_time": ours}
 
     def _answers(self) -> list[Event]:
         """What a person said to orders that wait for a word."""
-        return [] if self.desk is None else self.desk.poll(self.session.clock(), self._price)
+        return [] if self.desk is None else self.desk.poll(self._now(), self._price)
 
     def _price(self, symbol: str) -> float:
         """Of the market now, NaN while no sound quote is known; on paper, where nobody need quote, the last close."""
@@ -288,8 +300,7 @@ class Live:
             self.halting.require_news(self.closed)
 
     def _switch(self, phase: str) -> SwitchEvent:
-        now = {"event_time": self.venue.trading.now(), "recv_time": self.session.clock(), "symbol": ""}
-        return SwitchEvent(**now, name=ON_STOP, phase=phase, reason="runner.on_stop: flatten")
+        return SwitchEvent(**self._now(), symbol="", name=ON_STOP, phase=phase, reason="runner.on_stop: flatten")
 
     def _require_tasks(self) -> None:
         """What ended a task ends the session."""

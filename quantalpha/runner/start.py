@@ -32,12 +32,7 @@ def run_session(bundles: Bundle | Sequence[Bundle] | Composition, params: config
     if request.mode == LIVE and not request.cleared:
         raise GateRefused("live: nobody has gone through the pre-live list, so nothing is traded; rehearse, or use --mode testnet")
     composition.require_played(request.mode)
-    for each in composition.bundles:
-        if each.venue not in (params.venue.kept_as, config.IMPORT):  # what was made from own files trades wherever the user points it
-            raise UsageError(
-                f"run: the bundle was made from data of {each.venue}, but params.venue is {params.venue.kept_as}; "
-                "name the profile and settings it was made with, or promote a run of this venue"
-            )
+    composition.require_origin(params.venue, request.mode)
     return asyncio.run(live.run(composition, params, request))
 
 

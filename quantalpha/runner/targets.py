@@ -1,7 +1,7 @@
 """What the strategies of an account want, and the one order of each symbol that brings it there."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from quantalpha.errors import UsageError
@@ -49,32 +49,36 @@ class Targets:
         self._wishes, self._asked = {}, len(asked)
         return asked
 
-    def orders(self, event: SignalEvent, broker: Broker, prices: Mapping[str, float], now: int) -> list[OrderEvent]:
+    def orders(self, event: SignalEvent, broker: Broker, price: Callable[[str], float]) -> list[OrderEvent]:
         """Once everybody has spoken, the targets of a symbol are one; what gets smaller comes first, to make room for what grows."""
         self._wishes[event.strategy] = event.target
         if len(self._wishes) < self._asked:
             return []
-        made = (self._order(symbol, event, broker, prices) for symbol in self.symbols)
-        orders = [OrderEvent(event_time=event.event_time, recv_time=now, bar=event.bar, **values) for values in made if values is not None]
+        made = [self._order(symbol, event, broker, price) for symbol in self.symbols]
+        orders = [order for order in made if order is not None]
         return orders if len(orders) < 2 else sorted(orders, key=lambda each: enters(each.quantity, broker.account().quantity(each.symbol)))
 
-    def _order(self, symbol: str, event: SignalEvent, broker: Broker, prices: Mapping[str, float]) -> dict | None:
+    def _order(self, symbol: str, event: SignalEvent, broker: Broker, price: Callable[[str], float]) -> OrderEvent | None:
         """What brings a symbol to the targets of its strategies; those that were not asked want what they held."""
-        sharing = self.sharing[symbol]
-        if not any(each.name in self._wishes for each in sharing):
+        names = [each.bundle_id for each in self.sharing[symbol]]
+        if self._wishes.keys().isdisjoint(names):
             return None
-        target = sum(each.share * self._wishes.get(each.name, self.held[each.name]) for each in sharing)
+        target = sum([each.share * self._wish(each.bundle_id) for each in self.sharing[symbol]])
         quantity = broker.order_quantity(symbol, target)
         if quantity is None:
             self.hold(symbol)
             return None
-        name = client_id("|".join(each.bundle_id for each in sharing), symbol, event.event_time, 0)
-        return {"symbol": symbol, "client_id": name, "quantity": quantity, "target": target, "price": prices[symbol]}
+        times = {"event_time": event.event_time, "recv_time": event.recv_time, "symbol": symbol, "bar": event.bar}
+        name = client_id("|".join(names), symbol, event.event_time, 0)
+        return OrderEvent(**times, client_id=name, quantity=quantity, target=target, price=price(symbol))
+
+    def _wish(self, name: str) -> float:
+        return self._wishes[name] if name in self._wishes else self.held[name]
 
     def hold(self, symbol: str) -> None:
         """What the strategies of a symbol wished for is what they hold from now on."""
         for each in self.sharing.get(symbol, ()):  # an order may come from outside, as a pair does
-            self.held[each.name] = self._wishes.get(each.name, self.held[each.name])
+            self.held[each.bundle_id] = self._wish(each.bundle_id)
 
     def release(self) -> None:
         """Nobody holds anything."""

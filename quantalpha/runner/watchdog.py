@@ -20,19 +20,16 @@ import re
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
 from quantalpha import config
 from quantalpha.errors import UsageError
 from quantalpha.files import sole
-from quantalpha.market.trading import AccountReport, OrderReport
+from quantalpha.runner import carried
 from quantalpha.runner.accounts import WATCHED, AccountFolder
 from quantalpha.runner.duty import Duty, Pulse
 from quantalpha.runner.emergency import TROUBLE, desk_of, flatten
-from quantalpha.runner.events import AccountEvent
-from quantalpha.runner.orders import DUST
-from quantalpha.runner.switches import DailyLoss, Drawdown, LiquidationNear, Trip
-from quantalpha.runner.views import AccountView, Position
+from quantalpha.runner.judge import Around, Judge, Seen
+from quantalpha.runner.switches import Trip
 
 TAKEOVERS = 15  # looks at whether the watchdog before it has left
 GLANCE = 0.2  # seconds between two looks at whether it is still needed
@@ -42,103 +39,7 @@ ANSWER = 10.0  # seconds within which a look must be answered
 ATTEMPT = 30.0  # seconds of one attempt at flattening, before it is said that it goes on
 AGAIN = 300.0  # seconds after which a trouble that lasts is told again
 FRESH = 0.5  # of runner.dead_man: an older heartbeat no longer renews the venue's timer
-BASIS = 0.01  # of the mark: how far the last price may be from it
 Say = Callable[[str, str], None]  # (title, text) to a person
-
-
-@dataclass(frozen=True)
-class Seen:
-    """The account as the venue told it at `time` (ms, the venue's)."""
-
-    time: int
-    account: AccountReport
-    orders: list[OrderReport]
-
-    @property
-    def view(self) -> AccountView:
-        positions = {symbol: Position(**vars(each)) for symbol, each in self.account.positions.items()}
-        return AccountView(self.account.equity, positions, time=self.time)
-
-    @property
-    def flat(self) -> bool:
-        return not self.orders and all(position.quantity == 0 for position in self.account.positions.values())
-
-
-@dataclass(frozen=True)
-class Around:
-    """What the watchdog sees beside the venue. heartbeat: seconds since the session's last one, None where no session is to beat; latched:
-    whether the account is."""
-
-    heartbeat: float | None
-    latched: bool
-
-
-class Judge:
-    """When it is enough. Times are seconds of a clock that only goes forward.
-
-    capital: what the session may lose from; shares lost are of it, however much more lies in the wallet, and of the wallet where that is
-    less. Both are taken as they stand at the first look.
-    """
-
-    def __init__(self, limits: config.Switches, dead_man: float, now: float, capital: float = math.inf):
-        self.limits, self.dead_man, self.capital = limits, dead_man, capital
-        self._beside: float | None = None  # what of the first equity is not the session's
-        money = [DailyLoss(limits.daily_loss), Drawdown(limits.drawdown), LiquidationNear(limits.min_liquidation_distance)]
-        self._money = dict(zip(("daily_loss", "drawdown", "liquidation"), money))
-        self._answered = now
-        self._since: dict[str, float] = {}  # of what must not last: a symbol without its stop, a latch that is not obeyed
-
-    def see(self, now: float, around: Around, seen: Seen | None) -> tuple[str, Trip] | None:
-        """(name, why) of the first that trips. seen: None where the venue gave no sound answer."""
-        if seen is not None:
-            self._answered = now
-        answered = [] if seen is None else [*self._loss(seen), *self._lasting(now, around, seen)]
-        return next(iter([*answered, *self._silence(now, around)]), None)
-
-    def _loss(self, seen: Seen) -> list[tuple[str, Trip]]:
-        told = AccountEvent(
-            event_time=seen.time, recv_time=seen.time, symbol="", cash=seen.account.cash, equity=seen.account.equity, positions={}
-        )
-        if self._beside is None:
-            self._beside = max(seen.account.equity - self.capital, 0.0) if self.capital < math.inf else 0.0
-        view = replace(seen.view, equity=seen.account.equity - self._beside)
-        trips = {name: switch.see(view, told) for name, switch in self._money.items()}
-        return [(name, trip) for name, trip in trips.items() if trip is not None]
-
-    def _lasting(self, now: float, around: Around, seen: Seen) -> list[tuple[str, Trip]]:
-        """What a session may leave so for a moment, and no longer."""
-        bare = {symbol for symbol, position in seen.view.positions.items() if not protected(symbol, position, seen.orders)}
-        obeyed = seen.flat or not around.latched
-        wrong = bare | (set() if obeyed else {"latch"})
-        self._since = {name: self._since.get(name, now) for name in wrong}
-        for name, since in self._since.items():
-            if not now - since <= self.limits.unprotected:
-                reason = "latched, and not flat" if name == "latch" else f"{name}: no stop rests at the venue"
-                values = {"seconds": now - since, "limit": self.limits.unprotected}
-                return [("latched" if name == "latch" else "unprotected", Trip(reason, values))]
-        return []
-
-    def _silence(self, now: float, around: Around) -> list[tuple[str, Trip]]:
-        trips, unanswered = [], now - self._answered
-        if around.heartbeat is not None and not around.heartbeat <= self.dead_man:
-            values = {"seconds": around.heartbeat, "limit": self.dead_man}
-            trips.append(("heartbeat", Trip("the session no longer beats: it hangs, or has died", values)))
-        if not unanswered <= self.limits.silence:
-            values = {"seconds": unanswered, "limit": self.limits.silence}
-            trips.append(("silence", Trip("no sound answer of the venue", values)))
-        return trips
-
-
-def protected(symbol: str, position: Position, orders: list[OrderReport]) -> bool:
-    """Whether stops rest that close all of the position (one for 0 base units closes whatever is held): reduce-only, of the other side,
-    triggered on the side where it loses. A little beyond the mark they still wait: they are triggered by the last price, which the mark
-    follows and leads by turns."""
-    side = math.copysign(1.0, position.quantity)
-    stops = (each for each in orders if each.symbol == symbol and each.kind == "stop" and each.reduce_only and each.price is not None)
-    beyond = BASIS * position.mark
-    losing = (each for each in stops if side * (each.price - position.mark) <= beyond and side * math.copysign(1.0, each.quantity) < 0)
-    closing = sum(abs(each.quantity - each.filled) if each.quantity else math.inf for each in losing)
-    return position.quantity == 0 or closing >= abs(position.quantity) * (1.0 - DUST)
 
 
 class Watchdog:
@@ -150,11 +51,10 @@ class Watchdog:
         params = self.card["params"]
         self.limits = config.Switches.model_validate(params["switches"])
         self.dead_man = float(params["runner"]["dead_man"])
-        self.pulse, self.judge = (
-            Pulse(folder),
-            Judge(self.limits, self.dead_man, time.monotonic(), float(self.card.get("capital", math.inf))),
-        )
+        capital = float(self.card.get("capital", math.inf))
+        self.pulse, self.judge = Pulse(folder), Judge(self.limits, self.dead_man, time.monotonic(), capital)
         self.tripped: tuple[str, Trip] | None = None
+        self._carried = False  # it is known what the account had lost before
         self._unheard = False  # the last look got no answer
         self._renewed = -math.inf
         self._said: dict[str, float] = {}  # when each kind of trouble was told last
@@ -191,11 +91,21 @@ class Watchdog:
                 self._trip(*found)
             await asyncio.sleep(LOOK)
 
+    def _carry(self, seen: Seen | None) -> None:
+        """With the first word of the venue."""
+        if seen is None or self._carried:
+            return
+        before = carried.before(self.folder, seen.time)
+        if before is not None:
+            self.judge.carry(seen, before)
+        self._carried = True
+
     async def _stand(self, desk) -> tuple[str, Trip] | None:
         """Looks once a second; what trips, or None where nothing is left to watch."""
         found = None
         try:
             while found is None and not self._done(seen := await self._look(desk)):
+                self._carry(seen)
                 now = time.monotonic()
                 age = self.pulse.age(now)
                 found = self.judge.see(now, self._around(age), seen)

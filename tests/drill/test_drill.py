@@ -35,7 +35,7 @@ def workspace(tmp_path):
 
 
 def test_every_switch_has_its_exercise(settings):
-    known = switches.of(settings.switches, "live", "30d", {})._switches
+    known = switches.of(settings.switches, "live", "30d", {})._make()
     assert {each.name for each in exercises(settings)} == {*known, "kill", "watchdog:heartbeat"}
 
 
@@ -50,7 +50,7 @@ def test_switches_hold_on_the_practice_exchange(workspace, settings, bundle):
 
 def test_a_switch_that_does_nothing_is_found_out(workspace, settings, bundle, monkeypatch):
     whole = switches._everywhere
-    monkeypatch.setattr(switches, "_everywhere", lambda *args: {k: v for k, v in whole(*args).items() if k != "drawdown"})
+    monkeypatch.setattr(switches, "_everywhere", lambda *args: whole(*args) | {"drawdown": switches.Drawdown(9.0)})
     monkeypatch.setattr(performance, "PATIENCE", 4.0)
     report = drill.run(bundle, settings, only=("drawdown",))
     assert not report.passed and "nothing came of it" in report.lines[0].trouble

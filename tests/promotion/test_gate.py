@@ -673,6 +673,7 @@ def test_live_asks_for_days_on_paper_that_agree(good, edge_bars, tmp_path, monke
     shutil.copy(config.root() / "requirements.lock", tmp_path)
     monkeypatch.setattr("quantalpha.workspace.root", lambda: tmp_path)
     live = replace(terms(paper_days=30.0), alias="live")
+    monkeypatch.setattr("quantalpha.runner.clearance.traded", lambda events: 17.0)  # days; this tape is played in no time
     before = Case.of(good, edge_bars, live)
     days, agrees = gate_live.paper_days(before), gate_live.paper_agrees(before)
     assert not days.passed and days.value == 0 and not agrees.passed and agrees.reason == "no paper session to compare"
@@ -685,10 +686,40 @@ def test_live_asks_for_days_on_paper_that_agree(good, edge_bars, tmp_path, monke
     shutil.copytree(card.parent, card.parent.with_name("b-paper"))
     days = gate_live.paper_days(before)
     assert days.passed and days.value == pytest.approx(800 / 24), "what it may have learnt from does not count, nor a bar twice"
+    monkeypatch.setattr("quantalpha.runner.clearance.traded", lambda events: 7.0)
+    assert gate_live.paper_days(before).value == 14.0, "a tape that runs ahead of the clock"
+    monkeypatch.setattr("quantalpha.runner.clearance.traded", lambda events: 17.0)
     agrees = gate_live.paper_agrees(before)
     assert agrees.passed and agrees.reason == "all paper sessions agree: 2"
     other = Case.of(replace(good, trained=replace(good.trained, origin=replace(good.trained.origin, symbol="ETHUSDT"))), edge_bars, live)
     assert gate_live.paper_days(other).value == 0, "another model's days do not count"
+    monkeypatch.setattr("quantalpha.runner.clearance.tripped", lambda events: True)
+    halted = gate_live.paper_days(before)
+    assert halted.value == 0 and "2 ended by a kill switch" in halted.reason
+    monkeypatch.undo()
+    monkeypatch.setattr("quantalpha.workspace.root", lambda: tmp_path)
+    told = json.loads(card.read_text())
+    for away in (
+        {"source": "practice-1"},
+        {"name": "bybit"},
+        {"source": "x", "rest_url": "http://127.0.0.1:1", "ws_url": "ws://127.0.0.1:1"},
+    ):
+        told["params"]["venue"] |= away
+        card.write_text(json.dumps(told))
+        found = live.rehearsal.paper(case.bundle.load(sealed.folder))
+        assert len(found) == 1, "a session anywhere but at the venue itself counts for nothing"
+
+
+def test_live_money_follows_no_practice_tape(good, edge_bars):
+    def judged_live(made_at, venue):
+        origin = replace(good.trained.origin, venue=made_at)
+        made = replace(good, trained=replace(good.trained, origin=origin))
+        return gate_live.real_data(Case.of(made, edge_bars, replace(TERMS, alias="live", venue=venue)))
+
+    assert judged_live("binanceusdm", "binanceusdm").passed and judged_live("import", "binanceusdm").passed
+    for made_at, venue in (("practice-1", "binanceusdm"), ("practice-1", None), ("bybit", "binanceusdm"), ("binanceusdm", None)):
+        assert not judged_live(made_at, venue).passed
+    assert rehearsal.terms(PARAMS, "live").venue == "binanceusdm" and rehearsal.terms(config.load("demo"), "live").venue is None
 
 
 def test_the_many_that_were_tried_deflate_the_one_that_was_chosen(good, edge_bars, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 something is held, and an account that ends as the venue says."""
 
 import asyncio
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
@@ -286,32 +287,66 @@ def test_what_watchdog_or_kill_closed_meanwhile_is_theirs_and_no_difference(venu
     run(work())
 
 
-def test_a_restart_does_not_wait_for_a_stop_in_doubt_while_the_position_has_none(venue):
-    """It never arrived, which nobody knows before it is dead; another takes its place."""
-    server, address = venue
+@asynccontextmanager
+async def restarted_in_doubt(server, address, lost):
+    """A session that was killed with an order that never arrived, the entry (lost 0) or its stop (1); it has heard its record and agrees.
+    Whether that order is dead nobody can know for a minute."""
+    async with session(address) as desk:
+        begin, trading = desk.line._start, server.faults.trading
+        trading.plan = {trading.number + lost: "timeout_before_accept"}
+        desk.order("qa-parent-1", 0.02)
+        await desk.until(lambda: [each.status for each in desk.broker.orders.in_doubt()] == ["in_doubt"])
+        record = list(desk.told)
+    again = await started(address, retelling=True, since=begin)
+    again.line.outbox.pace = replace(again.line.pace, dead=60.0)
+    for event in record:
+        (again.broker.submit if type(event).__name__ == "ValidatedOrderEvent" else again.broker.heard)(event)
+    await agree(again.line)
+    again.broker.resume()
+    again.task = asyncio.create_task(again.line.run())
+    await again.quote() if again.trading.exchange.markets else None
+    yield again
+    again.task.cancel()
+    await asyncio.gather(again.task, return_exceptions=True)
+    await again.trading.close()
 
+
+def test_a_restart_does_not_wait_for_a_stop_in_doubt_while_the_position_has_none(venue):
     async def work():
-        async with session(address) as desk:
-            begin, trading = desk.line._start, server.faults.trading
-            trading.plan = {trading.number + 1: "timeout_before_accept"}
-            desk.order("qa-parent-1", 0.02)
-            await desk.until(lambda: [each.instruction.kind for each in desk.broker.orders.in_doubt()] == ["stop"])
-            record = list(desk.told)
-        again = await started(address, retelling=True, since=begin)
-        again.line.outbox.pace = replace(again.line.pace, dead=60.0)
-        for event in record:
-            (again.broker.submit if type(event).__name__ == "ValidatedOrderEvent" else again.broker.heard)(event)
-        await agree(again.line)
-        again.broker.resume()
-        task = asyncio.create_task(again.line.run())
-        await again.until(lambda: again.broker.told.open_orders)
-        assert [each.kind for each in await again.trading.open_orders([SYMBOL])] == ["stop"]
-        assert again.quantity == 0.02 and len(again.broker.orders.in_doubt()) == 1
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await again.trading.close()
+        async with restarted_in_doubt(*venue, lost=1) as again:
+            await again.until(lambda: again.broker.told.open_orders)
+            assert [each.kind for each in await again.trading.open_orders([SYMBOL])] == ["stop"]
+            assert again.quantity == 0.02 and len(again.broker.orders.in_doubt()) == 1
 
     run(work())
+
+
+def test_what_was_decided_is_not_sent_again_while_it_is_in_doubt(venue):
+    async def work():
+        async with restarted_in_doubt(*venue, lost=0) as again:
+            await again.until(lambda: sum(isinstance(each, AccountEvent) for each in again.told) > 5)
+            assert not again.sent() and again.quantity == 0.0 and len(again.broker.orders.in_doubt()) == 1
+            assert await again.trading.trades_since(SYMBOL, again.line._start) == []
+
+    run(work())
+
+
+async def _grown_is_adopted(desk, fresh):
+    """A position that somebody has added to, at another price."""
+    account = fresh.trading.account
+
+    async def dearer():
+        told = await account()
+        held = told.positions[SYMBOL]
+        return replace(told, positions={SYMBOL: replace(held, entry_price=held.entry_price * 1.001)})
+
+    await desk.trading.place(Told(SYMBOL, "foreign-3", "market", 0.05))
+    fresh.trading.account = dearer
+    with pytest.raises(ReconcileError, match="quantalpha kill"):
+        await agree(fresh.line)
+    await agree(fresh.line, adopt=True)
+    assert fresh.quantity == 0.08
+    assert fresh.broker.holdings[SYMBOL].entry_price == pytest.approx(fresh.broker.told.positions[SYMBOL]["entry_price"], rel=1e-9)
 
 
 def test_every_difference_is_found_and_nothing_is_traded(venue):
@@ -333,6 +368,7 @@ def test_every_difference_is_found_and_nothing_is_traded(venue):
         assert fresh.quantity == 0.03
         assert fresh.fills[-1].reason == "external"
         assert all(each.reduce_only for each in await fresh.trading.open_orders([SYMBOL]))
+        await _grown_is_adopted(desk, fresh)
         for each in (desk, fresh):
             await each.trading.close()
 

@@ -17,7 +17,7 @@ from quantalpha.runner.prelive import Case, House, Past, VenueWord, ask_venue, l
 RUNNER = config.load().runner
 LADDER = RUNNER.ladder  # 100 at once, 500 after 7 days, 2000 after 14, 10000 after 30
 BUNDLE = "a" * 64
-GATE = {"passed": True, "lines": [{"name": name, "passed": True} for name in ("net_result", "paper_days", "paper_agrees")]}
+GATE = {"passed": True, "lines": [{"name": name, "passed": True} for name in ("net_result", "real_data", "paper_days", "paper_agrees")]}
 SETTINGS = Settings(5.0, "cross", one_way=True)
 WORD = VenueWord(1_000.0, 0.01, Permissions(True, False), {"BTCUSDT": SETTINGS})
 
@@ -25,7 +25,7 @@ WORD = VenueWord(1_000.0, 0.01, Permissions(True, False), {"BTCUSDT": SETTINGS})
 @pytest.fixture
 def case(tmp_path) -> Case:
     house = House(tmp_path, None, True, True, 3.0, True)
-    return Case({BUNDLE: GATE}, {BUNDLE: "live"}, 100.0, 5.0, "cross", RUNNER, (), WORD, house)
+    return Case({BUNDLE: GATE}, 100.0, 5.0, "cross", RUNNER, (), WORD, house)
 
 
 def test_two_venues_have_half_the_capital_each(case):
@@ -63,8 +63,13 @@ def other(**changes):
 
 
 FAULTS = {
-    "gate of aaaaaaaaaaaa": [gate("net_result"), gate("paper_days", "paper_agrees", passed=False), gate()],
-    "alias of aaaaaaaaaaaa": [lambda case: replace(case, aliases={BUNDLE: "paper"}), lambda case: replace(case, aliases={})],
+    "gate of aaaaaaaaaaaa": [
+        gate("net_result"),
+        gate("real_data", "paper_days", "paper_agrees", passed=False),
+        gate("paper_days", "paper_agrees"),
+        gate(),
+    ],  # fmt: skip
+    "BTCUSDT: assets": [setting(one_asset=False)],
     "capital ladder": [lambda case: replace(case, capital=101.0), lambda case: replace(case, past=(), capital=600.0)],
     "balance": [word(cash=99.0), word(cash=float("nan"))],
     "second venue: balance": [other(cash=49.0)],

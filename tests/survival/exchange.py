@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 import time
 import traceback
@@ -136,6 +137,7 @@ def _order(each) -> VenueOrder:
 
 def run(tape: Tape, schedule: Schedule, control: Connection, log: Path) -> None:
     """Until told "end": says its addresses, then does what `control` says: calm, quiet, books. log: takes its troubles."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     with log.open("w", buffering=1) as sys.stderr:
         try:
             asyncio.run(_run(tape, schedule, control))

@@ -11,7 +11,7 @@ from survival.exchange import Bare
 from survival.play import Played
 
 NAMES = ("duplicate", "untold", "fills", "positions", "money", "resting", "stops", "recovery", "journal", "error", "end", "harness")
-BOUND = 20.0  # seconds for which a position may lack its stop while one session lives
+BOUND = 10.0  # seconds for which a position may lack its stop while one session lives; then `switches.unprotected` closes it
 CENT = 0.01
 DUST = 1e-9
 GRACE = 0.2  # seconds: the venue is looked at every 50 ms, on a busy machine less often

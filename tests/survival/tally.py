@@ -2,6 +2,8 @@
 
 import gc
 import shutil
+import signal
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -66,6 +68,7 @@ def verdicts(first: int, count: int, workers: int, folder: Path) -> Iterator[Ver
 
 
 def _hand(told: Tape, folder: Path, seeds, results) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # who is under way is taken along
     while (seed := seeds.get()) is not None:
         try:
             results.put(judge(seed, told, folder / f"{seed}"))

@@ -100,6 +100,7 @@ class Trader:
 
     def run(self) -> None:
         """In a process of its own, which ends with it."""
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         with open(self.folder / f"life-{self.life}.log", "w", buffering=1) as log:
             sys.stdout = sys.stderr = log
             os.dup2(log.fileno(), 2)

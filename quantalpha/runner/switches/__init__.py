@@ -6,7 +6,7 @@ One switch is one small class; `Switches` shows them every event and reports the
 from collections.abc import Callable, Mapping
 
 from quantalpha import config, timeframe
-from quantalpha.runner.events import Event, SwitchEvent
+from quantalpha.runner.events import ON_STOP, Event, SwitchEvent
 from quantalpha.runner.switches.base import Switch, Trip
 from quantalpha.runner.switches.line import ApiErrors, ClockSkew, Silence
 from quantalpha.runner.switches.market import LiquidationNear, Volatility
@@ -17,8 +17,11 @@ from quantalpha.runner.views import AccountView
 
 __all__ = [
     "ApiErrors", "ClockSkew", "ConsecutiveLosses", "DailyLoss", "Drawdown", "Expired", "LiquidationNear", "OutOfDistribution", "Reconcile",
-    "Silence", "Switch", "Switches", "Trip", "Unprotected", "Volatility", "of",
+    "Silence", "Switch", "Switches", "Trip", "Unprotected", "Volatility", "of", "outlasts",
 ]  # fmt: skip
+
+DAILY_LOSS = "daily_loss"
+MONEY = (DAILY_LOSS, "drawdown", "consecutive_losses")
 
 
 class Switches:
@@ -27,17 +30,17 @@ class Switches:
     def __init__(self, make: Callable[[], Mapping[str, Switch]]):
         self._make = make
         self.standing: SwitchEvent | None = None
-        self._begin()
+        self._begin({})
 
-    def _begin(self) -> None:
-        switches = self._make()
+    def _begin(self, kept: Mapping[str, Switch]) -> None:
+        self._switches = switches = {**self._make(), **kept}
         kinds = {kind for switch in switches.values() for kind in switch.heeds}
         self._heeding = {kind: [(name, each) for name, each in switches.items() if kind in each.heeds] for kind in kinds}
         self.heeds = frozenset({*kinds, SwitchEvent})
 
     def see(self, view: AccountView, event: Event) -> SwitchEvent | None:
-        """To be called after every event and tick of the kinds that it `heeds`; the switch that trips, once. A reset begins all of them
-        anew."""
+        """To be called after every event and tick of the kinds that it `heeds`; the switch that trips, once. A reset begins them
+        anew, but not what `outlasts` it."""
         if isinstance(event, SwitchEvent):
             self._heed(event)
         trips = ((name, switch.see(view, event)) for name, switch in self._heeding.get(type(event), ()))
@@ -54,7 +57,19 @@ class Switches:
             self.standing = event if self.standing is None else self.standing
         if event.phase == "reset":
             self.standing = None
-            self._begin()
+            self._begin({name: self._switches[name] for name in outlasts(event.name) if name in self._switches})
+
+    def carry(self) -> dict[str, float]:
+        """What the account's next session must know: day, base, peak and losses of a `CarriedEvent`."""
+        return {key: value for name in MONEY for key, value in self._switches[name].carry().items()}
+
+
+def outlasts(reset: str) -> tuple[str, ...]:
+    """The switches that a reset of what this one latched does not begin anew. A person who resets has judged drawdown and losses in a row,
+    but the loss of the day only where that is what had tripped; a graceful stop is no judgement."""
+    if reset == ON_STOP:
+        return MONEY
+    return () if reset.endswith(DAILY_LOSS) else (DAILY_LOSS,)
 
 
 def of(limits: config.Switches, mode: str, max_model_age: str | None, until: Mapping[str, int]) -> Switches:
@@ -74,7 +89,7 @@ def of(limits: config.Switches, mode: str, max_model_age: str | None, until: Map
 
 def _everywhere(limits: config.Switches, venue: bool) -> dict[str, Switch]:
     return {
-        "daily_loss": DailyLoss(limits.daily_loss),
+        DAILY_LOSS: DailyLoss(limits.daily_loss),
         "drawdown": Drawdown(limits.drawdown),
         "consecutive_losses": ConsecutiveLosses(limits.consecutive_losses),
         "liquidation": LiquidationNear(limits.min_liquidation_distance),

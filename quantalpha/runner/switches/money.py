@@ -1,10 +1,14 @@
-"""Kill switches on money lost: of a day, from the highest equity, in a row. Open losses and funding count: they are in the equity."""
+"""Kill switches on money lost: of a day, from the highest equity, in a row. Open losses and funding count: they are in the equity.
+
+They are the account's, not the session's: what earlier sessions lost is carried into the next one as a share of its money (`CarriedEvent`).
+`carry` says what the next one must know.
+"""
 
 import math
 from collections.abc import Mapping
 
-from quantalpha.runner.events import Event, FillEvent, FundingEvent, SessionEvent
-from quantalpha.runner.switches.base import DAY, MONEY, Trip, recorded, share
+from quantalpha.runner.events import CarriedEvent, Event, FillEvent, FundingEvent, SessionEvent
+from quantalpha.runner.switches.base import DAY, MONEY, Trip, higher, recorded, share, worth
 from quantalpha.runner.views import AccountView, Position
 
 DUST = 1e-9  # of a fill: what is left of a position by floating-point sums
@@ -23,10 +27,15 @@ class DailyLoss:
     def see(self, view: AccountView, event: Event) -> Trip | None:
         if recorded(event):
             self._note(view.equity, view.time)
+        if isinstance(event, CarriedEvent) and event.day >= self._day:
+            self._base = higher(self._base, event.base * worth(view, event))
         loss = 1 - share(view.equity, self._base)
         if -math.inf < loss <= self.limit:
             return None
         return Trip("equity lost since 00:00 UTC", {"loss": loss, "limit": self.limit, "equity": view.equity, "base": self._base})
+
+    def carry(self) -> dict[str, float]:
+        return {"day": self._day, "base": self._base}
 
     def _note(self, equity: float, time: int) -> None:
         if time // DAY > self._day:
@@ -36,7 +45,7 @@ class DailyLoss:
 
 
 class Drawdown:
-    """Loss from the highest equity of the session, as a fraction of it."""
+    """Loss from the highest equity, as a fraction of it."""
 
     heeds = MONEY
 
@@ -47,17 +56,22 @@ class Drawdown:
     def see(self, view: AccountView, event: Event) -> Trip | None:
         if recorded(event):
             self._peak = max(self._peak, view.equity)  # keeps the peak where the equity is NaN
+        if isinstance(event, CarriedEvent):
+            self._peak = higher(self._peak, event.peak * worth(view, event))
         drawdown = 1 - share(view.equity, self._peak)
         if -math.inf < drawdown <= self.limit:
             return None
         return Trip("equity lost from its highest", {"drawdown": drawdown, "limit": self.limit, "equity": view.equity, "peak": self._peak})
+
+    def carry(self) -> dict[str, float]:
+        return {"peak": self._peak}
 
 
 class ConsecutiveLosses:
     """So many trades in a row that lost, all symbols together. A trade goes from flat to flat or to the other side; its result is what its
     fills realised, less fees, and its funding."""
 
-    heeds = (SessionEvent, FillEvent, FundingEvent)
+    heeds = (SessionEvent, CarriedEvent, FillEvent, FundingEvent)
 
     def __init__(self, limit: int):
         self.limit = limit
@@ -68,13 +82,21 @@ class ConsecutiveLosses:
         if isinstance(event, SessionEvent):
             self._begin(view.positions)
             return None
-        result = self._trade(event.symbol).take(event)
+        result = 0.0 if isinstance(event, CarriedEvent) else self._trade(event.symbol).take(event)
         if result is None:
             return None
-        self._losses = 0 if result >= 0 else self._losses + 1
+        self._losses = self._counted(event, result)
         if self._losses < self.limit and math.isfinite(result):
             return None
         return Trip("trades lost in a row", {"losses": float(self._losses), "limit": float(self.limit), "result": result})
+
+    def carry(self) -> dict[str, float]:
+        return {"losses": self._losses}
+
+    def _counted(self, event: Event, result: float) -> int:
+        if isinstance(event, CarriedEvent):
+            return max(self._losses, event.losses)
+        return 0 if result >= 0 else self._losses + 1
 
     def _begin(self, positions: Mapping[str, Position]) -> None:
         """What a session finds in its account and has no fills of."""
