@@ -19,7 +19,7 @@ from quantalpha.market.synthetic import synthetic_bars
 from quantalpha.practice.keys import KEY
 from quantalpha.practice.orders import Order
 from quantalpha.runner import Request, run_session
-from quantalpha.runner.events import CarriedEvent, FillEvent, HealthEvent, SignalEvent, SwitchEvent
+from quantalpha.runner.events import CarriedEvent, FillEvent, HealthEvent, SignalEvent
 
 LONG = Hold(1.0)
 
