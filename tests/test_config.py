@@ -92,6 +92,14 @@ def test_two_tapes_never_share_a_folder_of_the_lake():
     assert config.load("default").venue.kept_as == "binanceusdm"
 
 
+def test_other_funding_on_one_side_is_another_tape_there_alone():
+    first, second = (
+        {config.load("demo", [f"venue.name={name}", f"exchange.bybit_funding={more}"]).venue.kept_as for more in ("0.0", "0.001")}
+        for name in ("binanceusdm", "bybit")
+    )
+    assert len(first) == 1 and len(second) == 2
+
+
 def test_a_tape_is_known_by_its_content(tmp_path):
     tape = tmp_path / "bars.parquet"
     names = []

@@ -148,7 +148,10 @@ def _name_tape(values: dict) -> dict:
     venue = values.get("venue")
     if not isinstance(venue, dict) or "{tape}" not in str(venue.get("source")):
         return values
-    digest = hashlib.sha256("\n".join(_played(values)).encode()).hexdigest()[:8]
+    played = _played(values)
+    if venue.get("name") == "bybit" and (values.get("exchange") or {}).get("bybit_funding"):
+        played.append(f"bybit_funding {values['exchange']['bybit_funding']}")
+    digest = hashlib.sha256("\n".join(played).encode()).hexdigest()[:8]
     return values | {"venue": venue | {"source": venue["source"].replace("{tape}", digest)}}
 
 

@@ -55,5 +55,6 @@ class Exchange(Section):
     weight_interval: Count
     ban: Positive
     deposit: Positive
+    bybit_funding: Annotated[float, Field(gt=-1, lt=1)]
     address_limit: Count
     faults: Faults

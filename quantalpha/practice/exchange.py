@@ -1,6 +1,7 @@
 """What every connection shares: the tape, the clock that hides its future, and the books."""
 
 from collections.abc import Iterable
+from copy import copy
 
 from quantalpha.practice.book import Book
 from quantalpha.practice.clock import Clock
@@ -31,6 +32,12 @@ class Exchange:
         self.conditions = Conditions(clock, Sizes() if sizes is None else sizes)
         self.instruments = {symbol: with_gaps(each, self.conditions) for symbol, each in tape.instruments.items()}
         self._books = {symbol: Book(instrument) for symbol, instrument in self.instruments.items()}
+
+    def with_funding(self, more: float) -> "Exchange":
+        """The same market, on whose other side longs pay so much (a fraction) more at each settlement."""
+        side = copy(self)
+        side.instruments = {symbol: each.with_funding(more) for symbol, each in self.instruments.items()}
+        return side
 
     def now(self) -> int:
         """Tape time, milliseconds since 1970 UTC."""

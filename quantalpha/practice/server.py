@@ -86,10 +86,11 @@ async def serve(
     address_limit: AddressLimit | None = None,
     faults: Faults | None = None,
     keys: Iterable[ApiKey] = (ApiKey(),),
+    bybit_funding: float = 0.0,
 ) -> Server:
     """Start the exchange and return; port 0 takes a free one. `now`: where on the tape its clock starts, milliseconds since 1970 UTC.
     `wait`: the clock stands still until the first websocket client connects. limits, address_limit None: Binance's, Bybit's own; faults
-    None: none. keys: who may trade.
+    None: none. keys: who may trade. bybit_funding: what longs pay on Bybit's side beyond the tape's rate, a fraction.
 
     UsageError if the port is taken, the host is not this machine's or `now` lies off the tape.
     """
@@ -101,8 +102,8 @@ async def serve(
     faults = Faults() if faults is None else faults
     exchange = Exchange(tape, clock, limits, keys, faults.sizes)
     venue = Binance(exchange)
-    bybit = Bybit(exchange, AddressLimit(wall=wall) if address_limit is None else address_limit)
-    private = Private(exchange, bybit.limit)
+    bybit = Bybit(exchange.with_funding(bybit_funding), AddressLimit(wall=wall) if address_limit is None else address_limit)
+    private = Private(bybit.exchange, bybit.limit)
     runner = web.AppRunner(_application(venue, bybit, private, faults), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     return Server(runner, host, await _bind(runner, host, port), clock, exchange.limits, faults, exchange.conditions, venue, private)
@@ -246,7 +247,7 @@ async def _run(params: config.Params, parent: int | None) -> None:
     tape = load(params)
     now = None if settings.now is None else int(settings.now.timestamp() * 1000)
     rules = {"limits": Limits.of(settings), "address_limit": AddressLimit.of(settings), "faults": Faults.of(settings.faults)}
-    rules["keys"] = [ApiKey(deposit=settings.deposit)]
+    rules |= {"keys": [ApiKey(deposit=settings.deposit)], "bybit_funding": settings.bybit_funding}
     server = await serve(tape, host=settings.host, port=settings.port, speed=settings.speed, now=now, wait=settings.wait, **rules)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

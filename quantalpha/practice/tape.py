@@ -1,6 +1,7 @@
 """What the practice exchange plays: bars, mark prices and funding of one or more symbols, synthetic or from a parquet file."""
 
 import re
+from copy import copy
 from pathlib import Path
 from zlib import crc32
 
@@ -49,6 +50,12 @@ class Instrument:
     def settled(self, time: int) -> int:
         """Number of funding settlements at or before `time`."""
         return int(np.searchsorted(self.funding_times, time, side="right"))
+
+    def with_funding(self, more: float) -> "Instrument":
+        """The same contract, whose longs pay so much (a fraction) more at each settlement."""
+        dearer = copy(self)
+        dearer.funding_rates = np.round(self.funding_rates + more, MOST_DIGITS)  # as they are told
+        return dearer
 
     def open_interest(self, time: int) -> float:
         """Contracts held, base currency, as of the last bar opened at `time`, a moment on the tape."""

@@ -29,7 +29,7 @@ from quantalpha.runner.session import Session, accounts_of
 from quantalpha.runner.socket import Socket
 from quantalpha.runner.stopping import asked_to_stop, first
 from quantalpha.runner.summary import Summary
-from quantalpha.runner.venue import Side, Venue, opened
+from quantalpha.runner.venue import Venue, opened
 from quantalpha.runner.venue_setup import model_of
 from quantalpha.runner.volume import Volume
 from quantalpha.runner.walk import Walker
@@ -95,6 +95,7 @@ class Live:
         try:
             if self.venue is not None:
                 await self._connect()
+                await self._look_on(stop)
             self._listen(since)
             await self._watch(stop)
             if self.venue is not None:
@@ -146,17 +147,16 @@ class Live:
         return self.take if place == "" else lambda event: self.take(told_at(event, place))
 
     def _listen(self, since: dict[str, int]) -> None:
+        """To the bars."""
         by_socket = self.params.runner.feed == SOCKET
         walks = self.venue is None and self.params.runner.paper_price == BOOK
-        if self.venue is not None or by_socket or walks:
+        if by_socket or walks:
             socket = Socket(self.params, self.symbols, self.session.composition.timeframe, self.take, self.stopwatch)
             self._start(socket.run(since if by_socket else None, depth=walks))
             if by_socket and self.venue is not None:
                 self._start(stay_warm(partial(rehearse, self.session.engine), self.stopwatch.left))
             if walks:
                 self._walk(socket)
-        for side in self.sides:
-            self._look_on(side)
         if not by_socket:
             for symbol, last in since.items():
                 self._start(self._bars(symbol, last + self.step))
@@ -167,15 +167,19 @@ class Live:
         self.walker.latency = self.params.runner.paper_latency
         self._start(self.walker.run())
 
-    def _look_on(self, side: Side) -> None:
-        """What its executions are steered by beyond the first venue's quotes."""
-        if side.place:
-            socket = Socket(side.params, self.symbols, self.session.composition.timeframe, self._taking(side.place))
-            self._start(socket.run())
-        if len(self.sides) > 1:
+    async def _look_on(self, stop: asyncio.Event) -> None:
+        """To what executions are steered by. Of two venues nothing is decided before both have quoted, for what is shared out by one book
+        alone lies there for good; one that says nothing for LONGEST_LAG gets nothing. The first's quotes may come with its bars."""
+        bar, end = self.session.composition.timeframe, time.monotonic() + LONGEST_LAG
+        quoting = [side for side in self.sides if side.place or self.params.runner.feed != SOCKET]
+        for side in quoting:
+            self._start(Socket(side.params, self.symbols, bar, self._taking(side.place)).run())
+        for side in self.sides if len(self.sides) > 1 else ():
             self._start(side.follow_rates())
-        if self.params.execution.algorithm == PACED:
-            self._start(self.volumes[side.place].run())
+        for volume in self.volumes.values() if self.params.execution.algorithm == PACED else ():
+            self._start(volume.run())
+        if len(self.sides) > 1:
+            await self._until(lambda: stop.is_set() or time.monotonic() > end or all(side.quoted for side in quoting), self._look)
 
     def _start(self, work) -> None:
         self.tasks.append(asyncio.create_task(work))

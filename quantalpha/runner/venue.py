@@ -42,6 +42,11 @@ class Side:
         """The broker's outbox."""
         self.line.outbox.send(instruction)
 
+    @property
+    def quoted(self) -> bool:
+        """Whether of all its symbols the book is known, and what was settled lately."""
+        return all(self.broker.known(leg).book.sound and leg in self.settled for leg in self.broker.setup.markets)
+
     async def learn_rates(self) -> None:
         """What was settled lately."""
         for symbol in self.broker.setup.markets:

@@ -116,6 +116,17 @@ def test_funding_walks_back_from_its_end(venue, exchange, tape):
     assert reply(venue, "funding/history", **BTC, startTime=tape.start)["retCode"] == 10001
 
 
+def test_longs_of_this_side_may_pay_more_than_those_of_the_other(exchange):
+    """Market, clock and money of the other side stay as they are; what is told is what is settled."""
+    side, symbol, now = exchange.with_funding(0.0005), exchange.instruments["BTCUSDT"], exchange.now()
+    rows = ask(Bybit(side, AddressLimit(limit=10**9)), "funding/history", **BTC)["list"]
+    plain = ask(Bybit(exchange, AddressLimit(limit=10**9)), "funding/history", **BTC)["list"]
+    assert [float(row["fundingRate"]) for row in rows] == pytest.approx([float(row["fundingRate"]) + 0.0005 for row in plain])
+    settled = side.instruments["BTCUSDT"].funding_rates[: symbol.settled(now)][-200:]
+    assert [float(row["fundingRate"]) for row in rows[::-1]] == settled.tolist()
+    assert side.clock is exchange.clock and side.book("BTCUSDT") is exchange.book("BTCUSDT")
+
+
 def test_open_interest_pages_by_cursor(venue, exchange, tape):
     query = BTC | {"intervalTime": "4h", "startTime": tape.start, "endTime": tape.start + 99 * 4 * HOUR, "limit": 30}
     rows, cursor = [], {}

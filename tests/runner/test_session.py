@@ -286,16 +286,18 @@ def test_replaying_twice_gives_the_same_journal(trained, tape_settings, sessions
 
 
 def test_a_halted_session_resumes_after_a_reset_and_is_not_latched_again(exchange, trained, sessions):
-    settings = with_runner(exchange.settings, bars=4)
+    settings = with_runner(exchange.settings, bars=None)
     request = Request(name="s", sessions=sessions)
-    killed = []
+    seen = []
 
     def kill(status):
-        if not killed:
-            killed.append(AccountFolder("paper-s", sessions.parent / "accounts").latch.set("kill", "a drill"))
+        if not seen:
+            AccountFolder("paper-s", sessions.parent / "accounts").latch.set("kill", "a drill")
+        seen.append(status)
 
     with pytest.raises(Halted, match="halted by kill"):
         run_session(trained, settings, replace(request, on_status=kill))
+    settings = with_runner(settings, bars=seen[-1].decisions + 4)
     again = replace(request, resume=True)
     with pytest.raises(Halted, match="latched by kill"):
         run_session(trained, settings, again)
@@ -305,7 +307,7 @@ def test_a_halted_session_resumes_after_a_reset_and_is_not_latched_again(exchang
         run_session(trained, settings, again)
     assert latch.standing()["reason"] == "a drill"
     latch.reset("the drill is over")
-    assert run_session(trained, settings, again).reason == "4 decisions made"
+    assert run_session(trained, settings, again).reason == f"{settings.runner.bars} decisions made"
     assert latch.standing() is None
     phases = [event.phase for event in read(sessions / "s" / FILE) if kind_of(event) == "Switch"]
     assert phases == ["tripped", "flat", "reset"]

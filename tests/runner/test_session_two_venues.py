@@ -13,7 +13,7 @@ from quantalpha.runner.journal import FILE, read
 from quantalpha.runner.protection import EXITS
 
 HOUR = 3_600_000
-SPEED, START = 7200.0, 400
+SPEED, START = 3600.0, 400
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +59,10 @@ def test_a_session_holds_two_legs_and_is_told_again(played_bundle, tmp_path):
     assert served["filled"].sum() == pytest.approx(sum(each.quantity for each in decided))
     assert served["fee"].sum() == pytest.approx(sum(each.fee for each in decided))
     assert served["reference"].notna().all() and served["sent"].notna().all()
-    assert (abs(found.orders["slippage"]) < 0.01).all() and found.attribution.unexplained < 0.05
+    paid = sum(each.quantity * each.price for each in decided)
+    assert (served["filled"] * served["price"]).sum() == pytest.approx(paid), "an order's price is that of both legs"
+    shown = [each.reference for each in events if isinstance(each, InstructionEvent) and each.reference is not None]
+    assert served["reference"].between(0.999 * min(shown), 1.001 * max(shown)).all()
+    assert found.attribution.unexplained < 0.05
     accounts = sorted(each.name for each in (tmp_path / "accounts").iterdir())
     assert accounts == ["rehearse-practice", "rehearse-practice-bybit"]
