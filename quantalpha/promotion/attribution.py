@@ -6,6 +6,7 @@
       + model version        decided by the bundles that ran
       + feature drift        decided as recorded: the same bundle saw other numbers
       + risk vetoes          orders refused are not sent, positions a switch flattened are gone
+      + protective stop      out where the stop of risk.per_trade rests and the model has none, until a decision brings the position back
       + late bars            orders decided on a late bar reach the market when, and at the price, they did
       + decision timing      so do the others
       + fill price           slippage as measured, the part that was filled, stops where they happened
@@ -35,6 +36,7 @@ from quantalpha.promotion.counterfactual import (
     MISSED,
     MODEL,
     PRICE,
+    PROTECTION,
     TIMING,
     UNEXPLAINED,
     VETOES,
@@ -44,7 +46,7 @@ from quantalpha.promotion.decided import Decided
 from quantalpha.promotion.evidence import Market, Reviewed, Touched, executions, market, session_of, touched
 from quantalpha.promotion.reconcile import TOLERANCE, Recorded, correlation
 
-ORDER = (DATA, MISSED, MODEL, FEATURES, VETOES, LATE, TIMING, PRICE, FEE, FUNDING)
+ORDER = (DATA, MISSED, MODEL, FEATURES, VETOES, PROTECTION, LATE, TIMING, PRICE, FEE, FUNDING)
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,7 @@ class _Case:
         self.bundle, self.bars = bundle, bars
         self.decided = Decided(bundle, recorded.decisions, reviewed.signals, bars, ran)
         orders = executions(self.decided.rules, reviewed, bars.account)
-        self.session = session_of(orders, recorded, reviewed, bars.account)
+        self.session = session_of(orders, recorded, reviewed, bars.account, self.decided.rules.stops)
         self.touched = touched(orders, self.session, reviewed, bars) | self.decided.touched()
 
     def equity(self, causes: Set[str]) -> pd.Series:
