@@ -24,12 +24,16 @@ def stamp(reason: str, of: str | None = None) -> dict[str, str]:
     return {"time": datetime.now(UTC).isoformat(timespec="seconds"), "who": _who(), "reason": mask(reason.strip())}
 
 
-def append(path: Path, make: Callable[[list[dict]], dict]) -> dict:
-    """Adds what `make` makes of all lines before and returns it. Killed at any moment, it leaves the line whole or not there."""
+def append(path: Path, make: Callable[[list[dict]], dict], then: Callable[[], None] = lambda: None) -> dict:
+    """Adds what `make` makes of all lines before and returns it. Killed at any moment, it leaves the line whole or not there.
+
+    then: done once the line is durable, before anybody else has the folder (`files.locked`).
+    """
     with locked(path.parent):
         lines = _lines(path)
         entry = make(_checked(path, lines)) | {"previous": hashlib.sha256(lines[-1]).hexdigest() if lines else ""}
         write_atomic(path, b"\n".join([*lines, json.dumps(entry, allow_nan=False).encode(), b""]))
+        then()
     return entry
 
 

@@ -1,5 +1,6 @@
 """`quantalpha run --mode live` and `prelive`, on the practice exchange posing as a venue: what is refused reaches it with no order."""
 
+import json
 import os
 import pty
 import shutil
@@ -44,7 +45,7 @@ def trained(settings, tmp_path_factory):
 @pytest.fixture
 def workspace(tmp_path, trained, settings, monkeypatch) -> Workspace:
     """All that the list asks of a machine; what keeps live orders from this exchange, and from practice data, is out of the way."""
-    monkeypatch.setattr("quantalpha.promotion.champion", lambda model, params, alias: trained)
+    monkeypatch.setattr("quantalpha.promotion.champion", lambda *_: trained)
     monkeypatch.setattr("quantalpha.cli.live.require_place", lambda *_: None)
     monkeypatch.setattr("quantalpha.runner.composition.Composition.require_origin", lambda *_: None)
     for name, value in {"API_KEY": KEY, "API_SECRET": SECRET, "ALERTS": "json://127.0.0.1:9"}.items():
@@ -185,7 +186,7 @@ def test_a_bundle_of_practice_data_is_refused_before_any_venue_is_asked(tmp_path
     def asked(*_, **__):
         raise AssertionError("a venue was asked")
 
-    monkeypatch.setattr("quantalpha.promotion.champion", lambda model, params, alias: trained)
+    monkeypatch.setattr("quantalpha.promotion.champion", lambda *_: trained)
     monkeypatch.setattr("quantalpha.runner.clearance.open_trading", asked)
     answer = Workspace(tmp_path / "workspace").call(*command, "--capital", "100", *words({"venue.source": source}))
     answer.complains(3, "made from data of practice", "promote that run")
@@ -209,6 +210,26 @@ def test_on_the_testnet_the_list_only_warns(workspace, settings, monkeypatch):
         answer = workspace.call("run", "--mode", "testnet", *at)
     assert answer.code == 2 and "the session was reached" in answer.err
     assert "with real money these lines would refuse" in answer.err and "key: withdrawals" in answer.err
+
+
+def test_what_the_watchdog_latched_stopped_the_session_that_had_died(workspace, settings):
+    """Its word stands in the latch, not in the journal, whether somebody has reset it or not."""
+    with workspace.entered():
+        root, latch = config.path("data/sessions"), AccountFolder("live-practice").latch
+        for name, started in (
+            ("a", "2020-01-01T00:00:00.5+00:00"),
+            ("b", "2020-02-01T00:00:00.5+00:00"),
+            ("c", "2999-01-01T00:00:00.5+00:00"),
+        ):
+            session(root / name, 100.0, "practice", [said("start", 1), said("stop", 25)])
+            card = root / name / "session.json"
+            card.write_text(json.dumps(json.loads(card.read_text()) | {"started": started}))
+        stopped = [[each.tripped for each in past(settings, "live")]]
+        latch.set("watchdog:heartbeat", "it hangs")
+        stopped.append([each.tripped for each in past(settings, "live")])
+        latch.reset("looked into it")
+        stopped.append([each.tripped for each in past(settings, "live")])
+    assert stopped == [[False] * 3, [False, True, False], [False, True, False]]
 
 
 def session(folder: Path, capital: float, kept_as: str, events) -> None:
@@ -248,7 +269,7 @@ def test_the_past_is_that_of_the_account(workspace, settings):
         session(root / "c", 500.0, "practice", [said("start", 30), trip, said("stop", 54)])
         (root / "d").mkdir()
         (root / "d/session.json").write_text((root / "a/session.json").read_text())
-        found = past(settings.venue, "live")
+        found = past(settings, "live")
     assert [(each.capital, round(each.days, 3), each.tripped) for each in found] == [
         (100.0, 1.0, False),
         (500.0, 1.0, True),

@@ -8,32 +8,24 @@ import math
 import random
 import re
 import ssl
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from functools import cache
 from urllib.parse import urlsplit, urlunsplit
 
 from quantalpha import config, lazy
 from quantalpha.config import IMPORT
 from quantalpha.errors import UsageError, did_you_mean
-from quantalpha.market.budget import LARGEST, LONGEST_STOP, Budget, Limit, Stopped, default_folder
+from quantalpha.market.budget import Budget, Limit, Stopped, default_folder
+from quantalpha.market.limits_told import PARSING, SHORTEST_STOP, USED_WEIGHT, WEIGHT, limits_told, retry_after, seconds, shut_out
 
 LONGEST_WAIT = 120.0  # seconds; a venue that asks for more has banned us
 PATIENCE = 2.0  # seconds an order waits where the venue asks to be left alone; then it is not sent
 MARGIN = 5.0  # seconds after its timeout in which a request of a killed process may still reach the venue
-PARSING = (TypeError, KeyError, IndexError, ValueError, AttributeError, RecursionError)  # what reading a nonsensical answer raises
-PERIODS = {"SECOND": 1, "MINUTE": 60, "HOUR": 3600, "DAY": 86_400}
-USED_WEIGHT = re.compile(r"X-MBX-USED-WEIGHT-(\d+)([SMHD])", re.IGNORECASE)
-BANNED_UNTIL = re.compile(r"banned until (\d{13})\b")  # Binance's words, milliseconds since 1970
-FIRST_BAN, SHORTEST_STOP = 120.0, 10.0  # seconds of a ban (418) and of a refusal (429) that say nothing of their length
-WEIGHT = "weight"
 BINANCE = ("binance", "binanceusdm")
-BYBIT_REQUEST, BYBIT_BAN = 5.0, 600.0  # ccxt's cost of a market data request; seconds for which an address is shut out, told by a 403
+BYBIT_REQUEST = 5.0  # ccxt's cost of a market data request
 DOCUMENTED = {  # where ccxt's own pace is far below what the venue allows (bybit-exchange.github.io, v5, rate limit: 600 in 5 s)
     "bybit": Limit(600 * BYBIT_REQUEST, 5.0),
 }
@@ -102,9 +94,9 @@ class _Paid:
         """ccxt's hook on every HTTP reply."""
         wait = self._heed(status, headers, text)
         if self.inspect is not None:
-            self.inspect(status, text, _retry_after(headers) if wait is None else wait)
+            self.inspect(status, text, retry_after(headers) if wait is None else wait)
         if status == 200 and '"rateLimits"' in text:
-            self.budget.learn(_limits_told(text))
+            self.budget.learn(limits_told(text))
         return text
 
     def _heed(self, status: int, headers, text: str) -> float | None:
@@ -112,8 +104,8 @@ class _Paid:
         for name, used in headers.items():
             period = USED_WEIGHT.fullmatch(name)
             if period and used.isdigit():
-                self.budget.correct(WEIGHT, Limit(int(used), _seconds(*period.groups())))
-        wait = _shut_out(self.id, status, headers, text)
+                self.budget.correct(WEIGHT, Limit(int(used), seconds(*period.groups())))
+        wait = shut_out(self.id, status, headers, text)
         if wait is None and status == 429:
             wait = max(SHORTEST_STOP, self.budget.limits[WEIGHT].seconds)  # a window, wherever it began
         if wait is not None:
@@ -241,20 +233,6 @@ def _weights(venue: str, path: str, cost: float) -> dict[str, float]:
     return {WEIGHT: cost} | separate
 
 
-def _limits_told(text: str) -> dict[str, Limit]:
-    """The request weight limit among Binance's `rateLimits`; empty where there is none."""
-    try:
-        rule = next(rule for rule in json.loads(text)["rateLimits"] if rule["rateLimitType"] == "REQUEST_WEIGHT")
-        limit = Limit(float(rule["limit"]), float(rule["intervalNum"]) * PERIODS[rule["interval"]])
-        return {WEIGHT: limit} if all(0 < number < LARGEST for number in limit) else {}
-    except (StopIteration, *PARSING):
-        return {}
-
-
-def _seconds(count: str, unit: str) -> int:
-    return int(count) * {"S": 1, "M": 60, "H": 3600, "D": 86_400}[unit.upper()]
-
-
 def _point(urls, venue: config.Venue):
     """Every leaf with the scheme and host of venue.rest_url, or venue.ws_url for websockets."""
     if isinstance(urls, dict):
@@ -283,41 +261,6 @@ def _inspect(status: int, text: str, wait: float | None) -> None:
         answer = None
     if not isinstance(answer, dict | list):
         raise NoAnswer(f"HTTP {status}, not JSON: {short(text)}")
-
-
-def _shut_out(venue: str, status: int, headers, text: str) -> float | None:
-    """Seconds for which nobody at this address may ask; None where the answer does not say, or says no such thing."""
-    if status == 403 and venue == "bybit":
-        return BYBIT_BAN
-    if status not in (418, 429):
-        return None
-    return _retry_after(headers) or _banned(text) or (FIRST_BAN if status == 418 else None)
-
-
-def _retry_after(headers) -> float | None:
-    """Seconds of a Retry-After, which is a number of them or an HTTP date; None where there is none, or it makes no sense."""
-    told = next((value for name, value in headers.items() if name.lower() == "retry-after"), "")
-    try:
-        return _bounded(float(told))
-    except ValueError:
-        return _until(told)
-
-
-def _until(date: str) -> float | None:
-    try:
-        return _bounded(parsedate_to_datetime(date).replace(tzinfo=UTC).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return None
-
-
-def _banned(text: str) -> float | None:
-    told = BANNED_UNTIL.search(text)
-    return told and _bounded(int(told[1]) / 1000 - time.time())
-
-
-def _bounded(seconds: float) -> float | None:
-    """At most the longest ban there is; None for what has passed or is no number."""
-    return min(seconds, LONGEST_STOP) if seconds >= 0 else None
 
 
 def short(text: str) -> str:

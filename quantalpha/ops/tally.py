@@ -78,7 +78,8 @@ class Report:
 
     @property
     def predicted(self) -> float | None:
-        return self.expected_cost / self.foretold if self.foretold else self.usual
+        usual = self.usual if self.fills else None
+        return self.expected_cost / self.foretold if self.foretold else usual
 
     @property
     def uptime(self) -> float | None:

@@ -22,7 +22,7 @@ from quantalpha.promotion.tracked import Promotion, candidates, champion, promot
 
 __all__ = [
     "Attribution", "Candidate", "Case", "GateLine", "GateReport", "PaperSession", "Promotion", "Recorded", "Rehearsal", "Report",
-    "Reviewed", "Terms", "Trained", "attribute", "backtest_candidate", "candidates", "champion", "evaluate", "judge", "load_candidate", "order_table",
-    "origin", "promote", "promote_run", "reconcile", "record_forecasts", "registered_name", "research_result", "roll_back",
+    "Reviewed", "Terms", "Trained", "attribute", "backtest_candidate", "candidates", "champion", "evaluate", "judge", "load_candidate",
+    "order_table", "origin", "promote", "promote_run", "reconcile", "record_forecasts", "registered_name", "research_result", "roll_back",
     "write_candidate",
 ]  # fmt: skip

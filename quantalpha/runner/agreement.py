@@ -12,12 +12,13 @@ from quantalpha.errors import ReconcileError
 from quantalpha.market.trading import patiently
 from quantalpha.runner.broker_exchange import ExchangeBroker
 from quantalpha.runner.events import AccountEvent, FillEvent
+from quantalpha.runner.holdings import Holding
 from quantalpha.runner.line import Line
 from quantalpha.runner.orders import ADOPTED, DUST
 
 CENT = 0.01  # quote currency
 PRICE = 1e-5  # relative: venues round average prices
-REMEDY = "look at the account, then resume with --adopt to take over what is there, or put it right there"
+REMEDY = "look at the account, then resume with --adopt to take over what is there, or close it (`quantalpha kill`)"
 ROUNDS = 3  # a trade or a funding payment between two questions is no difference
 
 
@@ -39,8 +40,8 @@ async def agree(line: Line, *, adopt: bool = False) -> None:
 
     Until an order in doubt is known to be dead or alive, as in a session that goes on, nothing takes the place of one that was decided,
     and another takes that of a stop: nobody waits for it here, for meanwhile a position may lack its stop.
-    adopt: what nobody here made is taken over: a position as a fill at its entry price (its stop follows), money as it stands; orders,
-    which nothing here steers, are cancelled.
+    adopt: what nobody here made is taken over: a position as a fill at its entry price, one that has grown at the price that leads to it
+    (its stop follows), money as it stands; orders, which nothing here steers, are cancelled.
     """
     await _require_known_symbols(line)
     for order in line.broker.orders.in_doubt():
@@ -121,16 +122,27 @@ async def _adopt(line: Line, found: list[Difference]) -> None:
             await line.trading.cancel(order.client_id, order.symbol)
     for symbol in [each.name for each in found if each.kind == "position"]:
         there = told.positions.get(symbol, {"quantity": 0.0, "entry_price": told_mark(broker, symbol)})
-        quantity = there["quantity"] - broker.holdings.quantity(symbol)
-        terms = {"quantity": quantity, "price": there["entry_price"], "fee": 0.0, "trade": f"{ADOPTED}{told.event_time}"}
+        quantity, price = (
+            there["quantity"] - broker.holdings.quantity(symbol),
+            _paid(broker.holdings[symbol], there["quantity"], there["entry_price"]),
+        )
+        if not price > 0.0:
+            continue
+        terms = {"quantity": quantity, "price": price, "fee": 0.0, "trade": f"{ADOPTED}{told.event_time}"}
         times = {
             "event_time": told.event_time,
             "recv_time": line.reports.clock(),
             "bar": told.event_time - told.event_time % line.reports.step,
         }
-        realised = broker.holdings[symbol].profit(quantity, there["entry_price"])
+        realised = broker.holdings[symbol].profit(quantity, price)
         line.reports.feed(FillEvent(**times, symbol=symbol, client_id=None, **terms, realised=realised, reason="external"))
     broker.rebase()
+
+
+def _paid(here: Holding, quantity: float, entry_price: float) -> float:
+    """The price of what was traded elsewhere that leads to the entry price told; 0 or below where no single trade does."""
+    grown = here.quantity * (quantity - here.quantity) > 0.0
+    return (quantity * entry_price - here.quantity * here.entry_price) / (quantity - here.quantity) if grown else entry_price
 
 
 def told_mark(broker: ExchangeBroker, symbol: str) -> float:

@@ -1,6 +1,6 @@
 """What the pre-live list is told: the bundles, the account at its venue, its past, and this machine."""
 
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from quantalpha import config
@@ -17,11 +17,12 @@ from quantalpha.secrets import ALERTS
 from quantalpha.workspace import lock_sha256
 
 DAY = 86_400_000  # ms
+SECOND = len("2026-01-01T00:00:00")  # of a time in ISO 8601, UTC
 LIVE, TESTNET = "live", "testnet"
 
 
-async def gather(composition: Composition, aliases: Mapping[str, str | None], params: config.Params, mode: str) -> Case:
-    """Asks venue and machine; changes nothing. aliases: of each bundle (by id). The capital is the composition's account's.
+async def gather(composition: Composition, params: config.Params, mode: str) -> Case:
+    """Asks venue and machine; changes nothing. The capital is the composition's account's.
 
     Raises GateRefused, with no venue asked, where live money would follow what is not the venue's own data; UsageError without keys,
     ExchangeError where the venue gives no usable answer.
@@ -31,9 +32,9 @@ async def gather(composition: Composition, aliases: Mapping[str, str | None], pa
     word = await _word(composition, params.venue, mode)
     other = None if second is None else await _word(composition, second, mode, second=True)
     return Case(
-        gates={each.id: each.gate for each in composition.bundles}, aliases=aliases, capital=account.initial_cash,
+        gates={each.id: each.gate for each in composition.bundles}, capital=account.initial_cash,
         leverage=account.leverage, margin_mode=account.margin_mode, runner=params.runner,
-        past=past(params.venue, mode), venue=word, house=house(composition, params, mode), second=other,
+        past=past(params, mode), venue=word, house=house(composition, params, mode), second=other,
     )  # fmt: skip
 
 
@@ -46,8 +47,7 @@ def house(composition: Composition, params: config.Params, mode: str) -> House:
     """What this machine says."""
     folder = folders.root()
     folder.mkdir(parents=True, exist_ok=True)
-    venues = [params.venue, *filter(None, [second_of(params)])]
-    latched = next(filter(None, (AccountFolder(accounts.name_of(mode, each)).latch.standing() for each in venues)), None)
+    latched = next(filter(None, (each.latch.standing() for each in _accounts(params, mode))), None)
     drilled = drills.days_since(AccountFolder(accounts.name_of("rehearse", params.venue)))
     return House(
         folder=folder, latched=None if latched is None else f"{latched['name']}: {latched['reason']}", watchdog=params.runner.watchdog,
@@ -56,10 +56,26 @@ def house(composition: Composition, params: config.Params, mode: str) -> House:
     )  # fmt: skip
 
 
-def past(venue: config.Venue, mode: str) -> list[Past]:
-    """Every earlier session of the account, the oldest first. One whose record cannot be read counts as one that was stopped."""
-    found = [_past(folder, venue) for folder in folders.sessions(mode)]
-    return [each for each in found if each is not None]
+def _accounts(params: config.Params, mode: str) -> list[AccountFolder]:
+    """Of the venue, and of the second where there is one."""
+    return [AccountFolder(accounts.name_of(mode, each)) for each in (params.venue, second_of(params)) if each is not None]
+
+
+def past(params: config.Params, mode: str) -> list[Past]:
+    """Every earlier session of the account, the oldest first. One whose record cannot be read counts as one that was stopped, and so does
+    the last that had begun when something latched an account: a watchdog's word stands in no journal. DataError: a history was altered."""
+    found = {folder: each for folder in folders.sessions(mode) if (each := _past(folder, params.venue)) is not None}
+    begun = {folder: str(read_json(folder / folders.CARD).get("started", "")) for folder in found}
+    for latched in (time for account in _accounts(params, mode) for time in _latched(account)):
+        last = [folder for folder in found if begun[folder][:SECOND] <= latched[:SECOND]][-1:]
+        found |= {folder: replace(found[folder], tripped=True) for folder in last}
+    return list(found.values())
+
+
+def _latched(account: AccountFolder) -> list[str]:
+    """When, ISO: what was reset since and what stands."""
+    standing = account.latch.standing()
+    return [*(each["latch"]["time"] for each in account.latch.history()), *([] if standing is None else [standing["time"]])]
 
 
 def _past(folder: Path, venue: config.Venue) -> Past | None:

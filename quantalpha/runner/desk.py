@@ -8,18 +8,20 @@ time is up. Nobody waits for a file or a key: `poll` looks and returns.
 """
 
 import json
+import os
 import queue
 import re
+import stat
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from quantalpha import audit
-from quantalpha.errors import UsageError, did_you_mean
+from quantalpha.errors import DataError, UsageError, did_you_mean
 from quantalpha.files import read_json, write_atomic
 from quantalpha.runner.approval import APPROVE
 from quantalpha.runner.events import ApprovalEvent, Event, FillEvent, RejectedOrderEvent, ValidatedOrderEvent
@@ -68,7 +70,8 @@ class Desk:
     def ask(self, order: ValidatedOrderEvent) -> None:
         """Also for what `Gate` still holds after a restart: an answer from before it does not count, the time begins anew."""
         self._answer(order.client_id).unlink(missing_ok=True)
-        asked = {"symbol": order.symbol, "quantity": order.quantity, "price": order.price, "target": order.target, "within": self.within}
+        asked = {"symbol": order.symbol, "quantity": order.quantity, "price": order.price, "target": order.target}
+        asked["until"] = time.time() + self.within
         write_atomic(self._question(order.client_id), json.dumps({"client_id": order.client_id} | asked) + "\n")
         self._open[order.client_id] = Question(order, self.clock() + self.within)
         self._show()
@@ -80,15 +83,22 @@ class Desk:
             self._answer(client_id).unlink(missing_ok=True)
             self._show()
 
-    def poll(self, now: int, price: Callable[[str], float]) -> list[ApprovalEvent]:
-        """What was answered since, and what was not in time. now: ms since 1970 UTC; price: of a symbol's market now, NaN if unknown."""
+    def close(self) -> None:
+        """The session ends: nobody need answer any more. A resumed one asks anew."""
+        self.terminal = None
+        for client_id in list(self._open):
+            self.settled(client_id)
+
+    def poll(self, now: Mapping[str, int], price: Callable[[str], float]) -> list[ApprovalEvent]:
+        """What was answered since, and what was not in time. now: event_time (the market's) and recv_time (ours), ms since 1970 UTC;
+        price: of a symbol's market now, NaN if unknown."""
         events = []
         for client_id, question in list(self._open.items()):
             answer = self._said(client_id, question)
             if answer is not None:
                 symbol, (approved, who) = question.order.symbol, answer
-                times = {"event_time": now, "recv_time": now, "symbol": symbol}
-                events.append(ApprovalEvent(**times, client_id=client_id, approved=approved, who=who, price=price(symbol)))
+                said = {"client_id": client_id, "approved": approved, "who": who, "price": price(symbol)}
+                events.append(ApprovalEvent(**now, symbol=symbol, **said))
                 self.settled(client_id)
         return events
 
@@ -104,8 +114,7 @@ class Desk:
         path = self._answer(client_id)
         if not path.exists():
             return None
-        answer = read_json(path, "approved", "who")
-        return answer["approved"] is True, str(answer["who"])
+        return _read(path)
 
     def _show(self) -> None:
         if self.terminal is not None and self._open and self._shown not in self._open:
@@ -117,6 +126,20 @@ class Desk:
 
     def _answer(self, client_id: str) -> Path:
         return self.folder / f"{client_id}{ANSWER}"
+
+
+def _read(path: Path) -> tuple[bool, str]:
+    """What this user (or root) has written where not everybody can; anything else is a no."""
+    try:
+        found = path.lstat()
+        if found.st_uid not in (os.geteuid(), 0) or not stat.S_ISREG(found.st_mode) or found.st_mode & stat.S_IWOTH:
+            return False, "an answer that somebody else could have written"
+        answer = read_json(path, "approved", "who")
+    except (DataError, OSError):
+        return False, "an answer that cannot be read"
+    if not isinstance(answer["approved"], bool):
+        return False, "an answer that is neither true nor false"
+    return answer["approved"], str(answer["who"])
 
 
 class Terminal:
@@ -160,9 +183,10 @@ def asking(session: "Session") -> Desk | None:
 
 
 def questions(folder: Path) -> list[dict]:
-    """What a session waits for a word on: client_id, symbol, quantity (signed, base units), price (quote), target, within (seconds)."""
+    """What a session waits for a word on: client_id, symbol, quantity (signed, base units), price (quote), target, until (when its time is
+    over, seconds since 1970)."""
     asked = sorted(path for path in (folder / FOLDER).glob("*.json") if not path.name.endswith(ANSWER))
-    return [read_json(path, "client_id", "symbol", "quantity", "price") | {"session": folder.name} for path in asked]
+    return [read_json(path, "client_id", "symbol", "quantity", "price", "until") | {"session": folder.name} for path in asked]
 
 
 def answer(sessions: list[Path], client_id: str, approved: bool) -> dict:

@@ -148,7 +148,8 @@ class Engine:
             if implied is not None:
                 self._take(implied)
             self._slices.require_turn(event)
-            self._end_earlier(event)
+            for bars in self._slices.overtaken(event):
+                self._spread(self._closed_all(bars) if type(bars[0]) is MarketCloseEvent else self.broker.opened(bars))
         self._queue.append(event)
         while self._queue:
             self._retell()
@@ -195,10 +196,6 @@ class Engine:
         for event in done:
             for observe in self.observers:
                 observe(event)
-
-    def _end_earlier(self, event: MarketOpenEvent | MarketCloseEvent) -> None:
-        for bars in self._slices.overtaken(event):
-            self._spread(self._closed_all(bars) if type(bars[0]) is MarketCloseEvent else self.broker.opened(bars))
 
     def _open(self, event: MarketOpenEvent) -> Iterable[Event]:
         self._slices.opened[event.symbol] = event.bar
@@ -273,8 +270,7 @@ class Engine:
     def _watch(self, event: Event) -> None:
         """Halts where a switch trips; once halted, asks for a flat account until it is one."""
         kind, switches = type(event), self.gates.switches
-        time = 0 if kind is SessionEvent else event.event_time  # a session's first word has our time, not the market's
-        trip = switches.see(self.view(time), event) if kind in switches.heeds else None
+        trip = switches.see(self.view(self._past.of_market(event)), event) if kind in switches.heeds else None
         if trip is not None and self.halted is None:
             self._spread([trip])
         elif self.halted is not None and self.halted.phase == "tripped" and kind in (TickEvent, AccountEvent, EquityEvent):

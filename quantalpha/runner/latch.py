@@ -12,10 +12,11 @@ from pathlib import Path
 
 from quantalpha import audit
 from quantalpha.errors import Halted, UsageError
-from quantalpha.files import sync, write_atomic
+from quantalpha.files import locked, sync, write_atomic
 from quantalpha.secrets import mask
 
 FILE, HISTORY = "latch.json", "latches.jsonl"
+PATIENCE = 1.0  # seconds for which a latch waits for who hangs in a reset
 KEYS = ("time", "who", "name", "reason", "values")
 
 
@@ -41,11 +42,12 @@ class Latch:
 
     def set(self, name: str, reason: str, values: Mapping[str, float] | None = None) -> dict:
         """Latches, durably on return; what stands already stands. name: the switch that tripped, 'kill' where a person did."""
-        before = self.standing()
-        if before is None:
-            entry = audit.stamp(reason) | {"name": name, "values": dict(values or {})}
-            write_atomic(self.folder / FILE, mask(json.dumps(entry)) + "\n")
-        return self.standing() or _unreadable("it vanished while it was written") if before is None else before
+        entry = audit.stamp(reason) | {"name": name, "values": dict(values or {})}
+        with locked(self.folder, PATIENCE):  # a reset under way is over first
+            before = self.standing()
+            if before is None:
+                write_atomic(self.folder / FILE, mask(json.dumps(entry)) + "\n")
+            return before or self.standing() or _unreadable("it vanished while it was written")
 
     def require_open(self) -> None:
         """Halted while it stands."""
@@ -66,10 +68,12 @@ class Latch:
     def reset(self, reason: str) -> dict:
         """Ends it, with a line in the history first. UsageError as `require_reason`; DataError where the history was altered."""
         stamp, standing = self.require_reason(reason)
-        entry = audit.append(self.folder / HISTORY, lambda _: stamp | {"account": self.folder.name, "latch": _strict(standing)})
+        noted = stamp | {"account": self.folder.name, "latch": _strict(standing)}
+        return audit.append(self.folder / HISTORY, lambda _: noted, self._remove)
+
+    def _remove(self) -> None:
         (self.folder / FILE).unlink(missing_ok=True)
         sync(self.folder)
-        return entry
 
     def history(self) -> list[dict]:
         """Every reset, oldest first."""

@@ -22,8 +22,12 @@ class Past:
         self._sent: deque[int] = deque(maxlen=HISTORY)
 
     def heard(self, event: Event) -> None:
-        if event.event_time > self.time and type(event) is not SessionEvent:  # whose time is ours, not the market's
-            self.time = event.event_time
+        self.time = max(self.time, self.of_market(event))
+
+    @staticmethod
+    def of_market(event: Event) -> int:
+        """When it was true on the market; 0 where the event has our time."""
+        return 0 if type(event) is SessionEvent else event.event_time
 
     def closed(self, bar: MarketCloseEvent) -> None:
         self.step = bar.event_time - bar.bar
@@ -49,7 +53,8 @@ class Past:
                 break
             sent.append(moment)
         returns = {symbol: closes.returns for symbol, closes in self._closes.items()}
-        return AccountView(account.equity, account.positions, account.cash, now, returns, self.step, tuple(sent), account.pending)
+        known = {"time": now, "returns": returns, "step": self.step, "sent": tuple(sent)}
+        return AccountView(account.equity, account.positions, account.cash, **known, pending=account.pending, venues=account.venues)
 
 
 class _Closes:

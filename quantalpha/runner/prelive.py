@@ -68,11 +68,10 @@ class House:
 
 @dataclass(frozen=True)
 class Case:
-    """gates: of each bundle (by id) its gate.json; aliases: of each what it is registered as, None where it is not; leverage and
-    margin_mode: what the account is to trade with; second: the other venue's word, where a session has two, with half the capital each."""
+    """gates: of each bundle (by id) its gate.json; leverage and margin_mode: what the account is to trade with; second: the other venue's
+    word, where a session has two, with half the capital each."""
 
     gates: Mapping[str, dict]
-    aliases: Mapping[str, str | None]
     capital: float
     leverage: float
     margin_mode: str
@@ -115,9 +114,7 @@ def _models(case: Case) -> list[Line]:
         missing = [each for each in LIVE_LINES if each not in told or not verdict.stands(told[each])]
         passed = gate["passed"] is True and not missing and all(verdict.stands(line) for line in gate["lines"])
         words = "passed" if passed else f"failed or not judged: {', '.join(missing) or 'other lines'}"
-        alias = case.aliases.get(name)
         found.append(Line(f"gate of {name[:12]}", "passed for live", words, passed))
-        found.append(Line(f"alias of {name[:12]}", "live", str(alias), alias == "live"))
     return found or [Line("gate", "a bundle", "none", False)]
 
 
@@ -161,6 +158,7 @@ def _told(case: Case, word: VenueWord) -> list[Line]:
     for symbol, settings in word.settings.items():
         found += [
             Line(f"{symbol}: positions", "one-way", "one-way" if settings.one_way else "hedged", settings.one_way, at_start=True),
+            Line(f"{symbol}: assets", "one", "one" if settings.one_asset else "several (multi-assets mode)", settings.one_asset),
             Line(f"{symbol}: leverage", f"{case.leverage:g}", f"{settings.leverage:g}", settings.leverage == case.leverage, at_start=True),
             Line(f"{symbol}: margin", case.margin_mode, settings.margin_mode, settings.margin_mode == case.margin_mode, at_start=True),
         ]

@@ -76,7 +76,8 @@ class TwoVenues:
         first, second = (broker.account() for broker in self.both)
         pending = {**first.pending, **second.pending, **self._pending()}
         money = {"equity": first.equity + second.equity, "cash": first.cash + second.cash}
-        return AccountView(positions={**first.positions, **second.positions}, pending=pending, **money)
+        venues = tuple(AccountView(each.equity, {native(leg): held for leg, held in each.positions.items()}) for each in (first, second))
+        return AccountView(positions={**first.positions, **second.positions}, pending=pending, venues=venues, **money)
 
     def _pending(self) -> dict[str, float]:
         """Of orders that are not shared out yet, so much as makes the position larger or turns it."""

@@ -34,7 +34,8 @@ class AccountView:
 
     time: ms since 1970 UTC; equity and cash (the wallet) in quote currency; returns: of each symbol the simple returns of its last closed
     bars, oldest first; step: ms of one such bar; sent: times (ms) of the instructions to place or amend of the last minute;
-    pending: signed base units that passed risk and have not traded yet, by symbol: they count as if they had.
+    pending: signed base units that passed risk and have not traded yet, by symbol: they count as if they had. venues: of an account that
+    lies at several, what is at each alone, with the symbols as that venue calls them: no money of one stands behind the other's positions.
     """
 
     equity: float
@@ -45,6 +46,7 @@ class AccountView:
     step: int = 0
     sent: tuple[int, ...] = ()
     pending: Mapping[str, float] = field(default_factory=dict)
+    venues: "tuple[AccountView, ...]" = ()
 
     def position(self, symbol: str) -> Position:
         return self.positions.get(symbol, FLAT)

@@ -13,208 +13,83 @@ cancels all orders and hangs on the session's private line, so that the session 
 """
 
 import asyncio
+import contextlib
 import json
 import math
 import re
+import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
 from quantalpha import config
-from quantalpha.errors import DataError
+from quantalpha.errors import UsageError
 from quantalpha.files import sole
-from quantalpha.market.trading import AccountReport, OrderReport
 from quantalpha.runner import carried
-from quantalpha.runner.accounts import AccountFolder
+from quantalpha.runner.accounts import WATCHED, AccountFolder
+from quantalpha.runner.duty import Duty, Pulse
 from quantalpha.runner.emergency import TROUBLE, desk_of, flatten
-from quantalpha.runner.events import AccountEvent, CarriedEvent
-from quantalpha.runner.orders import DUST
-from quantalpha.runner.switches import DailyLoss, Drawdown, LiquidationNear, Trip
-from quantalpha.runner.views import AccountView, Position
+from quantalpha.runner.judge import Around, Judge, Seen
+from quantalpha.runner.switches import Trip
 
 TAKEOVERS = 15  # looks at whether the watchdog before it has left
+GLANCE = 0.2  # seconds between two looks at whether it is still needed
 LOOK = 1.0  # seconds between two looks at the venue; where it asks about many symbols, longer
 MANY = 2
 ANSWER = 10.0  # seconds within which a look must be answered
 ATTEMPT = 30.0  # seconds of one attempt at flattening, before it is said that it goes on
 AGAIN = 300.0  # seconds after which a trouble that lasts is told again
 FRESH = 0.5  # of runner.dead_man: an older heartbeat no longer renews the venue's timer
-BASIS = 0.01  # of the mark: how far the last price may be from it
 Say = Callable[[str, str], None]  # (title, text) to a person
-
-
-@dataclass(frozen=True)
-class Seen:
-    """The account as the venue told it at `time` (ms, the venue's)."""
-
-    time: int
-    account: AccountReport
-    orders: list[OrderReport]
-
-    @property
-    def view(self) -> AccountView:
-        positions = {symbol: Position(**vars(each)) for symbol, each in self.account.positions.items()}
-        return AccountView(self.account.equity, positions, time=self.time)
-
-    @property
-    def flat(self) -> bool:
-        return not self.orders and all(position.quantity == 0 for position in self.account.positions.values())
-
-
-@dataclass(frozen=True)
-class Around:
-    """What the watchdog sees beside the venue. heartbeat: seconds since the session's last one, None where no session is to beat; latched:
-    whether the account is."""
-
-    heartbeat: float | None
-    latched: bool
-
-
-class Judge:
-    """When it is enough. Times are seconds of a clock that only goes forward.
-
-    capital: what the session may lose from; shares lost are of it, however much more lies in the wallet, and of the wallet where that is
-    less. Both are taken as they stand at the first look.
-    """
-
-    def __init__(self, limits: config.Switches, dead_man: float, now: float, capital: float = math.inf):
-        self.limits, self.dead_man, self.capital = limits, dead_man, capital
-        self._beside: float | None = None  # what of the first equity is not the session's
-        money = [DailyLoss(limits.daily_loss), Drawdown(limits.drawdown), LiquidationNear(limits.min_liquidation_distance)]
-        self._money = dict(zip(("daily_loss", "drawdown", "liquidation"), money))
-        self._answered = now
-        self._since: dict[str, float] = {}  # of what must not last: a symbol without its stop, a latch that is not obeyed
-
-    def carry(self, seen: Seen, before: CarriedEvent) -> None:
-        """What the account had lost before the first look, as a share of what it has then."""
-        view = AccountView(self._equity(seen), time=seen.time)
-        for switch in (self._money["daily_loss"], self._money["drawdown"]):
-            switch.see(view, before)
-
-    def see(self, now: float, around: Around, seen: Seen | None) -> tuple[str, Trip] | None:
-        """(name, why) of the first that trips. seen: None where the venue gave no sound answer."""
-        if seen is not None:
-            self._answered = now
-        answered = [] if seen is None else [*self._loss(seen), *self._lasting(now, around, seen)]
-        return next(iter([*answered, *self._silence(now, around)]), None)
-
-    def _loss(self, seen: Seen) -> list[tuple[str, Trip]]:
-        told = AccountEvent(
-            event_time=seen.time, recv_time=seen.time, symbol="", cash=seen.account.cash, equity=seen.account.equity, positions={}
-        )
-        view = replace(seen.view, equity=self._equity(seen))
-        trips = {name: switch.see(view, told) for name, switch in self._money.items()}
-        return [(name, trip) for name, trip in trips.items() if trip is not None]
-
-    def _equity(self, seen: Seen) -> float:
-        """The session's part of it."""
-        if self._beside is None:
-            self._beside = max(seen.account.equity - self.capital, 0.0) if self.capital < math.inf else 0.0
-        return seen.account.equity - self._beside
-
-    def _lasting(self, now: float, around: Around, seen: Seen) -> list[tuple[str, Trip]]:
-        """What a session may leave so for a moment, and no longer."""
-        bare = {symbol for symbol, position in seen.view.positions.items() if not protected(symbol, position, seen.orders)}
-        obeyed = seen.flat or not around.latched
-        wrong = bare | (set() if obeyed else {"latch"})
-        self._since = {name: self._since.get(name, now) for name in wrong}
-        for name, since in self._since.items():
-            if not now - since <= self.limits.unprotected:
-                reason = "latched, and not flat" if name == "latch" else f"{name}: no stop rests at the venue"
-                values = {"seconds": now - since, "limit": self.limits.unprotected}
-                return [("latched" if name == "latch" else "unprotected", Trip(reason, values))]
-        return []
-
-    def _silence(self, now: float, around: Around) -> list[tuple[str, Trip]]:
-        trips, unanswered = [], now - self._answered
-        if around.heartbeat is not None and not around.heartbeat <= self.dead_man:
-            values = {"seconds": around.heartbeat, "limit": self.dead_man}
-            trips.append(("heartbeat", Trip("the session no longer beats: it hangs, or has died", values)))
-        if not unanswered <= self.limits.silence:
-            values = {"seconds": unanswered, "limit": self.limits.silence}
-            trips.append(("silence", Trip("no sound answer of the venue", values)))
-        return trips
-
-
-def protected(symbol: str, position: Position, orders: list[OrderReport]) -> bool:
-    """Whether stops rest that close all of the position (one for 0 base units closes whatever is held): reduce-only, of the other side,
-    triggered on the side where it loses. A little beyond the mark they still wait: they are triggered by the last price, which the mark
-    follows and leads by turns."""
-    side = math.copysign(1.0, position.quantity)
-    stops = (each for each in orders if each.symbol == symbol and each.kind == "stop" and each.reduce_only and each.price is not None)
-    beyond = BASIS * position.mark
-    losing = (each for each in stops if side * (each.price - position.mark) <= beyond and side * math.copysign(1.0, each.quantity) < 0)
-    closing = sum(abs(each.quantity - each.filled) if each.quantity else math.inf for each in losing)
-    return position.quantity == 0 or closing >= abs(position.quantity) * (1.0 - DUST)
-
-
-class Pulse:
-    """Age of a session's heartbeat by our own clock, whatever the file's clock says: it is fresh when it has changed."""
-
-    def __init__(self, folder: AccountFolder):
-        self.folder = folder
-        self._last, self._changed = None, math.nan
-
-    def age(self, now: float) -> float | None:
-        """Seconds; None where there is no heartbeat, since no session runs or its last one ended in order."""
-        beaten = self.folder.beaten()
-        if beaten is None or beaten != self._last:
-            self._last, self._changed = beaten, now
-        return None if beaten is None else now - self._changed
 
 
 class Watchdog:
     """say: (title, text) tells a person; it must neither raise nor wait."""
 
     def __init__(self, folder: AccountFolder, say: Say):
-        self.folder, self.say = folder, say
-        self.card = folder.card()
+        self.folder, self.say, self.duty = folder, say, Duty(folder)
+        self.card = self.duty.card
         params = self.card["params"]
         self.limits = config.Switches.model_validate(params["switches"])
         self.dead_man = float(params["runner"]["dead_man"])
-        self.pulse, self.judge = (
-            Pulse(folder),
-            Judge(self.limits, self.dead_man, time.monotonic(), float(self.card.get("capital", math.inf))),
-        )
-        self._begun = False  # a session was seen to beat
+        capital = float(self.card.get("capital", math.inf))
+        self.pulse, self.judge = Pulse(folder), Judge(self.limits, self.dead_man, time.monotonic(), capital)
+        self.tripped: tuple[str, Trip] | None = None
         self._carried = False  # it is known what the account had lost before
+        self._unheard = False  # the last look got no answer
         self._renewed = -math.inf
         self._said: dict[str, float] = {}  # when each kind of trouble was told last
 
     async def watch(self) -> tuple[str, Trip] | None:
-        """Until the session has ended in order (None), or something trips: then latched and verified flat on return."""
-        tripped, over = None, False
-        while not over:
-            try:
-                async with desk_of(self.card, watchdog=True) as desk:
-                    tripped = tripped or await self._stand(desk)
-                    if tripped is not None:
-                        await self._stop(desk, *tripped)
-                    return tripped
-            except Exception as error:  # a watchdog with a bug is no reason to leave the account alone: without an answer it trips
-                self._trouble(error)
-            tripped, over = tripped or self._alone(), self._ended()
-            if tripped is not None:
-                self._latch(*tripped)
-            await asyncio.sleep(LOOK)
+        """Until nobody needs it any more (None, see `Duty`), or something trips: then latched and verified flat on return."""
+        self._note("watches")
+        work = asyncio.ensure_future(self._work())
+        while not (work.done() or self._relieved()):
+            await asyncio.wait([work], timeout=GLANCE)
+        if work.done():
+            return work.result()
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+        if self.tripped is not None:
+            self.say(f"watchdog {self.folder.name}: leaves", "not seen flat: its latch was reset, or another session trades the account")
         return None
 
-    async def _stand(self, desk) -> tuple[str, Trip] | None:
-        """Looks once a second; what trips, or None once the session has ended."""
+    def _relieved(self) -> bool:
+        return self.duty.over() if self.tripped is None else self.duty.lifted()
+
+    async def _work(self) -> tuple[str, Trip] | None:
         while True:
-            seen = await self._look(desk)
-            if self._ended() or self._done(seen):
-                await self._timer(desk, 0.0)
-                return None
-            self._carry(seen)
-            now = time.monotonic()
-            age = self.pulse.age(now)
-            found = self.judge.see(now, self._around(age), seen)
+            try:
+                async with desk_of(self.card, watchdog=True) as desk:
+                    found = self.tripped or await self._stand(desk)
+                    if found is not None:
+                        await self._stop(desk, *found)
+                    return found
+            except Exception as error:  # a watchdog with a bug is no reason to leave the account alone: without an answer it trips
+                self._trouble(error)
+            found = self.tripped or self._alone()
             if found is not None:
-                return found
-            if age is not None and age <= FRESH * self.dead_man and now - self._renewed >= self.dead_man / 4:
-                await self._timer(desk, self.dead_man)
-            await asyncio.sleep(LOOK * max(1.0, len(self.card["symbols"]) / MANY))
+                self._trip(*found)
+            await asyncio.sleep(LOOK)
 
     def _carry(self, seen: Seen | None) -> None:
         """With the first word of the venue."""
@@ -225,18 +100,26 @@ class Watchdog:
             self.judge.carry(seen, before)
         self._carried = True
 
-    def _ended(self) -> bool:
-        """A session was seen to beat, and has taken its heartbeat away; or another one trades the account, with a watchdog of its own."""
-        beats = self.folder.beaten() is not None
-        self._begun = self._begun or beats
-        return (self._begun and not beats) or self._succeeded()
-
-    def _succeeded(self) -> bool:
-        """A card that cannot be read says nothing."""
+    async def _stand(self, desk) -> tuple[str, Trip] | None:
+        """Looks once a second; what trips, or None where nothing is left to watch."""
+        found = None
         try:
-            return self.folder.card() != self.card
-        except DataError:
-            return False
+            while found is None and not self._done(seen := await self._look(desk)):
+                self._carry(seen)
+                now = time.monotonic()
+                age = self.pulse.age(now)
+                found = self.judge.see(now, self._around(age), seen)
+                if found is None:
+                    await self._renew(desk, now, age)
+                    await asyncio.sleep(LOOK * max(1.0, len(self.card["symbols"]) / MANY))
+            return found
+        finally:
+            if found is None:
+                await self._timer(desk, 0.0)
+
+    async def _renew(self, desk, now: float, age: float | None) -> None:
+        if age is not None and age <= FRESH * self.dead_man and now - self._renewed >= self.dead_man / 4:
+            await self._timer(desk, self.dead_man)
 
     def _done(self, seen: Seen | None) -> bool:
         """Latched, flat by the venue's word, and nobody trades the account any more: a session that a kill switch has ended."""
@@ -246,9 +129,13 @@ class Watchdog:
     async def _look(self, desk) -> Seen | None:
         try:
             async with asyncio.timeout(ANSWER):
+                if self._unheard:
+                    await desk.synchronise()  # the venue may have been asked at a wrong time
                 account, orders = await asyncio.gather(desk.account(), desk.open_orders(self.card["symbols"]))
+            self._unheard = False
             return Seen(desk.now(), account, orders)
         except TROUBLE as error:
+            self._unheard = True
             self._trouble(error)
             return None
 
@@ -264,10 +151,11 @@ class Watchdog:
 
     async def _stop(self, desk, name: str, trip: Trip) -> None:
         """Latched, then flat: for as long as it takes."""
-        self._latch(name, trip)
+        self._trip(name, trip)
         while True:
             done = await flatten(desk, ATTEMPT)
             self.say(f"watchdog {self.folder.name}: {'flat' if done.flat else 'NOT FLAT'}", str(done))
+            self._note(str(done))
             if done.flat:
                 return
 
@@ -279,15 +167,21 @@ class Watchdog:
     def _around(self, age: float | None) -> Around:
         return Around(age, self.folder.latch.standing() is not None)
 
-    def _latch(self, name: str, trip: Trip) -> None:
-        """On a disk that is full too the account is made flat."""
-        if self.folder.latch.standing() is not None and name != "latched":
-            return
-        self.say(f"watchdog {self.folder.name}: {name}", f"{trip.reason} {json.dumps(trip.values)}")
+    def _trip(self, name: str, trip: Trip) -> None:
+        """Latched, unless a person has reset that meanwhile. On a disk that is full too the account is made flat."""
+        first, self.tripped, standing = self.tripped is None, (name, trip), self.folder.latch.standing()
+        self._note(f"NOT FLAT yet: {name}")
+        if first and (standing is None or name == "latched"):
+            self.say(f"watchdog {self.folder.name}: {name}", f"{trip.reason} {json.dumps(trip.values)}")
         try:
-            self.folder.latch.set(f"watchdog:{name}", trip.reason, trip.values)
+            if standing is None and not self.duty.lifted():
+                self.folder.latch.set(f"watchdog:{name}", trip.reason, trip.values)
         except OSError as error:
             self._trouble(error)
+
+    def _note(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            self.folder.note(text)
 
     def _trouble(self, error: BaseException) -> None:
         """Told once in a while: numbers, such as the time in a venue's words, make no other trouble of it."""
@@ -300,10 +194,15 @@ class Watchdog:
 
 def run(folder: AccountFolder, say: Say) -> tuple[str, Trip] | None:
     """Watches until there is nothing more to watch; what tripped, or None. An account has one watchdog: a second one takes over from the
-    first, which leaves when another session trades the account, or leaves itself where the first one stays."""
+    first, which leaves when another session trades the account. UsageError where the first one stays."""
     for _ in range(TAKEOVERS):
-        with sole(folder.path / "watchdog.lock") as alone:
+        with sole(folder.path / WATCHED) as alone:
             if alone:
-                return asyncio.run(Watchdog(folder, say).watch())
+                return asyncio.run(_watch(Watchdog(folder, say)))
         time.sleep(LOOK)
-    return None
+    raise UsageError(f"account {folder.name}: it has a watchdog ({folder.watched()}), which stays")
+
+
+async def _watch(dog: Watchdog) -> tuple[str, Trip] | None:
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, dog.duty.dismiss)
+    return await dog.watch()

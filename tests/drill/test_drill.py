@@ -35,7 +35,7 @@ def workspace(tmp_path):
 
 
 def test_every_switch_has_its_exercise(settings):
-    known = switches.of(settings.switches, "live", "30d", {})._switches
+    known = switches.of(settings.switches, "live", "30d", {})._make()
     assert {each.name for each in exercises(settings)} == {*known, "kill", "watchdog:heartbeat"}
 
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from quantalpha import config
 from quantalpha.errors import ExchangeError
 from quantalpha.market.budget import LONGEST_STOP, Budget, Limit, Stopped
-from quantalpha.market.connect import BYBIT_BAN, FIRST_BAN, WEIGHT, NoAnswer, _inspect, _shut_out, build, rate_limits
+from quantalpha.market.connect import WEIGHT, NoAnswer, _inspect, build, rate_limits
 from quantalpha.market.exchange import Client, Retry
+from quantalpha.market.limits_told import BYBIT_BAN, FIRST_BAN, shut_out
 from quantalpha.practice import Faults
 from quantalpha.practice.background import played
 
@@ -82,7 +83,7 @@ def test_who_is_shut_out_stops_all(name, status, headers, text, seconds, tmp_pat
 @example("1e999", "banned until 0000000000000")
 @example("Fri, 31 Dec 9999 23:59:59 -2359", "")
 def test_whatever_is_told_no_stop_is_for_ever(told, text):
-    found = _shut_out("binanceusdm", 418, {"Retry-After": told}, text)
+    found = shut_out("binanceusdm", 418, {"Retry-After": told}, text)
     assert 0 < found <= LONGEST_STOP
 
 

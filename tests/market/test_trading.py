@@ -11,7 +11,7 @@ from trading_accounts import KEYS, NAMES, Told, account_at, venue_at
 from quantalpha import config
 from quantalpha.errors import ReconcileError, UsageError
 from quantalpha.market.connect import WEIGHT
-from quantalpha.market.trading import InDoubt, Refused, Settings, open_trading, user_stream
+from quantalpha.market.trading import InDoubt, Keys, Refused, Settings, open_trading, user_stream
 from quantalpha.market.trading.binance import Binance
 from quantalpha.market.trading.bybit import Bybit
 from quantalpha.market.trading.clock import VenueClock
@@ -156,6 +156,22 @@ def test_preflight_sets_what_differs_reads_it_back_and_refuses_a_mismatch(fresh)
     with_trading(fresh, work)
 
 
+def test_preflight_refuses_an_account_whose_other_coins_are_margin_too():
+    async def work(trading):
+        ask = trading._ask
+
+        async def asked(endpoint, **parameters):
+            return {"multiAssetsMargin": True} if endpoint == "fapiPrivateGetMultiAssetsMargin" else await ask(endpoint, **parameters)
+
+        assert (await trading.settings(SYMBOL)).one_asset
+        trading._ask = asked
+        with pytest.raises(ReconcileError, match="multi-assets mode"):
+            await trading.preflight([SYMBOL], 5.0, "cross")
+
+    with account_at("binanceusdm") as account:
+        with_trading(account, work)
+
+
 def test_a_key_says_what_it_may_do(account):
     async def work(trading):
         told = await trading.permissions()
@@ -183,6 +199,31 @@ def test_the_private_stream_tells_of_orders_and_trades_and_comes_back(fresh):
 
     with_trading(fresh, work)
     assert heard[0] is None  # nobody knows what was missed before
+
+
+def test_a_private_line_that_was_not_let_in_is_no_line():
+    """Bybit's is open before it is signed in to; Binance's is asked for with the key."""
+    heard = []
+
+    async def work(address):
+        async with open_trading(address, Keys(KEYS.key, "not the secret")) as trading:
+            stream = user_stream(trading, heard.append)
+            task = asyncio.create_task(stream.run())
+            await until(lambda: stream.broken)
+            task.cancel()
+            assert stream.connections == 0 and not heard
+
+    with account_at("bybit") as (_, address):
+        asyncio.run(work(address))
+
+
+def test_binance_is_not_asked_for_half_a_leverage():
+    async def work(trading):
+        with pytest.raises(UsageError, match="takes whole ones, found 2.5; use 3"):
+            await trading.preflight([SYMBOL], 2.5, "cross")
+
+    with account_at("binanceusdm") as account:
+        with_trading(account, work)
 
 
 async def until(holds, patience: float = 20.0) -> None:

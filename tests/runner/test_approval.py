@@ -5,6 +5,7 @@ import itertools
 import math
 import os
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -29,6 +30,7 @@ from quantalpha.runner.events import (
     kind_of,
     to_json,
 )
+from quantalpha.runner.live import Live
 from quantalpha.runner.risk import standard
 
 COLLAR = 0.05
@@ -151,7 +153,7 @@ def clock():
 
 
 def settle(engine, asked, now=70_000, price=100.0):
-    for event in asked.poll(now, lambda symbol: price):
+    for event in asked.poll({"event_time": now, "recv_time": now}, lambda symbol: price):
         engine.feed(event)
 
 
@@ -189,13 +191,52 @@ def test_silence_is_a_refusal_and_a_late_yes_changes_nothing(tmp_path, clock):
         desk.answer([tmp_path], "qa-1", approved=True)
 
 
+def test_a_word_has_the_time_of_the_market_and_ours(tmp_path):
+    """A rehearsal's tape is of another year: with our time the engine's would jump to today."""
+    session, trading = SimpleNamespace(clock=lambda: 70_000), SimpleNamespace(now=lambda: 5)
+    asked = Desk(tmp_path, -1.0, lambda: 0.0)
+    asked.ask(order())
+    (said,) = asked.poll(Live._now(SimpleNamespace(session=session, venue=SimpleNamespace(trading=trading))), lambda symbol: 100.0)
+    assert (said.event_time, said.recv_time) == (5, 70_000)
+    assert Live._now(SimpleNamespace(session=session, venue=None))["event_time"] == 70_000
+
+
 def test_an_answer_from_before_a_restart_does_not_count(tmp_path):
     before = Desk(tmp_path, 60.0, lambda: 0.0)
     before.ask(order())
     desk.answer([tmp_path], "qa-1", approved=True)
     after = Desk(tmp_path, 60.0, lambda: 0.0)
     after.ask(order())
-    assert after.poll(0, lambda symbol: 100.0) == []
+    assert after.poll({"event_time": 0, "recv_time": 0}, lambda symbol: 100.0) == []
+
+
+def asking(folder):
+    asked = Desk(folder, 60.0, lambda: 0.0)
+    engine = FakeEngine(Gate("approve", COLLAR), asked)
+    engine.feed(order())
+    return engine, asked
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"approved": true}', '{"approved": "yes", "who": "me"}', "\x00"])
+def test_an_answer_that_makes_no_sense_is_a_no(tmp_path, text):
+    engine, asked = asking(tmp_path)
+    asked._answer("qa-1").write_text(text)
+    settle(engine, asked)
+    assert engine.refused() == [("qa-1", "not_approved")] and "an answer that" in engine.journal[-2].who
+
+
+def test_an_answer_that_anybody_may_have_written_or_that_is_a_link_is_a_no(tmp_path):
+    for number, mode in enumerate((0o666, None)):
+        engine, asked = asking(tmp_path / str(number))
+        path = asked._answer("qa-1")
+        (tmp_path / "elsewhere.json").write_text('{"approved": true, "who": "me"}')
+        if mode is None:
+            path.symlink_to(tmp_path / "elsewhere.json")
+        else:
+            path.write_text('{"approved": true, "who": "me"}')
+            path.chmod(mode)
+        settle(engine, asked)
+        assert engine.refused() == [("qa-1", "not_approved")] and "somebody else" in engine.journal[-2].who
 
 
 def test_what_an_answer_may_name(tmp_path):

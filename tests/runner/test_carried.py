@@ -13,8 +13,8 @@ from quantalpha.runner import carried, switches
 from quantalpha.runner.accounts import AccountFolder
 from quantalpha.runner.carried import FILE, Losses, before
 from quantalpha.runner.events import ON_STOP, EquityEvent, FillEvent, SessionEvent, SwitchEvent
+from quantalpha.runner.judge import Judge, Seen
 from quantalpha.runner.views import AccountView, Position
-from quantalpha.runner.watchdog import Judge, Seen
 
 DAY, HOUR, BTC = 86_400_000, 3_600_000, "BTCUSDT"
 NOON = 100 * DAY + 12 * HOUR

@@ -14,8 +14,8 @@ from quantalpha.market.connect import Retry
 from quantalpha.market.trading import AccountReport, Held, InDoubt, OrderReport, Refused
 from quantalpha.runner import emergency
 from quantalpha.runner.emergency import flatten
+from quantalpha.runner.judge import Around, Judge, Seen, protected
 from quantalpha.runner.views import Position
-from quantalpha.runner.watchdog import Around, Judge, Seen, protected
 
 BTC, ETH = "BTCUSDT", "ETHUSDT"
 LIMITS = config.load().switches
@@ -43,6 +43,9 @@ class Venue:
     def _lost(self):
         if self.random.random() < self.trouble:
             raise self.random.choice([InDoubt("timeout"), Refused("-1", "no"), OSError("cut"), TimeoutError()])
+
+    async def synchronise(self):
+        self._lost()
 
     async def account(self):
         self._lost()

@@ -1,15 +1,21 @@
 """The latch: whole or not there, kept through kill -9, closed where it cannot be read, opened by a reasoned reset alone."""
 
+import contextlib
 import json
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
+from workspace import Workspace
 
-from quantalpha.errors import DataError, Halted, UsageError
+from quantalpha import audit
+from quantalpha.errors import DataError, ExchangeError, Halted, UsageError
+from quantalpha.files import sole
 from quantalpha.runner.accounts import AccountFolder, find, known
 from quantalpha.runner.latch import FILE, HISTORY, Latch
 
@@ -62,6 +68,22 @@ def test_a_reset_says_why(latch):
     assert [(each["reason"], each["latch"]["reason"]) for each in latch.history()] == [("first", "by hand"), ("second", "again")]
 
 
+def test_a_kill_during_a_reset_is_not_lost(latch, monkeypatch):
+    """It lands once the history has its line, before the latch is gone."""
+    killer, write = threading.Thread(target=lambda: Latch(latch.folder).set("kill", "now")), audit.write_atomic
+
+    def written(path, data):
+        write(path, data)
+        killer.start()
+        killer.join(0.2)
+
+    latch.set("drawdown", "lost")
+    monkeypatch.setattr(audit, "write_atomic", written)
+    latch.reset("looked into it")
+    killer.join()
+    assert latch.standing()["name"] == "kill"
+
+
 def test_an_altered_history_refuses_a_reset(latch):
     latch.set("kill", "one"), latch.reset("first"), latch.set("kill", "two"), latch.reset("second"), latch.set("kill", "three")
     history = latch.folder / HISTORY
@@ -97,6 +119,25 @@ def test_an_account_has_one_session(tmp_path):
         with pytest.raises(UsageError, match="another session"), AccountFolder("paper-x", tmp_path).hold(CARD):
             pass
     assert not account.running() and account.beaten() is None
+
+
+def test_who_only_looks_keeps_no_session_from_its_account(tmp_path):
+    """Nor is one that looks too told of a session."""
+    account, taken = AccountFolder("paper-x", tmp_path), threading.Event()
+
+    def look():
+        with sole(account.path / "lock"):
+            taken.set()
+            time.sleep(0.03)
+
+    for attempt in (lambda: account.hold(CARD), lambda: contextlib.nullcontext(account.running())):
+        taken.clear()
+        looking = threading.Thread(target=look)
+        looking.start()
+        taken.wait()
+        with attempt() as told:
+            assert not told
+        looking.join()
 
 
 def test_a_latched_account_starts_no_session(tmp_path):
@@ -146,6 +187,29 @@ def test_the_running_account_is_found(tmp_path):
     with pytest.raises(UsageError, match="did you mean 'paper-x'"):
         find("papr-x", tmp_path)
     assert [each.row()["running"] for each in known(tmp_path)] == ["no", "no"]
+    two, told = (
+        (AccountFolder(name, tmp_path) for name in ("live-a", "live-b")),
+        r"live-a, live-b; name one, or kill them --all \(no session",
+    )
+    with next(two).hold(CARD), next(two).hold(CARD), pytest.raises(UsageError, match=told):
+        find(None, tmp_path)
+
+
+def test_all_that_run_are_killed_at_once_and_the_idle_are_told_apart(tmp_path):
+    workspace = Workspace(tmp_path / "w")
+    root = workspace.root / "data/accounts"
+    workspace.call("kill").complains(2, "no account has been traded here yet")
+    workspace.call("kill", "--all").complains(2, "no session runs")
+    told = {"mode": "paper", "session": "s", "symbols": [], "venue": {}, "params": {}}
+    for name in ("paper-old", "paper-older"):
+        with AccountFolder(name, root).hold(told):
+            pass
+    assert "nothing is latched in 2 accounts: --all" in workspace.call("accounts").out
+    with AccountFolder("paper-a", root).hold(told), AccountFolder("paper-b", root).hold(told):
+        workspace.call("kill").complains(2, "sessions run in paper-a, paper-b", "no session runs in paper-old")
+        assert workspace.call("kill", "--all", "--json").json["account"] == "paper-a, paper-b"
+    assert [each["account"] for each in workspace.call("accounts", "--json").json] == ["paper-a", "paper-b"], "latched"
+    assert len(workspace.call("accounts", "--all", "--json").json) == 4
 
 
 def test_the_card_keeps_no_secret(tmp_path, monkeypatch):
@@ -160,3 +224,16 @@ def test_the_card_keeps_no_secret(tmp_path, monkeypatch):
             assert "hunter2" not in file.read_text()
     assert json.loads((account.path / FILE).read_text())["reason"] == "***"
     secrets.environment.cache_clear()
+
+
+def test_a_venue_that_has_gone_for_good_keeps_no_account_latched(tmp_path, monkeypatch):
+    def gone(card):
+        raise ExchangeError("venue: no usable answer")
+
+    monkeypatch.setattr("quantalpha.runner.emergency.desk_of", gone)
+    workspace = Workspace(tmp_path / "w")
+    account = AccountFolder("rehearse-a", workspace.root / "data/accounts")
+    with account.hold({"mode": "rehearse", "session": "s", "symbols": [], "venue": {}, "params": {}}):
+        account.latch.set("kill", "by hand")
+    workspace.call("reset", "--reason", "mended").complains(5, "no usable answer", "reset with --keep-position")
+    assert workspace.call("reset", "--reason", "mended", "--keep-position").code == 0

@@ -61,6 +61,21 @@ def test_an_order_is_placed_filled_protected_and_made_flat(venue):
     run(work())
 
 
+def test_what_the_venue_told_before_the_way_out_began_is_no_proof_of_a_flat_account(venue):
+    async def work():
+        async with session(venue[1]) as desk:
+            await desk.line.look()
+            asked = desk.line.look
+            desk.line.look = lambda: asyncio.sleep(60)
+            desk.flatten()
+            assert desk.broker.holdings.flat and not desk.broker.flat()
+            await asked()
+            desk.flatten()
+            assert desk.broker.flat()
+
+    run(work())
+
+
 def test_a_session_is_at_rest_once_its_stop_is_known_to_rest(venue):
     async def work():
         async with session(venue[1]) as desk:
@@ -317,6 +332,24 @@ def test_what_was_decided_is_not_sent_again_while_it_is_in_doubt(venue):
     run(work())
 
 
+async def _grown_is_adopted(desk, fresh):
+    """A position that somebody has added to, at another price."""
+    account = fresh.trading.account
+
+    async def dearer():
+        told = await account()
+        held = told.positions[SYMBOL]
+        return replace(told, positions={SYMBOL: replace(held, entry_price=held.entry_price * 1.001)})
+
+    await desk.trading.place(Told(SYMBOL, "foreign-3", "market", 0.05))
+    fresh.trading.account = dearer
+    with pytest.raises(ReconcileError, match="quantalpha kill"):
+        await agree(fresh.line)
+    await agree(fresh.line, adopt=True)
+    assert fresh.quantity == 0.08
+    assert fresh.broker.holdings[SYMBOL].entry_price == pytest.approx(fresh.broker.told.positions[SYMBOL]["entry_price"], rel=1e-9)
+
+
 def test_every_difference_is_found_and_nothing_is_traded(venue):
     """Somebody else trades the account: a position, a resting order, money."""
 
@@ -336,6 +369,7 @@ def test_every_difference_is_found_and_nothing_is_traded(venue):
         assert fresh.quantity == 0.03
         assert fresh.fills[-1].reason == "external"
         assert all(each.reduce_only for each in await fresh.trading.open_orders([SYMBOL]))
+        await _grown_is_adopted(desk, fresh)
         for each in (desk, fresh):
             await each.trading.close()
 

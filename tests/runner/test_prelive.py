@@ -25,7 +25,7 @@ WORD = VenueWord(1_000.0, 0.01, Permissions(True, False), {"BTCUSDT": SETTINGS})
 @pytest.fixture
 def case(tmp_path) -> Case:
     house = House(tmp_path, None, True, True, 3.0, True)
-    return Case({BUNDLE: GATE}, {BUNDLE: "live"}, 100.0, 5.0, "cross", RUNNER, (), WORD, house)
+    return Case({BUNDLE: GATE}, 100.0, 5.0, "cross", RUNNER, (), WORD, house)
 
 
 def test_two_venues_have_half_the_capital_each(case):
@@ -69,7 +69,7 @@ FAULTS = {
         gate("paper_days", "paper_agrees"),
         gate(),
     ],  # fmt: skip
-    "alias of aaaaaaaaaaaa": [lambda case: replace(case, aliases={BUNDLE: "paper"}), lambda case: replace(case, aliases={})],
+    "BTCUSDT: assets": [setting(one_asset=False)],
     "capital ladder": [lambda case: replace(case, capital=101.0), lambda case: replace(case, past=(), capital=600.0)],
     "balance": [word(cash=99.0), word(cash=float("nan"))],
     "second venue: balance": [other(cash=49.0)],

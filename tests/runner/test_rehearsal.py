@@ -1,5 +1,6 @@
 """Whole sessions on the practice exchange: how they end, go on, take over, and share an account."""
 
+import math
 import os
 import signal
 from contextlib import nullcontext
@@ -11,13 +12,14 @@ import small_bundle
 from workspace import Workspace
 
 from quantalpha.drill import scene as scenes
+from quantalpha.drill.exercises import falling
 from quantalpha.drill.scene import Hold, Stage, with_values
-from quantalpha.errors import ReconcileError
+from quantalpha.errors import Halted, ReconcileError
 from quantalpha.market.synthetic import synthetic_bars
 from quantalpha.practice.keys import KEY
 from quantalpha.practice.orders import Order
 from quantalpha.runner import Request, run_session
-from quantalpha.runner.events import FillEvent, HealthEvent, SwitchEvent
+from quantalpha.runner.events import CarriedEvent, FillEvent, HealthEvent, SignalEvent
 
 LONG = Hold(1.0)
 
@@ -90,6 +92,22 @@ def test_a_position_of_somebody_else_is_adopted_only_where_that_was_asked_for(st
         assert adopted.decisions == 2 and held(scene)[1] == 1, "what was taken over has its stop"
 
 
+def test_a_session_counts_on_from_what_the_one_before_has_lost(stage):
+    """Beyond its limit with that, it decides nothing, until a person has reset the account."""
+    fall, seen = falling(stage.bars, stage.first), Interrupt(CarriedEvent, math.inf)
+    with stage.scene(stage.actor(LONG), fall, {"runner": {"bars": 3, "on_stop": "flatten"}}) as scene:
+        first = play(scene, "one")
+        lost = 1 - first.equity / scenes.CAPITAL
+        assert lost > 0.0
+        wide, scene.params = scene.params, with_values(scene.params, {"switches": {"daily_loss": 0.9 * lost}})
+        with pytest.raises(Halted, match="daily_loss"):
+            play(scene, "two", watch=seen)
+        assert not any(isinstance(each, SignalEvent) for each in seen.seen)
+        scene.account.latch.reset("looked into it")
+        scene.params = wide
+        assert play(scene, "three").decisions == 3
+
+
 def test_two_bundles_share_an_account(stage, settings, tmp_path):
     bars, gate = synthetic_bars("BTCUSDT", settings.synthetic), small_bundle.GATE | {"second": 1}
     other = small_bundle.build(tmp_path / "bundles", bars, settings, gate=gate)
@@ -103,8 +121,8 @@ def test_two_bundles_share_an_account(stage, settings, tmp_path):
 def test_a_market_that_quotes_is_not_silent_between_two_bars(stage, monkeypatch):
     """An hourly bar is longer than any limit on silence."""
     monkeypatch.setattr(scenes, "PACE", 1 / 60)
-    watch = Interrupt(HealthEvent, 4)
-    with stage.scene(stage.actor(LONG), stage.bars, {"switches": {"silence": 4.0}}) as scene:
+    watch = Interrupt(HealthEvent, 3)
+    with stage.scene(stage.actor(LONG), stage.bars, {"switches": {"silence": 60.0}}) as scene:
         assert play(scene, "quiet", watch=watch).decisions == 0
-    assert not any(isinstance(each, SwitchEvent) for each in watch.seen)
-    assert watch.seen[-1].recv_time - watch.seen[0].recv_time > 4_000
+    first, *later = [each for each in watch.seen if isinstance(each, HealthEvent)]
+    assert any(each.silence < (each.recv_time - first.recv_time) / 1000 for each in later), "no bar was told since the first"

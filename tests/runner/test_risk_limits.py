@@ -137,6 +137,18 @@ def test_liquidation_distance_is_the_ledgers(side):
     assert risk.MinLiquidationDistance(near * 1.001, distance)(wanted, view()).reason == "liquidation_distance"
 
 
+def test_what_lies_at_one_venue_stands_behind_no_position_at_the_other():
+    """All of it may go to either, as far as its half of the money carries it."""
+    half = view(500.0)
+    both = replace(view(1000.0), venues=(half, half))
+    for quantity in (12.0, -12.0):
+        assert distance(order(quantity), both) == distance(order(quantity), half)
+        assert distance(order(quantity), both) < distance(order(quantity), view(1000.0))
+    assert distance(order(50.0), both) == distance(order(25.0), half)
+    assert distance(order(5.0), replace(both, venues=(view(500.0, btc=20.0), half))) == distance(order(5.0), view(500.0, btc=20.0))
+    assert math.isnan(distance(order(12.0), replace(both, venues=(half, replace(half, positions={})))))  # no mark
+
+
 def test_liquidation_distance_knows_entry_and_the_other_positions():
     grown = view(equity=1000.0, btc=10.0)  # in the wallet: 1000 and nothing unrealised
     assert distance(order(10.0), grown) == pytest.approx(distance(order(20.0), view()))

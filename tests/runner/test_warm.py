@@ -1,6 +1,7 @@
 """The way of a decision is walked while a close is due, and leaves no trace."""
 
 import asyncio
+import contextlib
 
 import pandas as pd
 from paper_accounts import ACCOUNT, COSTS, HOUR, Kept, Script, tape
@@ -23,12 +24,10 @@ def test_it_is_walked_around_the_moment_and_at_no_other():
         return asked[-1]
 
     async def run():
-        await stay_warm(lambda: walked.append(asked[-1]), left, sleep=lambda seconds: asyncio.sleep(0))
+        await stay_warm(lambda: [walked.append(asked[-1])], left, sleep=lambda seconds: asyncio.sleep(0))
 
-    try:
+    with contextlib.suppress(asyncio.CancelledError):
         asyncio.run(run())
-    except asyncio.CancelledError:
-        pass
     assert walked == [AHEAD, 0.0, -LATE / 2]
 
 
@@ -44,7 +43,7 @@ def test_a_walk_leaves_no_trace():
     for event in feed.replay(table, "BTCUSDT", HOUR):
         engine.feed(event)
     before, account, targets = list(events), engine.broker.account(), dict(engine.targets)
-    rehearse(engine)
+    assert len(list(rehearse(engine))) == 1
     assert (list(events), engine.broker.account(), engine.targets) == (before, account, targets)
 
 

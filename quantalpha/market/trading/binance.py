@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from quantalpha import config
-from quantalpha.errors import ExchangeError
+from quantalpha.errors import ExchangeError, UsageError
 from quantalpha.market.trading import words
 from quantalpha.market.trading.binance_answers import conditional, error_code, ordinary, payment, position, rules, told_of, trade, true
 from quantalpha.market.trading.client import Trading, together
@@ -226,18 +226,27 @@ class Binance(Trading):
 
     @understood
     async def settings(self, symbol: str) -> Settings:
-        dual = await self._ask("fapiPrivateGetPositionSideDual")
+        asked = self._ask("fapiPrivateGetPositionSideDual"), self._ask("fapiPrivateGetMultiAssetsMargin")
+        dual, assets = await together(*asked)
         told = next(row for row in await self._ask("fapiPrivateGetSymbolConfig", symbol=symbol) if row["symbol"] == symbol)
         mode = next((mode for mode, name in MODES.items() if name == told["marginType"].upper()), told["marginType"])
-        return Settings(float(told["leverage"]), mode, one_way=not true(dual["dualSidePosition"]))
+        one_way, one_asset = not true(dual["dualSidePosition"]), not true(assets["multiAssetsMargin"])
+        return Settings(float(told["leverage"]), mode, one_way, one_asset)
 
     async def set_up(self, symbol: str, wanted: Settings, found: Settings) -> None:
+        if wanted.leverage != int(wanted.leverage):
+            whole = math.ceil(wanted.leverage)
+            raise UsageError(f"account.leverage: Binance takes whole ones, found {wanted.leverage:g}; use {whole} with smaller targets")
+        if not found.one_asset:
+            raise Refused(
+                "not sent", "multi-assets mode: other coins are margin too, which nothing here reckons with; switch to single-asset"
+            )
         if not found.one_way:
             await self._ask("fapiPrivatePostPositionSideDual", dualSidePosition="false")
         if found.margin_mode != wanted.margin_mode:
             await self._ask("fapiPrivatePostMarginType", symbol=symbol, marginType=MODES[wanted.margin_mode])
         if found.leverage != wanted.leverage:
-            await self._ask("fapiPrivatePostLeverage", symbol=symbol, leverage=math.ceil(wanted.leverage))
+            await self._ask("fapiPrivatePostLeverage", symbol=symbol, leverage=int(wanted.leverage))
 
     @understood
     async def permissions(self) -> Permissions:

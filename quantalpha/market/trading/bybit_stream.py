@@ -1,6 +1,7 @@
 """Bybit's private stream (bybit-exchange.github.io/docs/v5, websocket, private): signed in once, kept open by a ping. The topic `dcp`
 makes the venue watch this line, for its disconnection protection."""
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -13,6 +14,7 @@ from quantalpha.market.trading.words import Paid
 HOST, DEMO_HOST = "wss://stream.bybit.com", "wss://stream-demo.bybit.com"
 TOPICS = ["order", "execution"]
 VALID = 10_000  # ms for which a signature may be under way
+PATIENCE = 10.0  # seconds for the answer to it
 
 
 class BybitStream(UserStream):
@@ -26,8 +28,18 @@ class BybitStream(UserStream):
         exchange, expires = self.trading.exchange, self.trading.now() + VALID
         signature = hmac.new(exchange.secret.encode(), f"GET/realtime{expires}".encode(), hashlib.sha256).hexdigest()
         await socket.send_json({"op": "auth", "args": [exchange.apiKey, expires, signature]})
+        await self._signed_in(socket)
         await socket.send_json({"op": "subscribe", "args": TOPICS})
         await socket.send_json({"op": "subscribe", "args": ["dcp.linear"]})
+
+    async def _signed_in(self, socket) -> None:
+        """Until then the line tells nothing, and counts for none."""
+        async with asyncio.timeout(PATIENCE):
+            answer = await socket.receive_json()
+            while answer.get("op") != "auth":
+                answer = await socket.receive_json()
+        if answer.get("success") is not True:
+            raise Expired(f"refused: {answer.get('ret_msg')}")
 
     async def renew(self, socket) -> None:
         await socket.send_str(json.dumps({"op": "ping"}))

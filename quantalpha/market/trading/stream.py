@@ -70,7 +70,7 @@ class UserStream(ABC):
             before, heard = time.monotonic(), self.connections
             try:
                 await self._connection()
-            except (aiohttp.ClientError, OSError, TimeoutError, ExchangeError, Expired) as error:
+            except (aiohttp.ClientError, OSError, TimeoutError, ExchangeError, Expired, *PARSING) as error:
                 self.broken = f"{type(error).__name__} {error}"
             finally:
                 self._lost = time.monotonic() if self.connected else self._lost

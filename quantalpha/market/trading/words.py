@@ -132,11 +132,12 @@ class AccountReport:
 
 @dataclass(frozen=True)
 class Settings:
-    """How a symbol is traded: one_way: one position, long or short."""
+    """How a symbol is traded: one_way: one position, long or short; one_asset: no other coin's balance or debt is margin too."""
 
     leverage: float
     margin_mode: str  # cross | isolated
     one_way: bool
+    one_asset: bool = True
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """How near the venue's liquidation is after an order, and how likely the price gets there."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -55,6 +55,7 @@ class Distance:
     is missing, 0 or below where it is there already.
 
     Behind a cross position stands the equity less what the other positions must keep as maintenance margin; they are taken to stand still.
+    Of an account at several venues the nearest, as if all of the order went to each, as far as its equity carries it.
     """
 
     def __init__(self, account: perp.Account):
@@ -62,6 +63,8 @@ class Distance:
         self._liquidations: dict[str, perp.Liquidation] = {}
 
     def __call__(self, order: OrderEvent, view: AccountView) -> float:
+        if view.venues:
+            return float(np.min([self(_part(order, each, self.account.leverage), each) for each in view.venues]))
         position, mark = view.position(order.symbol), view.position(order.symbol).mark
         quantity = position.quantity + order.quantity
         if not mark > 0:
@@ -77,6 +80,13 @@ class Distance:
         if symbol not in self._liquidations:
             self._liquidations[symbol] = perp.Liquidation(self.account, symbol)
         return self._liquidations[symbol]
+
+
+def _part(order: OrderEvent, view: AccountView, leverage: float) -> OrderEvent:
+    """So much of an order as one venue takes at most."""
+    held = view.quantity(order.symbol)
+    most = max(leverage * view.equity / order.price, abs(held)) if order.price > 0 else math.nan
+    return replace(order, quantity=float(np.clip(held + order.quantity, -most, most)) - held)
 
 
 def touched(away: float, deviation: float, long: bool) -> float:
