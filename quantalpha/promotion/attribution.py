@@ -61,11 +61,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Attribution:
-    """`parts` add up to `session` - `backtest`, the final equities. `asked`: whether the venue told its bars again; without that neither
-    revised nor missed bars can be seen. `books`: the part of what is unexplained that the session's own books differ from its fills."""
+    """`parts` add up to `session` - `backtest`, the equities at the close of the last bar decided on; `left`: the session's when it ended.
+    `asked`: whether the venue told its bars again; without that neither revised nor missed bars can be seen. `books`: the part of what is
+    unexplained that the session's own books differ from its fills."""
 
     backtest: float
     session: float
+    left: float
     parts: list[Part]
     books: float
     correlation: float | None  # of the two equity curves
@@ -121,7 +123,7 @@ def attribute(
     bundle: what should have run, its account with the session's capital. bars_now: the recorded bars downloaded again, those it missed
     among them. ran: the bundles that did run, where they were others. venue: the account was at a venue, not on paper.
     """
-    end = recorded.decisions.index[-1]
+    end, left = recorded.decisions.index[-1], float(recorded.equity["equity"].iloc[-1])
     recorded, bars = _until(recorded, end), market(recorded.bars.loc[:end], bars_now, venue=venue)
     case = _Case(bundle, recorded, reviewed, bars, ran)
     paths = {}
@@ -140,7 +142,9 @@ def attribute(
     parts = [_part(cause, shares, found) for cause in ORDER if cause != LATE]
     parts.append(Part(UNEXPLAINED, rest))
     backtest = paths[frozenset()]
-    return Attribution(float(backtest.iloc[-1]), float(held.iloc[-1]), parts, books, correlation(held, backtest), bars_now is not None)
+    return Attribution(
+        float(backtest.iloc[-1]), float(held.iloc[-1]), left, parts, books, correlation(held, backtest), bars_now is not None
+    )
 
 
 def order_table(bundle: Bundle, recorded: Recorded, reviewed: Reviewed) -> pd.DataFrame:
