@@ -24,6 +24,7 @@ from quantalpha.runner.halting import Halting
 from quantalpha.runner.legs import native, place_of, told_at
 from quantalpha.runner.line import Line
 from quantalpha.runner.outbox import Pace
+from quantalpha.runner.parting import parting
 from quantalpha.runner.request import Request
 from quantalpha.runner.session import Session, accounts_of
 from quantalpha.runner.socket import Socket
@@ -282,6 +283,9 @@ class Live:
             with contextlib.suppress(ExchangeError, Halted, TimeoutError):
                 async with asyncio.timeout(PARTING):
                     await catch_up(side.line)
+        with contextlib.suppress(Halted):  # an engine that an error ended takes no more
+            for event in () if self.venue is None else parting(self.session.engine, self.venue.trading.now(), self.step):
+                self.session.feed(event)
 
     def _look(self) -> None:
         """A kill switch counts to the last."""
