@@ -84,7 +84,7 @@ def show_accounts(
     every: Annotated[bool, typer.Option("--all", help="Also those without a session that nothing latched.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Every account at work or latched: whether a session runs, and what latched it."""
+    """Every account at work, watched or latched: whether a session runs, what latched it, what its watchdog does."""
     from quantalpha.runner import accounts
 
     known = [each.row() for each in accounts.known()]
