@@ -386,7 +386,7 @@ def test_kill_ends_both_legs_of_a_session_at_two_venues(space, card, named):
     answer = space.call("kill", "--account", named, "--json")
     assert answer.code == 0 and answer.json["flat"] and f"{ACCOUNT}-bybit: flat" in answer.json["venue"]
     assert all(asyncio.run(_left(each)).flat for each in (card, second))
-    latched = {row["account"]: row["latched"] for row in space.call("accounts", "--json").json}
+    latched = {row["account"]: row["latched"] for row in space.call("accounts", "--all", "--json").json}
     assert [bool(latched[name]) for name in cards] == [True, True, False]
 
 
