@@ -22,7 +22,7 @@ NEXT = (
     "jupyter lab                                            # notebooks/00_quickstart.ipynb",
     "quantalpha pipeline status --profile demo",
     "quantalpha ui                                          # every run, http://127.0.0.1:5000",
-    "quantalpha run --mode rehearse --profile demo --set runner.bars=60    # the champion sends orders to an exchange of its own",
+    "quantalpha run --mode rehearse --profile demo --set runner.bars=60 --set exchange.now=2024-02-24T12:00    # orders on the wire",
     "quantalpha run --mode rehearse --profile demo --drill  # every kill switch is tripped, and must hold",
     "quantalpha pipeline run                                # your own: Binance USD-M, no key needed",
 )

@@ -113,6 +113,37 @@ def test_an_interrupted_command_exits_130(workspace, monkeypatch):
     assert answer.code == 130 and "interrupted: nothing is left half-written" in answer.err
 
 
+def test_a_command_that_is_interrupted_while_it_loads_exits_130():
+    code = """
+import sys
+class Interrupted:
+    def find_spec(self, name, *_):
+        if name == "typer":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupted())
+from quantalpha.cli import main
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
+@pytest.mark.parametrize(
+    "command, advice",
+    [
+        ("prelive --capital 100", "`quantalpha promote latest --to live`"),
+        ("run", "`quantalpha promote latest`"),
+        ("run --profile demo", "`quantalpha promote latest --profile demo`"),
+    ],
+)
+def test_who_has_no_bundle_is_told_how_to_promote_one(workspace, command, advice):
+    workspace.call(*command.split()).complains(2, advice)
+
+
+@pytest.mark.parametrize("setting", ["risk.per_trade=-1", "risk.per_trde=1", "data.start=2030-01-01 --set data.end=2029-01-01"])
+def test_a_fault_of_an_option_is_not_laid_on_the_file(workspace, setting):
+    workspace.call("run", "--set", *setting.split(" ")).complains(2, "error: --set: ")
+
+
 @pytest.mark.parametrize("command", ["run --mode paper", "promote latest"])
 def test_what_a_bundle_seals_cannot_be_set_when_it_trades(workspace, command):
     answer = workspace.call(*command.split(), "--set", "policy.enter=0.9")

@@ -45,7 +45,7 @@ def trained(settings, tmp_path_factory):
 @pytest.fixture
 def workspace(tmp_path, trained, settings, monkeypatch) -> Workspace:
     """All that the list asks of a machine; what keeps live orders from this exchange, and from practice data, is out of the way."""
-    monkeypatch.setattr("quantalpha.promotion.champion", lambda model, params, alias: trained)
+    monkeypatch.setattr("quantalpha.promotion.champion", lambda *_: trained)
     monkeypatch.setattr("quantalpha.cli.live.require_place", lambda *_: None)
     monkeypatch.setattr("quantalpha.runner.composition.Composition.require_origin", lambda *_: None)
     for name, value in {"API_KEY": KEY, "API_SECRET": SECRET, "ALERTS": "json://127.0.0.1:9"}.items():
@@ -186,7 +186,7 @@ def test_a_bundle_of_practice_data_is_refused_before_any_venue_is_asked(tmp_path
     def asked(*_, **__):
         raise AssertionError("a venue was asked")
 
-    monkeypatch.setattr("quantalpha.promotion.champion", lambda model, params, alias: trained)
+    monkeypatch.setattr("quantalpha.promotion.champion", lambda *_: trained)
     monkeypatch.setattr("quantalpha.runner.clearance.open_trading", asked)
     answer = Workspace(tmp_path / "workspace").call(*command, "--capital", "100", *words({"venue.source": source}))
     answer.complains(3, "made from data of practice", "promote that run")

@@ -8,26 +8,29 @@ import errno
 import json
 import sys
 
-from quantalpha import config
-from quantalpha.cli import (
-    approve,
-    archive,
-    data,
-    doctor,
-    download,
-    export,
-    imports,
-    kill,
-    live,
-    pipeline,
-    promotion,
-    record,
-    report,
-    servers,
-    session,
-)  # fmt: skip
-from quantalpha.cli.base import app
-from quantalpha.errors import QuantalphaError, UsageError
+try:
+    from quantalpha import config
+    from quantalpha.cli import (
+        approve,
+        archive,
+        data,
+        doctor,
+        download,
+        export,
+        imports,
+        kill,
+        live,
+        pipeline,
+        promotion,
+        record,
+        report,
+        servers,
+        session,
+    )  # fmt: skip
+    from quantalpha.cli.base import app
+    from quantalpha.errors import QuantalphaError, UsageError
+except KeyboardInterrupt:  # pressed while it loads
+    sys.exit(130)
 
 __all__ = [
     "app", "approve", "archive", "data", "doctor", "download", "export", "imports", "kill", "live", "main", "pipeline", "promotion",

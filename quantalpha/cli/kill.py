@@ -11,7 +11,7 @@ import typer
 
 from quantalpha import config
 from quantalpha.cli.base import AsJson, app, judged, show, table
-from quantalpha.errors import ExchangeError, Halted, QuantalphaError, ReconcileError
+from quantalpha.errors import ExchangeError, Halted, QuantalphaError, ReconcileError, UsageError
 
 Named = Annotated[
     str | None, typer.Option(help="A folder in data/accounts, such as live-binanceusdm; default: the one whose session runs.")
@@ -23,29 +23,36 @@ PATIENCE = 20.0  # seconds for which a kill goes on trying
 def kill(
     account: Named = None,
     reason: Annotated[str, typer.Option(help="Written down with your name.")] = "by hand",
+    every: Annotated[bool, typer.Option("--all", help="Every account whose session runs.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Stop an account now, and the second venue's of the same session: latch, close and cancel everything at the venue, verify flat; exit 5
     where it is not."""
     from quantalpha.runner import accounts
 
-    folder = accounts.find(account)
-    latched = _latch(folder, reason)
-    result = {"account": folder.name, "latched": f"{latched['name']}: {latched['reason']}", "since": latched["time"]}
-    card = folder.card()
-    if card["mode"] not in accounts.VENUES:
+    if every and account is not None:
+        raise UsageError("kill: --all goes without --account")
+    chosen = accounts.running() if every else [accounts.find(account)]
+    if not chosen:
+        raise UsageError("kill: no session runs; an account whose session is gone is named: --account")
+    latched = [_latch(each, reason) for each in chosen]
+    names = ", ".join(each.name for each in chosen)
+    result = {"account": names, "latched": "; ".join(dict.fromkeys(f"{each['name']}: {each['reason']}" for each in latched))}
+    result["since"] = min(each["time"] for each in latched)
+    cards = {each.name: each.card() for each in chosen}
+    for other in [] if every else accounts.beside(chosen[0]):
+        _latch(other, reason)
+        cards[other.name] = other.card()
+    cards = {name: card for name, card in cards.items() if card["mode"] in accounts.VENUES}
+    if not cards:
         show(result | {"venue": "none: its session sees the latch"}, as_json, table("killed", [result]))
         return
-    others = accounts.beside(folder)
-    for each in others:
-        _latch(each, reason)
     from quantalpha.runner import emergency  # after the latch, which a session heeds at once: this takes a moment to load
 
-    done = asyncio.run(emergency.flatten_accounts({each.name: each.card() for each in (folder, *others)}, PATIENCE))
-    result |= _told(done)
+    result |= _told(asyncio.run(emergency.flatten_accounts(cards, PATIENCE)))
     with judged(result, as_json, table("killed", [result])):
         if not result["flat"]:
-            raise ExchangeError(f"kill: account {folder.name} is latched, but {result['venue']}; look at the venue, and try again")
+            raise ExchangeError(f"kill: account {names} is latched, but {result['venue']}; look at the venue, and try again")
 
 
 @app.command()
@@ -73,12 +80,20 @@ def reset(
 
 
 @app.command("accounts")
-def show_accounts(as_json: AsJson = False) -> None:
-    """Every account traded here: whether a session runs, and what latched it."""
+def show_accounts(
+    every: Annotated[bool, typer.Option("--all", help="Also those without a session that nothing latched.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Every account at work or latched: whether a session runs, and what latched it."""
     from quantalpha.runner import accounts
 
-    rows = [each.row() for each in accounts.known()]
-    show(rows, as_json, table("accounts", rows) if rows else "no account has been traded here yet")
+    known = [each.row() for each in accounts.known()]
+    rows = [each for each in known if every or each["running"] == "yes" or each["latched"]]
+    idle = f"no session runs and nothing is latched in {len(known) - len(rows)} more: --all" if len(rows) < len(known) else ""
+    if not rows:
+        show(rows, as_json, idle.replace("more: ", "accounts: ") or "no account has been traded here yet")
+        return
+    show(rows, as_json, table(f"accounts{f' ({idle})' if idle else ''}", rows))
 
 
 @app.command()
@@ -119,11 +134,14 @@ def _latched():
 
 
 async def _require_flat(name: str, card: dict) -> None:
-    """ReconcileError unless the venue says that nothing is held and nothing rests."""
+    """ReconcileError unless the venue says that nothing is held and nothing rests; ExchangeError where it says nothing."""
     from quantalpha.runner import emergency
 
-    async with emergency.desk_of(card) as desk:
-        found = await emergency.look(desk)
+    try:
+        async with emergency.desk_of(card) as desk:
+            found = await emergency.look(desk)
+    except ExchangeError as error:
+        raise ExchangeError(f"{error}; where it has gone for good, as a rehearsal's own exchange has: reset with --keep-position") from None
     if not found.flat:
         raise ReconcileError(f"reset: account {name} is {found}; close it (`quantalpha kill`), or reset with --keep-position")
 

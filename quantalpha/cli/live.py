@@ -27,16 +27,20 @@ def prelive(
     params = config.load(profile, overrides)
     refuse_sealed(overrides)
     require_place(LIVE, params, capital)
-    found = _lines(compose(promoted(model, LIVE, params), capital), params, LIVE)
+    found = _lines(compose(promoted(model, LIVE, params, profile), capital), params, LIVE)
     with judged({"lines": [vars(line) for line in found]}, as_json, _shown(found)):
         require(found)
 
 
-def promoted(models: list[str], mode: str, params: config.Params) -> list:
+def promoted(models: list[str], mode: str, params: config.Params, profile: str) -> list:
     """The bundles promoted for the mode: for live money only what is registered as live."""
+    from quantalpha import tracking
+
+    for model in models:
+        tracking.require_model(model)  # before what takes seconds to load
     from quantalpha import promotion
 
-    return [promotion.champion(model, params, alias_of(mode)) for model in models or [None]]
+    return [promotion.champion(model, params, alias_of(mode), profile) for model in models or [None]]
 
 
 def alias_of(mode: str) -> str:

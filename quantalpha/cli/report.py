@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from quantalpha.cli.base import AsJson, app, show
+from quantalpha.files import read_json
 
 
 @app.command()
@@ -19,5 +20,6 @@ def report(
     from quantalpha.runner import folders
 
     folder = runner.session_folder(session)
+    read_json(folder / folders.CARD, "session")
     made = reports.reports(folder, period, folders.predicted_slippage(folder))
     show([reports.rows(each) for each in made], as_json, "\n\n".join(map(reports.text, made)))

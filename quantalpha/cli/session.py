@@ -46,14 +46,16 @@ def run(
     if not pair:
         refuse_sealed(overrides)
     live.require_place(mode, params, capital)
+    request = runner.Request(mode, session, resume=resume, capital=capital, adopt=adopt, cleared=mode == live.LIVE)
+    if not drill:
+        runner.require_startable(params, request)
     recorded = None if bars is None else _recorded(bars)
-    bundles = _pairing(params, capital) if pair else live.promoted(model, mode, params)
+    bundles = _pairing(params, capital) if pair else live.promoted(model, mode, params, profile)
     if drill:
         _drill(bundles, params, as_json)
         return
     if mode in (live.LIVE, live.TESTNET) and not pair:
         live.clear(bundles, params, mode, capital, confirm)
-    request = runner.Request(mode, session, resume=resume, capital=capital, adopt=adopt, cleared=mode == live.LIVE)
     with _practised(params, (profile, overrides), mode, as_json) as params:
         summary = open_session(bundles, params, request, recorded=recorded, quiet=as_json)
     show_session(summary, as_json)

@@ -7,6 +7,7 @@ The values (and the only defaults) stand in `params.yaml`; a profile overlays it
 """
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,7 @@ def load(profile: str = "default", overrides=(), source: Path | None = None) -> 
     values = _overlay(values, profiles[profile] or {})
     for text in overrides:
         values = _overlay(values, _parse_override(text))
-    return _check(_name_tape(values), source.name)
+    return _check(_name_tape(values), source.name, [text.partition("=")[0] for text in overrides])
 
 
 def _name_tape(values: dict) -> dict:
@@ -187,12 +188,16 @@ def _overlay(base: dict, top: dict) -> dict:
     return merged
 
 
-def _check(values: dict, where: str) -> Params:
+def _check(values: dict, where: str, given: Sequence[str] = ()) -> Params:
+    """given: keys of --set, which is named where it is at fault."""
     try:
         return Params.model_validate(values)
     except ValidationError as error:
         faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")  # a misspelt key is missing as well: name it
-        raise UsageError(f"{where}: {_explain(faults[0], values)}") from None
+        told = _explain(faults[0], values)
+        path = ".".join(str(part) for part in faults[0]["loc"])
+        of = any(f"{path}.".startswith(f"{key}.") or f"{key}.".startswith(f"{path}.") for key in given)
+        raise UsageError(f"{'--set' if of else where}: {told}") from None
 
 
 def _explain(fault: dict, values: dict) -> str:

@@ -62,11 +62,17 @@ def text(report: Report) -> str:
         f"equity {_money(report.equity)} quote, return {_percent(report.change)}, drawdown {_percent(report.drawdown, sign=False)}",
         f"{report.decisions} decisions, {report.fills} fills ({report.closing} closing, {report.won} won), turnover {turnover}",
         f"realised {_money(report.realised)}, fees {_money(report.fees)} paid, funding {_money(report.funding)} received, quote",
-        f"slippage measured {_points(report.slippage)}, predicted {_points(report.predicted)}",
+        _slippage(report),
         f"refused: {_counted(report.vetoes)}; kill switches: {switches}; orders in doubt or refused: {report.doubts}",
         f"bars {report.bars} of {report.expected} ({_percent(report.uptime, sign=False)}), starts {report.starts}",
     ]
     return "\n".join(lines)
+
+
+def _slippage(report: Report) -> str:
+    if not report.fills:
+        return "slippage: nothing was filled"
+    return f"slippage measured {_points(report.slippage)}, predicted {_points(report.predicted)}"
 
 
 def _money(value: float | None) -> str:

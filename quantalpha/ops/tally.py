@@ -35,8 +35,8 @@ class Report:
 
     start and end: of the period, as far as the session lasted then (opening of its first bar, close of its last); first: equity before it
     (after the first bar, where it is the session's first); drawdown: from the highest equity within it; slippage: paid against the mid
-    price at which orders were made, weighted by notional, + a cost, known of `measured` quote of them; predicted: from the books of
-    the orders that filled, and by the bundle's costs where no book was seen.
+    price at which orders were made, or the trigger that a stop or take-profit waited for, weighted by notional, + a cost, known of
+    `measured` quote of them; predicted: from the books of the orders that filled, and by the bundle's costs where no book was seen.
     """
 
     session: str
@@ -78,7 +78,8 @@ class Report:
 
     @property
     def predicted(self) -> float | None:
-        return self.expected_cost / self.foretold if self.foretold else self.usual
+        usual = self.usual if self.fills else None
+        return self.expected_cost / self.foretold if self.foretold else usual
 
     @property
     def uptime(self) -> float | None:

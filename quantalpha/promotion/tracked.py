@@ -36,13 +36,14 @@ def registered_name(venue: str, symbol: str, timeframe: str) -> str:
     return f"{venue}-{symbol}-{timeframe}"
 
 
-def champion(model: str | None, params: config.Params, alias: str = "paper") -> Bundle:
-    """The verified bundle behind `alias` of the registered `model`, or (None) of the first of data.symbols that has one; UsageError."""
-    _, folder = promoted(model, alias, params)
+def champion(model: str | None, params: config.Params, alias: str = "paper", profile: str = "default") -> Bundle:
+    """The verified bundle behind `alias` of the registered `model`, or (None) of the first of data.symbols that has one; UsageError, which
+    says how one is promoted with this profile."""
+    _, folder = promoted(model, alias, params, profile)
     return bundle.load(folder, folder.name)
 
 
-def promoted(model: str | None, alias: str, params: config.Params) -> tuple[str, Path]:
+def promoted(model: str | None, alias: str, params: config.Params, profile: str = "default") -> tuple[str, Path]:
     """(model, folder of the bundle behind `alias`), of `model` or the first of data.symbols that has one. Asked once, so that whatever is
     promoted meanwhile, one whole bundle is run; UsageError where none has."""
     markets = [(venue, symbol, params.data.timeframe) for venue in (params.venue.kept_as, config.IMPORT) for symbol in params.data.symbols]
@@ -51,7 +52,8 @@ def promoted(model: str | None, alias: str, params: config.Params) -> tuple[str,
         folder = tracking.find_alias(name, alias)
         if folder is not None:
             return name, folder
-    raise UsageError(f"no bundle has alias {alias} among {', '.join(names)}; promote a run first: `quantalpha promote latest`")
+    options = ("" if alias == "paper" else f" --to {alias}") + ("" if profile == "default" else f" --profile {profile}")
+    raise UsageError(f"no bundle has alias {alias} among {', '.join(names)}; promote a run first: `quantalpha promote latest{options}`")
 
 
 def candidates(wanted: str) -> list[RunInfo]:

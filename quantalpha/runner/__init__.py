@@ -8,6 +8,7 @@ MODULES = {
     "quantalpha.runner.journal": ["recorded"],
     "quantalpha.runner.request": ["MODES", "Request"],
     "quantalpha.runner.start": ["run_replay", "run_session"],
+    "quantalpha.runner.startable": ["require_startable"],
     "quantalpha.runner.status": ["Status"],
     "quantalpha.runner.summary": ["Summary"],
 }

@@ -5,6 +5,7 @@
     heartbeat       touched by it at every tick; gone after an orderly end, left behind by a crash
     latch.json, latches.jsonl    see `latch`
     losses.json     what its sessions have lost, see `carried`
+    watchdog.lock, watchdog.note, watchdog.log    held by the watchdog at work, what it does, and what it has said
 
 NAME is mode-venue, such as live-binanceusdm.
 """
@@ -25,7 +26,9 @@ from quantalpha.runner.latch import Latch
 
 CARD, LOCK, HEARTBEAT = "account.json", "lock", "heartbeat"
 LOOKS, MOMENT = 5, 0.02  # seconds between tries to take the lock
+WATCHED, NOTE = "watchdog.lock", "watchdog.note"
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,119}"
+LISTED = 12  # accounts without a session that a message names
 VENUES = ("rehearse", "testnet", "live")  # modes whose orders go to a venue
 
 
@@ -49,22 +52,31 @@ class AccountFolder:
 
     @contextmanager
     def hold(self, card: dict) -> Iterator[None]:
-        """The block is the account's only session. card: JSON of at least mode, venue, symbols, session.
+        """The block is the account's only session, and says so: `alone` and `known_as`."""
+        with self.alone(), self.known_as(card):
+            yield
 
-        Halted while the account is latched, UsageError while another session has it. An orderly end takes the heartbeat away.
-        """
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other session has the account during the block. Halted while it is latched, UsageError while another one has it."""
         self.latch.require_open()
         with self._lock() as alone:
             if not alone:
                 raise self._taken()
-            who = {"account": self.name, "pid": os.getpid(), "started": datetime.now(UTC).isoformat(timespec="seconds")}
-            write_atomic(self.path / CARD, config.mask(json.dumps(card | who, indent=1)) + "\n")
-            write_atomic(self.path / HEARTBEAT, f"{os.getpid()}\n")
             yield
-            (self.path / HEARTBEAT).unlink(missing_ok=True)  # not where the block raised: then nobody knows how it was left
+
+    @contextmanager
+    def known_as(self, card: dict) -> Iterator[None]:
+        """The block is a session that lives. card: JSON of at least mode, venue, symbols, session. An orderly end takes the heartbeat
+        away."""
+        who = {"account": self.name, "pid": os.getpid(), "started": datetime.now(UTC).isoformat(timespec="seconds")}
+        write_atomic(self.path / CARD, config.mask(json.dumps(card | who, indent=1)) + "\n")
+        write_atomic(self.path / HEARTBEAT, f"{os.getpid()}\n")
+        yield
+        (self.path / HEARTBEAT).unlink(missing_ok=True)  # not where the block raised: then nobody knows how it was left
 
     def require_free(self) -> None:
-        """Raises what `hold` would, before anything is said to the venue."""
+        """Raises what `alone` would, and leaves nothing behind."""
         self.latch.require_open()
         if self.running():
             raise self._taken()
@@ -96,32 +108,49 @@ class AccountFolder:
 
     def running(self) -> bool:
         """Whether a session holds the account."""
+        if not (self.path / LOCK).exists():
+            return False
         with self._lock() as alone:
             return not alone
+
+    def note(self, text: str) -> None:
+        """What its watchdog does."""
+        write_atomic(self.path / NOTE, config.mask(text) + "\n")
+
+    def watched(self) -> str:
+        """What its watchdog does; '' where none is at work."""
+        with sole(self.path / WATCHED) as alone:
+            if alone:
+                return ""
+        try:
+            return (self.path / NOTE).read_text().strip()
+        except OSError:
+            return "watches"
 
     def card(self) -> dict:
         """What the last session wrote of itself. DataError where there is none."""
         return read_json(self.path / CARD, "mode", "session", "venue", "symbols", "params")
 
+    def said(self) -> dict:
+        """The card; empty where there is none yet, or none that can be read."""
+        try:
+            return self.card()
+        except DataError:
+            return {}
+
     def of(self, mode: str, session: str) -> bool:
         """Whether that session was the last to trade it."""
-        try:
-            card = self.card()
-        except DataError:
-            return False
-        return (card["mode"], card["session"]) == (mode, session)
+        card = self.said()
+        return (card.get("mode"), card.get("session")) == (mode, session)
 
     def row(self) -> dict:
         """One line of `quantalpha accounts`."""
-        try:
-            card = self.card()
-        except DataError:
-            card = {}
-        latched = self.latch.standing()
+        card, latched = self.said(), self.latch.standing()
         row = {"account": self.name, "session": card.get("session", "unknown"), "running": "yes" if self.running() else "no"}
         return row | {
             "latched": "" if latched is None else f"{latched['name']}: {latched['reason']}",
             "since": (latched or {}).get("time", ""),
+            "watchdog": self.watched(),
         }
 
 
@@ -129,6 +158,16 @@ def known(root: Path | None = None) -> list[AccountFolder]:
     """Every account there is, by name."""
     folder = config.path("data/accounts") if root is None else root
     return [AccountFolder(each.name, root) for each in sorted(folder.glob("*")) if each.is_dir() and re.fullmatch(NAME, each.name)]
+
+
+def running(root: Path | None = None) -> list[AccountFolder]:
+    """Every account that a session holds now."""
+    return [each for each in known(root) if each.running()]
+
+
+def sessions_running(root: Path | None = None) -> list[str]:
+    """The names of the sessions that run now."""
+    return list(dict.fromkeys(each.said()["session"] for each in running(root) if each.said()))
 
 
 def beside(account: AccountFolder) -> list[AccountFolder]:
@@ -139,14 +178,23 @@ def beside(account: AccountFolder) -> list[AccountFolder]:
 
 def find(name: str | None, root: Path | None = None) -> AccountFolder:
     """The account of that name; None: the one whose session runs, or the only one. UsageError naming what there is."""
-    accounts = known(root)
-    names = [each.name for each in accounts]
+    names = [each.name for each in known(root)]
     if name is not None:
         if name not in names:
             raise UsageError(f"--account: no account {name!r} has ever been traded here; {did_you_mean(name, names)}")
         return AccountFolder(name, root)
-    running = [each for each in accounts if each.running() and not each.card().get("second", False)]  # its session has a first one
-    for choice in (running, accounts):
+    active = [each.name for each in running(root) if not each.said().get("second", False)]  # its session has a first one
+    for choice in (active, names):
         if len(choice) == 1:
-            return choice[0]
-    raise UsageError(f"--account: {len(running)} sessions run in {len(names)} accounts; name one: {', '.join(names) or 'there is none'}")
+            return AccountFolder(choice[0], root)
+    raise UsageError(f"--account: {_which(active, [each for each in names if each not in active])}")
+
+
+def _which(active: list[str], idle: list[str]) -> str:
+    """What there is to choose from."""
+    if not active and not idle:
+        return "no account has been traded here yet: there is none to name"
+    others = f"{', '.join(idle[:LISTED])}{f' and {len(idle) - LISTED} more' if len(idle) > LISTED else ''}"
+    if not active:
+        return f"no session runs; name one of the accounts that were traded: {others}"
+    return f"sessions run in {', '.join(active)}; name one, or kill them --all{f' (no session runs in {others})' if idle else ''}"

@@ -234,7 +234,9 @@ class ExchangeBroker:
 
     def flatten(self) -> Iterable[Event]:
         """Cancels what would open a position, closes what is held; said again, what is still to be done. Stops rest until nothing is."""
-        self._halted = True
+        if not self._halted:
+            self._halted = True
+            self.changes += 1  # what the venue told before it came to this is no proof
         for known in self._symbols.values():
             known.give_up()
         books = {symbol: known.book for symbol, known in self._symbols.items()}

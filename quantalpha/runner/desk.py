@@ -70,7 +70,8 @@ class Desk:
     def ask(self, order: ValidatedOrderEvent) -> None:
         """Also for what `Gate` still holds after a restart: an answer from before it does not count, the time begins anew."""
         self._answer(order.client_id).unlink(missing_ok=True)
-        asked = {"symbol": order.symbol, "quantity": order.quantity, "price": order.price, "target": order.target, "within": self.within}
+        asked = {"symbol": order.symbol, "quantity": order.quantity, "price": order.price, "target": order.target}
+        asked["until"] = time.time() + self.within
         write_atomic(self._question(order.client_id), json.dumps({"client_id": order.client_id} | asked) + "\n")
         self._open[order.client_id] = Question(order, self.clock() + self.within)
         self._show()
@@ -81,6 +82,12 @@ class Desk:
             self._question(client_id).unlink(missing_ok=True)
             self._answer(client_id).unlink(missing_ok=True)
             self._show()
+
+    def close(self) -> None:
+        """The session ends: nobody need answer any more. A resumed one asks anew."""
+        self.terminal = None
+        for client_id in list(self._open):
+            self.settled(client_id)
 
     def poll(self, now: Mapping[str, int], price: Callable[[str], float]) -> list[ApprovalEvent]:
         """What was answered since, and what was not in time. now: event_time (the market's) and recv_time (ours), ms since 1970 UTC;
@@ -176,9 +183,10 @@ def asking(session: "Session") -> Desk | None:
 
 
 def questions(folder: Path) -> list[dict]:
-    """What a session waits for a word on: client_id, symbol, quantity (signed, base units), price (quote), target, within (seconds)."""
+    """What a session waits for a word on: client_id, symbol, quantity (signed, base units), price (quote), target, until (when its time is
+    over, seconds since 1970)."""
     asked = sorted(path for path in (folder / FOLDER).glob("*.json") if not path.name.endswith(ANSWER))
-    return [read_json(path, "client_id", "symbol", "quantity", "price") | {"session": folder.name} for path in asked]
+    return [read_json(path, "client_id", "symbol", "quantity", "price", "until") | {"session": folder.name} for path in asked]
 
 
 def answer(sessions: list[Path], client_id: str, approved: bool) -> dict:

@@ -1,27 +1,57 @@
-"""The watchdogs of a session: one process for each of its accounts, followed by another where it dies."""
+"""The watchdogs of a session: one process for each of its accounts, followed by another where it dies, and dismissed at its end."""
 
+import asyncio
 import subprocess
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 
-from quantalpha.errors import Halted
+from quantalpha.errors import Halted, UsageError
 from quantalpha.runner.accounts import AccountFolder
+
+LEAVING = 15.0  # seconds that the watchdog of the session before may take to leave
+PARTING = 5.0  # seconds for our own: it may have a last word for the venue
+LOOK = 0.05  # seconds
 
 
 class Dogs:
-    """None until `spawn`."""
+    """None until `start`. flat: whether the session has seen its account flat."""
 
-    def __init__(self):
+    def __init__(self, flat: Callable[[], bool]):
+        self._flat = flat
         self._processes: dict[str, subprocess.Popen] = {}
 
-    def spawn(self, accounts: Iterable[str]) -> None:
-        self._processes = {account: spawn(account) for account in accounts}
+    async def start(self, folders: Iterable[AccountFolder]) -> None:
+        """UsageError where an earlier watchdog stays: two would not know of each other, and no session trades without its own."""
+        for folder in folders:
+            if not await _until(lambda folder=folder: not folder.watched(), LEAVING):
+                raise UsageError(
+                    f"account {folder.name}: the watchdog of another session is still at work ({folder.watched()}); it leaves once its "
+                    "account is flat or its latch was reset (`quantalpha accounts`); where it hangs, end its process"
+                )
+            self._processes[folder.name] = spawn(folder.name)
 
     def require_alive(self) -> None:
-        """A watchdog that has died (not left because another one watches, nor tripped) is followed by a new one."""
+        """A watchdog that has died (not left, nor tripped) is followed by a new one."""
         for account, dog in self._processes.items():
             if dog.poll() not in (None, 0, Halted.exit_code):
                 self._processes[account] = spawn(account)
+
+    async def part(self, kind, error, trace) -> None:
+        """Dismisses them where the session has ended in order or flat, and waits until they have left: what they watch may end with it.
+        Whatever else ended the session, they stay, and do what it cannot."""
+        if error is None or self._flat():
+            for dog in self._processes.values():
+                dog.terminate()
+            await _until(lambda: all(dog.poll() is not None for dog in self._processes.values()), PARTING)
+
+
+async def _until(done: Callable[[], bool], seconds: float) -> bool:
+    """Whether it was so within that time."""
+    end = time.monotonic() + seconds
+    while not (over := done()) and time.monotonic() < end:
+        await asyncio.sleep(LOOK)
+    return over
 
 
 def spawn(account: str) -> subprocess.Popen:

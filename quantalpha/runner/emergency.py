@@ -32,6 +32,8 @@ class Desk(Protocol):
 
     rules: Mapping[str, Rules]
 
+    async def synchronise(self) -> float: ...
+
     async def account(self) -> AccountReport: ...
 
     async def open_orders(self, symbols: Iterable[str] | None = None) -> list[OrderReport]: ...
@@ -101,6 +103,8 @@ async def _seen(desk: Desk, found: Flattening) -> list[OrderReport]:
 async def _round(desk: Desk, found: Flattening) -> None:
     """One look and what follows from it. A reduce-only order that waits for its price is cancelled too: Binance counts it against the
     position, and refuses (-4118) to close that by another one."""
+    if found.errors and found.left is None:
+        await desk.synchronise()  # what got no answer may have carried a wrong time
     orders = await _seen(desk, found)
     entering = [order for order in orders if order.symbol in found.left and not (order.reduce_only and order.kind in CONDITIONAL)]
     idle = {order.symbol for order in orders} - found.left.keys()

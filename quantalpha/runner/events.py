@@ -102,7 +102,7 @@ class InstructionEvent(Event):
     price: float | None  # limit price, or the trigger of a stop or take-profit
     reduce_only: bool
     purpose: str = "order"  # order | protection | flatten
-    reference: float | None = None  # mid price when it was made: what slippage is measured from
+    reference: float | None = None  # what slippage is measured from: the mid price when it was made; of what waits for a trigger, that
     predicted: float | None = None  # slippage expected of it then, a fraction of that price, + a cost; None where nobody knows
 
 

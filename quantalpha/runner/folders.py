@@ -23,17 +23,27 @@ def root(sessions: Path | None = None) -> Path:
 
 def create(name: str, sessions: Path | None) -> Path:
     """A new session's folder. UsageError: the name is none or taken, or nothing can be made there."""
-    if not re.fullmatch(NAME, name):
-        raise UsageError(f"session: expected a name of at most 100 letters a-z, digits, '-', '_' and '.', found {name[:120]!r}")
+    require_new(name, sessions)
     folder = root(sessions) / name
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
-        told = "choose another id, or go on with it: --resume"
-        raise UsageError(f"session {name!r}: exists already in {folder.parent}; {told}") from None
+        raise _exists(folder) from None
     except OSError as error:
         raise UsageError(f"session {name!r}: no folder can be made in {folder.parent}: {error.strerror}; make it writable") from None
     return folder
+
+
+def require_new(name: str, sessions: Path | None) -> None:
+    """UsageError: the name is none, or taken."""
+    if not re.fullmatch(NAME, name):
+        raise UsageError(f"session: expected a name of at most 100 letters a-z, digits, '-', '_' and '.', found {name[:120]!r}")
+    if (root(sessions) / name).exists():
+        raise _exists(root(sessions) / name)
+
+
+def _exists(folder: Path) -> UsageError:
+    return UsageError(f"session {folder.name!r}: exists already in {folder.parent}; choose another id, or go on with it: --resume")
 
 
 def write_card(folder: Path, card: dict) -> None:

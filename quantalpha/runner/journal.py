@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 import sqlalchemy as sa
 
-from quantalpha.errors import DataError, Halted, ReconcileError
+from quantalpha.errors import DataError, Halted, ReconcileError, UsageError
 from quantalpha.runner.events import (
     NAMES,
     EquityEvent,
@@ -81,7 +81,7 @@ class Journal:
             self._connection.commit()
             self._driver = self._connection.connection.driver_connection
         except sa.exc.DBAPIError as error:
-            raise Halted(f"journal: {path}: cannot be made: {error.orig}; the folder must exist, be writable and have room") from None
+            raise UsageError(f"journal: {path}: cannot be made: {error.orig}; the folder must exist, be writable and have room") from None
 
     def append(self, event: Event) -> Event:
         """Takes the event; durable after the next `commit`."""
@@ -188,20 +188,29 @@ def _told(event: Event) -> str:
 
 def read(path: Path) -> list[Event]:
     """Every event of a journal in order. Raises DataError when the file is missing, damaged, foreign or has lost an event."""
+    return [from_json(row.kind, row.payload) for row in _rows(path, EVENTS.c.kind, EVENTS.c.payload)]
+
+
+def require_sound(path: Path) -> None:
+    """Raises what `read` does, but for a single event that cannot be understood, in a fraction of its time."""
+    _rows(path)
+
+
+def _rows(path: Path, *columns: sa.Column) -> list[sa.Row]:
     if not path.is_file():
         raise DataError(f"journal: {path} does not exist; was the session id spelled right?")
     engine = sa.create_engine(f"sqlite:///{path}")
     try:
         with engine.connect() as connection:
             health = connection.exec_driver_sql("PRAGMA quick_check").scalar()
-            rows = connection.execute(sa.select(EVENTS.c.seq, EVENTS.c.kind, EVENTS.c.payload).order_by(EVENTS.c.seq)).all()
+            rows = connection.execute(sa.select(EVENTS.c.seq, *columns).order_by(EVENTS.c.seq)).all()
     except sa.exc.DatabaseError as error:
         raise DataError(f"journal: {path} is damaged or no journal: {error.orig}; restore it from a copy") from None
     finally:
         engine.dispose()
     if health != "ok" or [row.seq for row in rows] != list(range(1, len(rows) + 1)):
         raise DataError(f"journal: {path} is damaged: {'events are missing' if health == 'ok' else health}; restore it from a copy")
-    return [from_json(row.kind, row.payload) for row in rows]
+    return rows
 
 
 def recorded(folder: Path) -> dict[str, pd.DataFrame]:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 
 from quantalpha import config, schema
-from quantalpha.errors import ExchangeError, Halted
+from quantalpha.errors import ExchangeError, Halted, QuantalphaError
 from quantalpha.market import stream
 from quantalpha.runner import accounts, feed, folders, latency
 from quantalpha.runner.agreement import agree, catch_up
@@ -20,11 +20,12 @@ from quantalpha.runner.composition import Composition
 from quantalpha.runner.desk import asking
 from quantalpha.runner.dogs import Dogs
 from quantalpha.runner.events import ON_STOP, Event, MarketCloseEvent, MarketOpenEvent, QuoteEvent, SwitchEvent, TickEvent
+from quantalpha.runner.halting import Halting
 from quantalpha.runner.legs import native, place_of, told_at
 from quantalpha.runner.line import Line
 from quantalpha.runner.outbox import Pace
 from quantalpha.runner.request import Request
-from quantalpha.runner.session import Session, account_of
+from quantalpha.runner.session import Session, accounts_of
 from quantalpha.runner.socket import Socket
 from quantalpha.runner.stopping import asked_to_stop, first
 from quantalpha.runner.summary import Summary
@@ -43,26 +44,31 @@ SOCKET, FLATTEN, PACED = "socket", "flatten", "adaptive"
 
 
 async def run(composition: Composition, params: config.Params, request: Request) -> Summary:
-    """A session from its first word to its last."""
+    """A session from its first word to its last. Where another one has the account, nothing is made here and nothing set at the venue."""
     request = request.named(composition)
+    if not request.resume:
+        folders.require_new(request.name, request.sessions)
     async with contextlib.AsyncExitStack() as stack:
+        for folder in accounts_of(request.mode, params, folders.root(request.sessions) / request.name):
+            stack.enter_context(folder.alone())
         venue = None
         if request.mode in accounts.VENUES:
-            account_of(request.mode, params, folders.root(request.sessions) / request.name).require_free()  # before anything is set
             venue = await stack.enter_async_context(opened(composition, params, request.mode, request.name, request.resume))
         start = Session.resume if request.resume else Session.start
         session = start(composition, params, request, composition.paper() if venue is None else venue.broker)
+        dogs = Dogs(session.seen_flat)
+        stack.push_async_exit(dogs.part)  # once the account is let go
         for folder, card in session.accounts:
-            stack.enter_context(folder.hold(card))
+            stack.enter_context(folder.known_as(card))
         with session:
-            await Live(session, venue).follow()
+            await Live(session, venue, dogs).follow()
     return session.summary()
 
 
 class Live:
     """One session's tasks. venue: None on paper."""
 
-    def __init__(self, session: Session, venue: Venue | None):
+    def __init__(self, session: Session, venue: Venue | None, dogs: Dogs):
         self.session, self.venue, self.params = session, venue, session.params
         self.sides = () if venue is None else venue.sides
         self.symbols, self.step = session.composition.symbols, session.step
@@ -75,13 +81,14 @@ class Live:
         self.volumes = {side.place: Volume(side.params, self.symbols) for side in self.sides}
         self.tasks: list[asyncio.Task] = []
         self.leaving = False
-        self.dogs = Dogs()
+        self.dogs, self.halting = dogs, Halting(session, self.sides)
         self.stopwatch = latency.Stopwatch()
         self.walker: Walker | None = None  # of paper orders, with `runner.paper_price: book`
 
     async def follow(self) -> None:
         """Until asked to stop or done. Raises as `run_session` says."""
-        with asked_to_stop() as stop:
+        asked = contextlib.nullcontext() if self.desk is None else contextlib.closing(self.desk)
+        with asked_to_stop() as stop, asked:
             since = {symbol: await self._caught_up(symbol) for symbol in self.symbols}
             self.session.require_young(max(since.values()) + self.step, self.params.runner.max_model_age)
             with self.session.engine.ready():
@@ -96,9 +103,10 @@ class Live:
             await self._watch(stop)
             if self.venue is not None:
                 await self._leave()
-        except Halted:
-            await self._settle_up()
-            raise
+        except QuantalphaError as error:
+            if isinstance(error, Halted):
+                await self._settle_up()
+            raise self.halting.told(error) from None
         finally:
             for task in self.tasks:
                 task.cancel()
@@ -129,7 +137,8 @@ class Live:
             self.venue.broker.resume()
         self.session.carry(self.sides[0].trading.now())
         if self.params.runner.watchdog:
-            self.dogs.spawn(folder.name for folder, _ in self.session.accounts)
+            await self.dogs.start(folder for folder, _ in self.session.accounts)
+        self.session.engine.observers.append(self.halting.ask)
         for side in self.sides:
             self._start(side.line.run())
 
@@ -226,7 +235,6 @@ class Live:
 
     async def _watch(self, stop: asyncio.Event) -> None:
         """A look at everything every TICK."""
-        patience = self.params.runner.stale_after * self.step / 1000
         while not (stop.is_set() or self.done.is_set()):
             await first(TICK, (stop, self.done), self.tasks)
             self._require_tasks()
@@ -238,10 +246,7 @@ class Live:
             self._tick()
             self.session.require_running()
             self.dogs.require_alive()
-            if time.monotonic() - self.closed > patience:
-                raise Halted(
-                    f"runner: no news for {patience:g} s (runner.stale_after); the position stays; check the venue, then run again"
-                )
+            self.halting.require_news(self.closed)
 
     def _tick(self) -> None:
         self._feed(TickEvent(**self._now(), symbol=""))
@@ -296,6 +301,7 @@ class Live:
             self._tick()
             await asyncio.sleep(TICK)
             self._require_tasks()
+            self.halting.require_news(self.closed)
 
     def _switch(self, phase: str) -> SwitchEvent:
         return SwitchEvent(**self._now(), symbol="", name=ON_STOP, phase=phase, reason="runner.on_stop: flatten")

@@ -184,6 +184,7 @@ class Protection:
         return round_price(need.levels[kind], self._ticks[need.symbol], -need.quantity if kind == STOP else need.quantity)
 
     def _placed(self, kind: str, need: Need, book: Book, time: int) -> InstructionEvent:
+        trigger, seen = None if kind == CLOSE else self._trigger(kind, need), book.mid if book.sound else None
         return InstructionEvent(
             event_time=time,
             recv_time=time,
@@ -194,10 +195,10 @@ class Protection:
             action="place",
             kind=kind,
             quantity=-need.quantity if kind != CLOSE else self._still_to_close(need),
-            price=None if kind == CLOSE else self._trigger(kind, need),
+            price=trigger,
             reduce_only=True,
             purpose="protection",
-            reference=book.mid if book.sound else None,
+            reference=seen if trigger is None else trigger,
         )
 
     def _still_to_close(self, need: Need) -> float:

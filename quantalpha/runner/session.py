@@ -4,6 +4,8 @@ Everything it did is in its folder: `session.json` says what ran, `journal.db` w
 journal ends: `Request(name=..., resume=True)`.
 """
 
+import json
+import shutil
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -12,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 from quantalpha import __version__, config, timeframe, verdict
-from quantalpha.errors import DataError, Halted, QuantalphaError, UsageError
+from quantalpha.errors import DataError, Halted, QuantalphaError, ReconcileError, UsageError
 from quantalpha.files import read_json
 from quantalpha.runner import accounts, folders, steady
 from quantalpha.runner.accounts import AccountFolder
@@ -29,6 +31,8 @@ from quantalpha.runner.status import status
 from quantalpha.runner.summary import Summary
 from quantalpha.runner.venue import second_of
 
+IN_FORCE = ["venue", "runner", "risk", "switches", "execution", "route"]  # parameters that a session's card holds
+DECIDE_NOTHING = ("venue", "runner.bars")  # of them: where the venue is, how long it lasts
 REPLAY_BATCH = 4096  # events held in memory: a tape can be read again
 
 
@@ -36,6 +40,12 @@ def account_of(mode: str, params: config.Params, session: Path) -> AccountFolder
     """Where latch and heartbeat of the account lie that the session of this folder trades; on paper every session is one of its own."""
     name = f"{mode}-{session.name}" if mode == PAPER else accounts.name_of(mode, params.venue)
     return AccountFolder(name, session.parent.parent / "accounts")
+
+
+def accounts_of(mode: str, params: config.Params, session: Path) -> list[AccountFolder]:
+    """Of each venue the account that the session of this folder trades there, the first venue's first."""
+    first, second = account_of(mode, params, session), second_of(params) if mode in accounts.VENUES else None
+    return [first] if second is None else [first, AccountFolder(accounts.name_of(mode, second), first.path.parent)]
 
 
 @dataclass(frozen=True)
@@ -77,9 +87,13 @@ class Session:
         card = {"session": folder.name, "mode": request.mode, "started": datetime.now(UTC).isoformat(), "code_version": __version__}
         card |= composition.card | {"timeframe": composition.timeframe, "capital": composition.account.initial_cash}
         card |= {"overridden": [line for each in composition.bundles for line in verdict.overridden(each.gate)]}
-        card |= {"params": params.sections(["venue", "runner", "risk", "switches", "execution", "route"])}  # in force; the rest is sealed
-        journal = Journal(folder / FILE, folder.name, batch=REPLAY_BATCH if request.mode == REPLAY else 1)
-        folders.write_card(folder, card)  # last: a session that has its card can be resumed
+        card |= {"params": params.sections(IN_FORCE)}  # the rest is sealed
+        try:
+            journal = Journal(folder / FILE, folder.name, batch=REPLAY_BATCH if request.mode == REPLAY else 1)
+            folders.write_card(folder, card)  # last: a session that has its card can be resumed
+        except (QuantalphaError, OSError):
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         return cls(Setting(composition, request, folder), params, broker, journal)
 
     @classmethod
@@ -96,7 +110,10 @@ class Session:
         events = read(folder / FILE)
         retold = Retold(events, Journal.reopen(folder / FILE, folder.name, len(events)))
         session = cls(Setting(composition, request, folder), params, broker, retold)
-        session.engine.recover()
+        try:
+            session.engine.recover()
+        except ReconcileError as error:
+            raise _set_otherwise(folder.name, card, params) or error from None
         session.past = events
         for event in events:
             session._count(event)
@@ -111,11 +128,9 @@ class Session:
     @cached_property
     def accounts(self) -> list[tuple[AccountFolder, dict]]:
         """Of each venue its folder, and what is told of it there."""
-        second = second_of(self.params) if self.mode in accounts.VENUES else None
-        if second is None:
-            return [(self.account, self.card)]
-        folder = AccountFolder(f"{self.mode}-{second.kept_as}", self.account.path.parent)
-        return [(self.account, self.card), (folder, self.card | {"venue": second.model_dump(mode="json"), "second": True})]
+        first, *others = accounts_of(self.mode, self.params, self.folder)
+        second = {} if not others else {"venue": second_of(self.params).model_dump(mode="json"), "second": True}
+        return [(first, self.card), *((folder, self.card | second) for folder in others)]
 
     @property
     def card(self) -> dict:
@@ -239,11 +254,16 @@ class Session:
                     "runner.max_model_age"
                 )
 
+    def seen_flat(self) -> bool:
+        """Whether a kill switch has tripped, and the account is flat by its venue's word."""
+        return self.engine.halted is not None and self.engine.halted.phase == "flat"
+
     def require_running(self) -> None:
         """Halted once a kill switch has tripped and the account is verified flat."""
-        halted = self.engine.halted
-        if halted is not None and halted.phase == "flat":
-            raise Halted(f"runner: halted by {halted.name}; the account is flat; look into it, then `quantalpha reset --reason ...`")
+        if self.seen_flat():
+            raise Halted(
+                f"runner: halted by {self.engine.halted.name}; the account is flat; look into it, then `quantalpha reset --reason ...`"
+            )
 
     def summary(self) -> Summary:
         counts, account, composition = self.engine.counts, self.engine.broker.account(), self.composition
@@ -254,3 +274,19 @@ class Session:
             positions={leg: each.quantity for leg, each in account.positions.items()}, in_sample=self.in_sample,
             overridden=self.overridden, seconds=time.monotonic() - self.started,
         )  # fmt: skip
+
+
+def _set_otherwise(name: str, card: dict, params: config.Params) -> UsageError | None:
+    """Why the session does not do again what it did: it ran under other settings; None where these are the same."""
+    was, now = _flat(card.get("params", {})), _flat(params.sections(IN_FORCE))
+    differ = [key for key, value in was.items() if not key.startswith(DECIDE_NOTHING) and value != now.get(key, value)]
+    if not differ:
+        return None
+    told = ", ".join(f"{key} is {now[key]}, was {was[key]}" for key in differ)
+    again = " ".join(f"--set {key}={was[key]}" for key in differ)
+    return UsageError(f"--resume {name}: other settings than it ran with, under which it would have traded otherwise: {told}; add {again}")
+
+
+def _flat(sections: dict) -> dict[str, str]:
+    """By section.key, as --set takes it."""
+    return {f"{name}.{key}": json.dumps(value).strip('"') for name, section in sections.items() for key, value in section.items()}

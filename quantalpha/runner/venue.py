@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from quantalpha import config
 from quantalpha.errors import ExchangeError, UsageError
 from quantalpha.market.connect import is_local
-from quantalpha.market.trading import Elsewhere, Rules, Trading, open_trading
+from quantalpha.market.trading import Elsewhere, Rules, Trading, open_trading, patiently
 from quantalpha.runner import emergency
 from quantalpha.runner.broker_exchange import ExchangeBroker
 from quantalpha.runner.composition import Composition
@@ -103,6 +103,8 @@ async def opened(composition: Composition, params: config.Params, mode: str, nam
         for place, venue in venues.items():
             keys = emergency.keys_of(mode, venue, second=bool(place))
             trading = await stack.enter_async_context(open_trading(venue, keys, demo=mode == TESTNET))
+            if composition.capital is not None and not retelling:
+                await _require_funds(trading, composition.capital / len(venues), venue.name)
             await trading.preflight(composition.symbols, composition.account.leverage, composition.account.margin_mode)
             here = params.model_copy(update={"venue": venue})
             told = {"settled": composition.settled, "reach": composition.reach}
@@ -111,6 +113,15 @@ async def opened(composition: Composition, params: config.Params, mode: str, nam
             setup = _setup(composition, side, name, len(sides))
             side.broker = ExchangeBroker(setup, retelling=retelling)
         yield Venue(tuple(sides), sides[0].broker if second is None else _together(composition, params, *sides))
+
+
+async def _require_funds(trading: Trading, capital: float, venue: str) -> None:
+    """UsageError where the wallet does not hold what is to be traded with."""
+    cash = (await patiently("the account", trading.account)).cash
+    if not capital <= cash:
+        raise UsageError(
+            f"--capital: {capital:g} of it would be traded at {venue}, whose wallet holds {cash:.2f}; name what is there, or less"
+        )
 
 
 def _require_place(venue: config.Venue, mode: str) -> None:

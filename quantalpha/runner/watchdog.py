@@ -13,22 +13,26 @@ cancels all orders and hangs on the session's private line, so that the session 
 """
 
 import asyncio
+import contextlib
 import json
 import math
 import re
+import signal
 import time
 from collections.abc import Callable
 
 from quantalpha import config
-from quantalpha.errors import DataError
+from quantalpha.errors import UsageError
 from quantalpha.files import sole
 from quantalpha.runner import carried
-from quantalpha.runner.accounts import AccountFolder
+from quantalpha.runner.accounts import WATCHED, AccountFolder
+from quantalpha.runner.duty import Duty, Pulse
 from quantalpha.runner.emergency import TROUBLE, desk_of, flatten
 from quantalpha.runner.judge import Around, Judge, Seen
 from quantalpha.runner.switches import Trip
 
 TAKEOVERS = 15  # looks at whether the watchdog before it has left
+GLANCE = 0.2  # seconds between two looks at whether it is still needed
 LOOK = 1.0  # seconds between two looks at the venue; where it asks about many symbols, longer
 MANY = 2
 ANSWER = 10.0  # seconds within which a look must be answered
@@ -38,71 +42,54 @@ FRESH = 0.5  # of runner.dead_man: an older heartbeat no longer renews the venue
 Say = Callable[[str, str], None]  # (title, text) to a person
 
 
-class Pulse:
-    """Age of a session's heartbeat by our own clock, whatever the file's clock says: it is fresh when it has changed."""
-
-    def __init__(self, folder: AccountFolder):
-        self.folder = folder
-        self._last, self._changed = None, math.nan
-
-    def age(self, now: float) -> float | None:
-        """Seconds; None where there is no heartbeat, since no session runs or its last one ended in order."""
-        beaten = self.folder.beaten()
-        if beaten is None or beaten != self._last:
-            self._last, self._changed = beaten, now
-        return None if beaten is None else now - self._changed
-
-
 class Watchdog:
     """say: (title, text) tells a person; it must neither raise nor wait."""
 
     def __init__(self, folder: AccountFolder, say: Say):
-        self.folder, self.say = folder, say
-        self.card = folder.card()
+        self.folder, self.say, self.duty = folder, say, Duty(folder)
+        self.card = self.duty.card
         params = self.card["params"]
         self.limits = config.Switches.model_validate(params["switches"])
         self.dead_man = float(params["runner"]["dead_man"])
         capital = float(self.card.get("capital", math.inf))
         self.pulse, self.judge = Pulse(folder), Judge(self.limits, self.dead_man, time.monotonic(), capital)
-        self._begun = False  # a session was seen to beat
+        self.tripped: tuple[str, Trip] | None = None
         self._carried = False  # it is known what the account had lost before
+        self._unheard = False  # the last look got no answer
         self._renewed = -math.inf
         self._said: dict[str, float] = {}  # when each kind of trouble was told last
 
     async def watch(self) -> tuple[str, Trip] | None:
-        """Until the session has ended in order (None), or something trips: then latched and verified flat on return."""
-        tripped, over = None, False
-        while not over:
-            try:
-                async with desk_of(self.card, watchdog=True) as desk:
-                    tripped = tripped or await self._stand(desk)
-                    if tripped is not None:
-                        await self._stop(desk, *tripped)
-                    return tripped
-            except Exception as error:  # a watchdog with a bug is no reason to leave the account alone: without an answer it trips
-                self._trouble(error)
-            tripped, over = tripped or self._alone(), self._ended()
-            if tripped is not None:
-                self._latch(*tripped)
-            await asyncio.sleep(LOOK)
+        """Until nobody needs it any more (None, see `Duty`), or something trips: then latched and verified flat on return."""
+        self._note("watches")
+        work = asyncio.ensure_future(self._work())
+        while not (work.done() or self._relieved()):
+            await asyncio.wait([work], timeout=GLANCE)
+        if work.done():
+            return work.result()
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+        if self.tripped is not None:
+            self.say(f"watchdog {self.folder.name}: leaves", "not seen flat: its latch was reset, or another session trades the account")
         return None
 
-    async def _stand(self, desk) -> tuple[str, Trip] | None:
-        """Looks once a second; what trips, or None once the session has ended."""
+    def _relieved(self) -> bool:
+        return self.duty.over() if self.tripped is None else self.duty.lifted()
+
+    async def _work(self) -> tuple[str, Trip] | None:
         while True:
-            seen = await self._look(desk)
-            if self._ended() or self._done(seen):
-                await self._timer(desk, 0.0)
-                return None
-            self._carry(seen)
-            now = time.monotonic()
-            age = self.pulse.age(now)
-            found = self.judge.see(now, self._around(age), seen)
+            try:
+                async with desk_of(self.card, watchdog=True) as desk:
+                    found = self.tripped or await self._stand(desk)
+                    if found is not None:
+                        await self._stop(desk, *found)
+                    return found
+            except Exception as error:  # a watchdog with a bug is no reason to leave the account alone: without an answer it trips
+                self._trouble(error)
+            found = self.tripped or self._alone()
             if found is not None:
-                return found
-            if age is not None and age <= FRESH * self.dead_man and now - self._renewed >= self.dead_man / 4:
-                await self._timer(desk, self.dead_man)
-            await asyncio.sleep(LOOK * max(1.0, len(self.card["symbols"]) / MANY))
+                self._trip(*found)
+            await asyncio.sleep(LOOK)
 
     def _carry(self, seen: Seen | None) -> None:
         """With the first word of the venue."""
@@ -113,18 +100,26 @@ class Watchdog:
             self.judge.carry(seen, before)
         self._carried = True
 
-    def _ended(self) -> bool:
-        """A session was seen to beat, and has taken its heartbeat away; or another one trades the account, with a watchdog of its own."""
-        beats = self.folder.beaten() is not None
-        self._begun = self._begun or beats
-        return (self._begun and not beats) or self._succeeded()
-
-    def _succeeded(self) -> bool:
-        """A card that cannot be read says nothing."""
+    async def _stand(self, desk) -> tuple[str, Trip] | None:
+        """Looks once a second; what trips, or None where nothing is left to watch."""
+        found = None
         try:
-            return self.folder.card() != self.card
-        except DataError:
-            return False
+            while found is None and not self._done(seen := await self._look(desk)):
+                self._carry(seen)
+                now = time.monotonic()
+                age = self.pulse.age(now)
+                found = self.judge.see(now, self._around(age), seen)
+                if found is None:
+                    await self._renew(desk, now, age)
+                    await asyncio.sleep(LOOK * max(1.0, len(self.card["symbols"]) / MANY))
+            return found
+        finally:
+            if found is None:
+                await self._timer(desk, 0.0)
+
+    async def _renew(self, desk, now: float, age: float | None) -> None:
+        if age is not None and age <= FRESH * self.dead_man and now - self._renewed >= self.dead_man / 4:
+            await self._timer(desk, self.dead_man)
 
     def _done(self, seen: Seen | None) -> bool:
         """Latched, flat by the venue's word, and nobody trades the account any more: a session that a kill switch has ended."""
@@ -134,9 +129,13 @@ class Watchdog:
     async def _look(self, desk) -> Seen | None:
         try:
             async with asyncio.timeout(ANSWER):
+                if self._unheard:
+                    await desk.synchronise()  # the venue may have been asked at a wrong time
                 account, orders = await asyncio.gather(desk.account(), desk.open_orders(self.card["symbols"]))
+            self._unheard = False
             return Seen(desk.now(), account, orders)
         except TROUBLE as error:
+            self._unheard = True
             self._trouble(error)
             return None
 
@@ -152,10 +151,11 @@ class Watchdog:
 
     async def _stop(self, desk, name: str, trip: Trip) -> None:
         """Latched, then flat: for as long as it takes."""
-        self._latch(name, trip)
+        self._trip(name, trip)
         while True:
             done = await flatten(desk, ATTEMPT)
             self.say(f"watchdog {self.folder.name}: {'flat' if done.flat else 'NOT FLAT'}", str(done))
+            self._note(str(done))
             if done.flat:
                 return
 
@@ -167,15 +167,21 @@ class Watchdog:
     def _around(self, age: float | None) -> Around:
         return Around(age, self.folder.latch.standing() is not None)
 
-    def _latch(self, name: str, trip: Trip) -> None:
-        """On a disk that is full too the account is made flat."""
-        if self.folder.latch.standing() is not None and name != "latched":
-            return
-        self.say(f"watchdog {self.folder.name}: {name}", f"{trip.reason} {json.dumps(trip.values)}")
+    def _trip(self, name: str, trip: Trip) -> None:
+        """Latched, unless a person has reset that meanwhile. On a disk that is full too the account is made flat."""
+        first, self.tripped, standing = self.tripped is None, (name, trip), self.folder.latch.standing()
+        self._note(f"NOT FLAT yet: {name}")
+        if first and (standing is None or name == "latched"):
+            self.say(f"watchdog {self.folder.name}: {name}", f"{trip.reason} {json.dumps(trip.values)}")
         try:
-            self.folder.latch.set(f"watchdog:{name}", trip.reason, trip.values)
+            if standing is None and not self.duty.lifted():
+                self.folder.latch.set(f"watchdog:{name}", trip.reason, trip.values)
         except OSError as error:
             self._trouble(error)
+
+    def _note(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            self.folder.note(text)
 
     def _trouble(self, error: BaseException) -> None:
         """Told once in a while: numbers, such as the time in a venue's words, make no other trouble of it."""
@@ -188,10 +194,15 @@ class Watchdog:
 
 def run(folder: AccountFolder, say: Say) -> tuple[str, Trip] | None:
     """Watches until there is nothing more to watch; what tripped, or None. An account has one watchdog: a second one takes over from the
-    first, which leaves when another session trades the account, or leaves itself where the first one stays."""
+    first, which leaves when another session trades the account. UsageError where the first one stays."""
     for _ in range(TAKEOVERS):
-        with sole(folder.path / "watchdog.lock") as alone:
+        with sole(folder.path / WATCHED) as alone:
             if alone:
-                return asyncio.run(Watchdog(folder, say).watch())
+                return asyncio.run(_watch(Watchdog(folder, say)))
         time.sleep(LOOK)
-    return None
+    raise UsageError(f"account {folder.name}: it has a watchdog ({folder.watched()}), which stays")
+
+
+async def _watch(dog: Watchdog) -> tuple[str, Trip] | None:
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, dog.duty.dismiss)
+    return await dog.watch()

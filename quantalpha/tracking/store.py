@@ -42,12 +42,18 @@ def holds(run_id: str, store: str) -> bool:
     """
     if store != store_name() or not uri().startswith(SQLITE):
         return store == store_name()
-    query = "SELECT 1 FROM runs WHERE run_uuid = ? AND lifecycle_stage = 'active'"
+    return bool(rows("SELECT 1 FROM runs WHERE run_uuid = ? AND lifecycle_stage = 'active'", run_id))
+
+
+def rows(query: str, *values: str) -> list[tuple] | None:
+    """What a local store answers, asked without MLflow; None where it is no such file, or no store of MLflow."""
+    if not uri().startswith(SQLITE):
+        return None
     try:
         with closing(sqlite3.connect(f"{Path(uri().removeprefix(SQLITE)).absolute().as_uri()}?mode=ro", uri=True)) as database:
-            return database.execute(query, [run_id]).fetchone() is not None
-    except sqlite3.Error:  # no such file, or no store of MLflow
-        return False
+            return database.execute(query, values).fetchall()
+    except sqlite3.Error:
+        return None
 
 
 def find_run(wanted: str) -> RunInfo:

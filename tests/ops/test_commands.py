@@ -1,11 +1,13 @@
 """`quantalpha report` and `quantalpha approve`, on sessions as they lie on the disk."""
 
 import json
+from dataclasses import replace
 
 import happened
 import pytest
 from workspace import Workspace
 
+from quantalpha.runner.accounts import AccountFolder
 from quantalpha.runner.desk import Desk
 from quantalpha.runner.journal import FILE, Journal
 
@@ -37,8 +39,41 @@ def test_a_report_for_people_and_for_programs(session):
     workspace.call("report", "s2").complains(2, "did you mean 's1'")
 
 
-def test_orders_wait_until_a_person_says_a_word(session):
+def test_a_session_without_its_card_is_no_session_to_report(session):
     workspace, folder = session
+    (folder / "session.json").write_text("{")
+    workspace.call("report", "s1").complains(4, "session.json: cannot be read")
+
+
+@pytest.fixture
+def running(session):
+    """As `session`, while it runs."""
+    account = AccountFolder("paper-s1", session[0].root / "data/accounts")
+    with account.hold({"mode": "paper", "session": "s1", "symbols": ["BTCUSDT"], "venue": {}, "params": {}}):
+        yield session
+
+
+def test_nobody_is_asked_for_a_session_that_has_ended(session):
+    workspace, folder = session
+    desk = Desk(folder, 60.0, lambda: 0.0)
+    desk.ask(happened.order())
+    assert "no order waits" in workspace.call("approve", "--list").out
+    workspace.call("approve", "qa-1").complains(2, "no session waits for a word")
+    desk.close()
+    assert not list((folder / "approvals").iterdir())
+
+
+def test_a_trader_sees_what_would_be_traded_and_how_long_there_is(running):
+    workspace, folder = running
+    Desk(folder, 60.0, lambda: 0.0).ask(replace(happened.order(), quantity=-0.25, price=63320.0))
+    shown = workspace.call("approve", "--list").out
+    assert all(word in shown for word in ("sell", "0.25", "63,320", "15,830.00", "seconds left")) and "e+04" not in shown
+    (told,) = workspace.call("approve", "--list", "--json").json
+    assert (told["side"], told["notional"]) == ("sell", 15830.0) and 0.0 < told["left"] <= 60.0
+
+
+def test_orders_wait_until_a_person_says_a_word(running):
+    workspace, folder = running
     desk = Desk(folder, 60.0, lambda: 0.0)
     for hour in (1, 2):
         desk.ask(happened.order(hour=hour))

@@ -106,7 +106,7 @@ def test_missed_bars_refusals_switches_and_doubts_are_in_it():
     (report,) = fold(events, "s1", "session", predicted=0.0001)
     assert (report.bars, report.expected, report.uptime) == (3, 5, 0.6)
     assert "refused: price_collar 2, halted 1; kill switches: daily_loss; orders in doubt or refused: 1" in text(report)
-    assert "slippage measured unknown, predicted +1.00 bp" in text(report)
+    assert "slippage: nothing was filled" in text(report) and report.predicted is None
     assert rows(report)["uptime"] == 0.6 and rows(report)["return"] is None
 
 

@@ -44,6 +44,9 @@ class Venue:
         if self.random.random() < self.trouble:
             raise self.random.choice([InDoubt("timeout"), Refused("-1", "no"), OSError("cut"), TimeoutError()])
 
+    async def synchronise(self):
+        self._lost()
+
     async def account(self):
         self._lost()
         return AccountReport(1.0, 1.0, {symbol: Held(quantity, 1.0, 1.0, 0.0) for symbol, quantity in self.positions.items()})

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from quantalpha.errors import DataError, Halted
+from quantalpha.errors import DataError, Halted, UsageError
 from quantalpha.runner.events import EquityEvent, MarketCloseEvent
 from quantalpha.runner.journal import FILE, Journal, read, recorded
 
@@ -133,7 +133,7 @@ def test_what_could_not_be_stored_is_not_stored_later(path, batch):
 
 
 def test_a_journal_that_cannot_be_made_is_one_clear_line(path):
-    with pytest.raises(Halted, match="cannot be made: unable to open") as raised:
+    with pytest.raises(UsageError, match="cannot be made: unable to open") as raised:
         Journal(path.parent / "nowhere" / FILE, "s")
     assert "\n" not in str(raised.value)
 

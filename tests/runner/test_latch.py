@@ -11,9 +11,10 @@ import threading
 import time
 
 import pytest
+from workspace import Workspace
 
 from quantalpha import audit
-from quantalpha.errors import DataError, Halted, UsageError
+from quantalpha.errors import DataError, ExchangeError, Halted, UsageError
 from quantalpha.files import sole
 from quantalpha.runner.accounts import AccountFolder, find, known
 from quantalpha.runner.latch import FILE, HISTORY, Latch
@@ -186,6 +187,29 @@ def test_the_running_account_is_found(tmp_path):
     with pytest.raises(UsageError, match="did you mean 'paper-x'"):
         find("papr-x", tmp_path)
     assert [each.row()["running"] for each in known(tmp_path)] == ["no", "no"]
+    two, told = (
+        (AccountFolder(name, tmp_path) for name in ("live-a", "live-b")),
+        r"live-a, live-b; name one, or kill them --all \(no session",
+    )
+    with next(two).hold(CARD), next(two).hold(CARD), pytest.raises(UsageError, match=told):
+        find(None, tmp_path)
+
+
+def test_all_that_run_are_killed_at_once_and_the_idle_are_told_apart(tmp_path):
+    workspace = Workspace(tmp_path / "w")
+    root = workspace.root / "data/accounts"
+    workspace.call("kill").complains(2, "no account has been traded here yet")
+    workspace.call("kill", "--all").complains(2, "no session runs")
+    told = {"mode": "paper", "session": "s", "symbols": [], "venue": {}, "params": {}}
+    for name in ("paper-old", "paper-older"):
+        with AccountFolder(name, root).hold(told):
+            pass
+    assert "nothing is latched in 2 accounts: --all" in workspace.call("accounts").out
+    with AccountFolder("paper-a", root).hold(told), AccountFolder("paper-b", root).hold(told):
+        workspace.call("kill").complains(2, "sessions run in paper-a, paper-b", "no session runs in paper-old")
+        assert workspace.call("kill", "--all", "--json").json["account"] == "paper-a, paper-b"
+    assert [each["account"] for each in workspace.call("accounts", "--json").json] == ["paper-a", "paper-b"], "latched"
+    assert len(workspace.call("accounts", "--all", "--json").json) == 4
 
 
 def test_the_card_keeps_no_secret(tmp_path, monkeypatch):
@@ -200,3 +224,16 @@ def test_the_card_keeps_no_secret(tmp_path, monkeypatch):
             assert "hunter2" not in file.read_text()
     assert json.loads((account.path / FILE).read_text())["reason"] == "***"
     secrets.environment.cache_clear()
+
+
+def test_a_venue_that_has_gone_for_good_keeps_no_account_latched(tmp_path, monkeypatch):
+    def gone(card):
+        raise ExchangeError("venue: no usable answer")
+
+    monkeypatch.setattr("quantalpha.runner.emergency.desk_of", gone)
+    workspace = Workspace(tmp_path / "w")
+    account = AccountFolder("rehearse-a", workspace.root / "data/accounts")
+    with account.hold({"mode": "rehearse", "session": "s", "symbols": [], "venue": {}, "params": {}}):
+        account.latch.set("kill", "by hand")
+    workspace.call("reset", "--reason", "mended").complains(5, "no usable answer", "reset with --keep-position")
+    assert workspace.call("reset", "--reason", "mended", "--keep-position").code == 0

@@ -7,8 +7,10 @@ from types import SimpleNamespace
 import pytest
 
 from quantalpha import config
-from quantalpha.errors import Halted
+from quantalpha.errors import Halted, UsageError
+from quantalpha.files import sole
 from quantalpha.runner import dogs, live
+from quantalpha.runner.accounts import AccountFolder
 from quantalpha.runner.events import MarketCloseEvent, OrderUpdateEvent, QuoteEvent, TickEvent
 from quantalpha.runner.traded import Traded
 
@@ -53,7 +55,7 @@ def leaving(monkeypatch):
     monkeypatch.setattr(live, "TICK", 0.001)
     session = Session()
     venue = SimpleNamespace(broker=Broker(session, 5), trading=SimpleNamespace(now=lambda: 0), line=None, sides=())
-    return live.Live(session, venue)
+    return live.Live(session, venue, dogs.Dogs(lambda: False))
 
 
 def bar():
@@ -102,15 +104,57 @@ def test_after_a_pause_of_the_process_the_latch_is_looked_at_before_a_bar_is_dec
     assert seen == ["latch"] * looks + [MarketCloseEvent] * 2
 
 
-@pytest.mark.parametrize("code, spawned", [(None, 0), (0, 0), (7, 0), (-9, 1), (1, 1)])
-def test_a_watchdog_that_has_died_is_followed_by_another(monkeypatch, code, spawned):
-    names = []
-    answers = iter([code])
-    monkeypatch.setattr(dogs, "spawn", lambda name: names.append(name) or SimpleNamespace(poll=lambda: next(answers, None)))
-    watched = dogs.Dogs()
-    watched.spawn(["live-x"])
+class Process:
+    """poll: its exit codes, one a question, then the last."""
+
+    def __init__(self, *codes):
+        self.codes, self.terminated = list(codes), False
+
+    def poll(self):
+        return self.codes.pop(0) if len(self.codes) > 1 else self.codes[0]
+
+    def terminate(self):
+        self.terminated, self.codes = True, [0]
+
+
+@pytest.fixture
+def spawned(monkeypatch):
+    """By name what the next process does; they are appended in order."""
+    names, coming = [], []
+    monkeypatch.setattr(dogs, "spawn", lambda name: names.append(name) or (coming.pop(0) if coming else Process(None)))
+    return names, coming
+
+
+@pytest.mark.parametrize("code, again", [(None, 0), (0, 0), (7, 0), (-9, 1), (1, 1), (2, 1)])
+def test_a_watchdog_that_has_died_is_followed_by_another(spawned, tmp_path, code, again):
+    names, coming = spawned
+    coming.append(Process(code))
+    watched = dogs.Dogs(lambda: False)
+    asyncio.run(watched.start([AccountFolder("live-x", tmp_path)]))
     watched.require_alive(), watched.require_alive()
-    assert names == ["live-x"] * (1 + spawned)
+    assert names == ["live-x"] * (1 + again)
+
+
+def test_a_session_waits_for_its_own_watchdog(spawned, tmp_path, monkeypatch):
+    """That of the session before may still make the account flat."""
+    monkeypatch.setattr(dogs, "LEAVING", 0.2)
+    account, names = AccountFolder("live-x", tmp_path), spawned[0]
+    with sole(account.path / "watchdog.lock"), pytest.raises(UsageError, match=r"still at work \(NOT flat after 30 s\)"):
+        account.note("NOT flat after 30 s")
+        asyncio.run(dogs.Dogs(lambda: False).start([account]))
+    assert names == []
+    asyncio.run(dogs.Dogs(lambda: False).start([account]))
+    assert names == ["live-x"]
+
+
+@pytest.mark.parametrize("error, flat, left", [(None, False, True), (Halted("x"), True, True), (Halted("x"), False, False)])
+def test_watchdogs_are_dismissed_where_nothing_is_left_to_do(spawned, tmp_path, error, flat, left):
+    process = Process(None)
+    spawned[1].append(process)
+    watched = dogs.Dogs(lambda: flat)
+    asyncio.run(watched.start([AccountFolder("live-x", tmp_path)]))
+    asyncio.run(watched.part(type(error), error, None))
+    assert process.terminated is left
 
 
 def test_a_yes_is_judged_by_the_price_of_now_and_not_by_the_close_that_the_order_was_decided_at(leaving):

@@ -60,6 +60,21 @@ def test_an_order_is_placed_filled_protected_and_made_flat(venue):
     run(work())
 
 
+def test_what_the_venue_told_before_the_way_out_began_is_no_proof_of_a_flat_account(venue):
+    async def work():
+        async with session(venue[1]) as desk:
+            await desk.line.look()
+            asked = desk.line.look
+            desk.line.look = lambda: asyncio.sleep(60)
+            desk.flatten()
+            assert desk.broker.holdings.flat and not desk.broker.flat()
+            await asked()
+            desk.flatten()
+            assert desk.broker.flat()
+
+    run(work())
+
+
 def test_a_session_is_at_rest_once_its_stop_is_known_to_rest(venue):
     async def work():
         async with session(venue[1]) as desk:

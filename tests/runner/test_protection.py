@@ -212,6 +212,15 @@ def test_each_exit_is_called_what_it_was(side):
     assert called(close, replace(need, close=True)) == "time_stop"
 
 
+def test_what_waits_for_a_trigger_slips_from_there_what_goes_at_once_from_the_mid():
+    """Else the way to the stop counts as slippage: 2 % of it, where the fill was a tick away."""
+    desk = Desk()
+    desk.hold(1, stop=980.0, take_profit=1030.0)
+    assert {told.kind: told.reference for told in desk.told} == {"stop": 980.0, "take_profit": 1030.0}
+    desk.act(close=True)
+    assert [(told.kind, told.reference) for told in desk.told if told.action == "place"] == [("market", 1000.0)]
+
+
 def protected(desk: Desk) -> bool:
     """A stop or market orders out for all of it, or just made; or trades on their way here, or a market order just refused."""
     if -desk.quantity in desk.resting("stop") or abs(sum(desk.resting("market"))) >= abs(desk.quantity):

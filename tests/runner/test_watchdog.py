@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -13,13 +14,13 @@ from postbox import webhook
 from workspace import Workspace
 
 from quantalpha import config
-from quantalpha.errors import Halted
+from quantalpha.errors import Halted, UsageError
 from quantalpha.market.synthetic import synthetic_bars
 from quantalpha.practice import Tape
 from quantalpha.practice.background import played
 from quantalpha.runner import watchdog
 from quantalpha.runner.accounts import AccountFolder
-from quantalpha.runner.emergency import desk_of, look
+from quantalpha.runner.emergency import desk_of, flatten, look
 from quantalpha.runner.events import InstructionEvent
 
 ACCOUNT = "rehearse-practice"
@@ -194,16 +195,109 @@ def impatient(card, watchdog=False):
 def test_a_watchdog_leaves_when_another_session_trades_the_account(space, card):
     with space.entered():
         with folder(space).hold(card):
-            dog = watchdog.Watchdog(folder(space), lambda *_: None)
-            assert not dog._ended()
+            duty = watchdog.Duty(folder(space))
+            assert not duty.over() and not duty.lifted()
         with folder(space).hold(card | {"session": "another"}):
-            assert dog._ended()
+            assert duty.over() and duty.lifted()
+
+
+def test_a_watchdog_that_comes_up_after_its_session_has_ended_leaves(space, card):
+    said = []
+    with space.entered():
+        with folder(space).hold(card):
+            pass
+        assert asyncio.run(watchdog.Watchdog(folder(space), lambda *words: said.append(words)).watch()) is None
+    assert not said and folder(space).latch.standing() is None
+
+
+def test_a_latched_account_whose_session_has_ended_keeps_its_watchdog(space, card):
+    with space.entered():
+        with folder(space).hold(card):
+            pass
+        folder(space).latch.set("kill", "by hand")
+        assert not watchdog.Duty(folder(space)).over()
+
+
+async def _hopeless(dog, until):
+    """A watchdog at a venue that is gone, till `until(account)` has been done to its account; what it returns."""
+    watching = asyncio.create_task(dog.watch())
+    while dog.tripped is None or dog.folder.latch.standing() is None:
+        await asyncio.sleep(0.05)
+    dog.duty.dismiss()  # not while it is not flat
+    await asyncio.sleep(1.0)
+    assert not watching.done() and dog.folder.beaten() is not None
+    until(dog.folder)
+    return await watching
+
+
+def _another(account):
+    account.latch.reset("mended")
+    with account.hold(account.card() | {"session": "another"}):
+        pass
+
+
+@pytest.mark.parametrize("until", [lambda account: account.latch.reset("mended"), _another])
+def test_a_watchdog_that_cannot_make_flat_leaves_with_the_latch_and_not_before(space, card, monkeypatch, until):
+    """Or it would close what a later session has opened."""
+    card["params"]["switches"]["silence"] = 0.2
+    monkeypatch.setattr(watchdog, "desk_of", impatient)
+    said = []
+    with space.entered():
+        with pytest.raises(Halted), folder(space).hold({**card, "venue": card["venue"] | {"rest_url": "http://127.0.0.1:9"}}):
+            raise Halted("left as it was")
+        dog = watchdog.Watchdog(folder(space), lambda *words: said.append(words))
+        assert asyncio.run(_hopeless(dog, until)) is None
+    assert [title.split(": ")[1] for title, _ in said] == ["trouble", "silence", "leaves"]
+
+
+def test_accounts_show_a_watchdog_that_has_not_made_flat(space, card):
+    with folder(space).hold(card):
+        assert space.call("accounts", "--json").json[0]["watchdog"] == ""
+        with watchdog.sole(folder(space).path / "watchdog.lock"):
+            folder(space).note("NOT flat after 30.0 s: BTCUSDT +0.01, 1 orders")
+            assert "BTCUSDT +0.01" in space.call("accounts", "--json").json[0]["watchdog"]
+
+
+def test_the_venues_clock_is_asked_again_after_a_refusal(space, card):
+    """The exchange, or this machine's clock, was set back: every request is ahead of its time."""
+    asyncio.run(_open(card))
+
+    async def astray():
+        async with desk_of(card) as desk:
+            while desk.clock._pace is None:
+                await asyncio.sleep(0.1)
+                await desk.synchronise()
+            desk.clock._venue += 3_600_000
+            seen = [await dog._look(desk), await dog._look(desk)]
+            desk.clock._venue += 3_600_000
+            return seen, await flatten(desk, 10.0)
+
+    with space.entered(), folder(space).hold(card):
+        dog = watchdog.Watchdog(folder(space), lambda *_: None)
+        seen, done = asyncio.run(astray())
+    assert seen[0] is None and set(seen[1].view.positions) == {"BTCUSDT"}
+    assert done.flat and "-1021" in done.errors[0]
 
 
 def test_a_second_watchdog_leaves_where_the_first_stays(space, card, monkeypatch):
     monkeypatch.setattr(watchdog, "TAKEOVERS", 1)
-    with folder(space).hold(card), space.entered(), watchdog.sole(folder(space).path / "watchdog.lock"):
-        assert watchdog.run(folder(space), lambda *_: None) is None
+    with folder(space).hold(card), space.entered(), watchdog.sole(folder(space).path / "watchdog.lock"), pytest.raises(UsageError):
+        watchdog.run(folder(space), lambda *_: None)
+
+
+def test_a_watchdog_that_is_dismissed_leaves(space, card):
+    """As its process: it says nothing, and trips nothing."""
+    asyncio.run(_open(card))
+    with session(space, card), space.entered():
+        command = [sys.executable, "-m", "quantalpha", "watchdog", "--account", ACCOUNT]
+        process = subprocess.Popen(command, env=os.environ | {"QUANTALPHA_ROOT": str(space.root)}, stderr=subprocess.PIPE)
+        while not (folder(space).path / "watchdog.note").exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=30)[1] == b"" and process.returncode == 0
+    assert folder(space).latch.standing() is None and asyncio.run(_left(card)).left == {"BTCUSDT": 0.01}
 
 
 def test_the_watchdog_is_a_process_of_its_own(space, card):
@@ -292,7 +386,7 @@ def test_kill_ends_both_legs_of_a_session_at_two_venues(space, card, named):
     answer = space.call("kill", "--account", named, "--json")
     assert answer.code == 0 and answer.json["flat"] and f"{ACCOUNT}-bybit: flat" in answer.json["venue"]
     assert all(asyncio.run(_left(each)).flat for each in (card, second))
-    latched = {row["account"]: row["latched"] for row in space.call("accounts", "--json").json}
+    latched = {row["account"]: row["latched"] for row in space.call("accounts", "--all", "--json").json}
     assert [bool(latched[name]) for name in cards] == [True, True, False]
 
 
