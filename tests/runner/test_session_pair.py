@@ -25,7 +25,8 @@ LEG = "BTCUSDT@bybit"
 @contextlib.contextmanager
 def venues(*overrides: str, **second):
     """(params of a session at both, the second's server). second: what is wrong with that one."""
-    changes = ["venue.source=practice", "route.venue=bybit", "runner.bars=6", "runner.watchdog=false", f"pair.unhedged={LIMIT}"]
+    changes = ["venue.source=practice", "route.venue=bybit", "runner.bars=6", "runner.watchdog=false", "account.initial_cash=10000"]
+    changes.append(f"pair.unhedged={LIMIT}")
     settings = small_bundle.params("synthetic.bars=1500", "pair.edge=-0.01", *changes, *overrides)
     bars = synthetic_bars("BTCUSDT", settings.synthetic)
     paying = bars.assign(funding_rate=bars["funding_rate"] + PAID * (bars.index.hour % 8 == 0))
@@ -38,7 +39,7 @@ def venues(*overrides: str, **second):
 
 def ran(params, folder, **asked):
     request = {"mode": "rehearse", "name": "p", "sessions": folder / "sessions"} | asked
-    return run_session(Pairing(capital=10_000.0, params=params), params, Request(**request))
+    return run_session(Pairing(params=params), params, Request(**request))
 
 
 def events_of(folder):
