@@ -4,10 +4,10 @@ python benchmarks/attribution.py [cases] [--seed 0]
 
 A case: the engine over 200 to 500 bars of a synthetic tape, half of them with stops, with one or two of the injections of
 tests/perturbed.py at random places and sizes: candles revised since, bars that never came, bars heard of late, another model, a feature
-computed otherwise, orders vetoed, late, filled worse or in part, other fees, other funding. The true money of an injection is what a
-session with it has more than one without: the engine's and the ledger's word, not the attribution's. The cause with the largest share must
-be that of the largest injection; of a pair whose true sizes are within a fifth of each other either will do. Draws that leave the money as
-it was are drawn again.
+computed otherwise, orders vetoed, a stop that the model does not have, orders late, filled worse or in part, other fees, other funding. The
+true money of an injection is what a session with it has more than one without: the engine's and the ledger's word, not the attribution's.
+The cause with the largest share must be that of the largest injection; of a pair whose true sizes are within a fifth of each other either
+will do. Draws that leave the money as it was are drawn again.
 Exit code 1 where less than 95 % are named right, 1 % of the money is unexplained anywhere, or an honest session shows any gap.
 """
 
@@ -24,7 +24,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from perturbed import INJECTIONS, Kit, inject, play  # noqa: E402
+from perturbed import INJECTIONS, PROTECTIVE, Kit, inject, play  # noqa: E402
 
 from quantalpha.perp import Stops  # noqa: E402
 from quantalpha.promotion.attribution import ORDER, attribute  # noqa: E402
@@ -49,7 +49,8 @@ def draw(kit: Kit, rng, names):
     Of a pair the second is drawn on what the first has left: the orders it may touch are those that were sent.
     """
     while True:
-        stops = Stops(stop_loss=rng.uniform(0.01, 0.04), take_profit=rng.uniform(0.01, 0.06)) if rng.random() < 0.5 else None
+        loss, profit = rng.uniform(0.01, 0.04), rng.uniform(0.01, 0.06)
+        stops = Stops(stop_loss=None if PROTECTIVE in names else loss, take_profit=profit) if rng.random() < 0.5 else None
         honest = kit.honest(int(rng.integers(100, 900)), int(rng.integers(200, 500)), stops)
         first, *second = (partial(inject, name, seed=int(rng.integers(2**63)), other=kit.other) for name in names)
         none, one, case = final(honest), final(first(honest)), first(honest)
@@ -64,7 +65,7 @@ def draw(kit: Kit, rng, names):
 
 def alone(honest, before, after, again):
     """What `after` has beyond `before`, and nothing else: at the same bars where it is kept by bars, else made again."""
-    kept = ("delays", "late", "slips", "shares", "rates", "refused")
+    kept = ("protected", "delays", "late", "slips", "shares", "rates", "refused")
     changed = {name: getattr(after, name) for name in kept if getattr(after, name) != getattr(before, name)}
     return replace(honest, **changed) if changed else again(honest)
 

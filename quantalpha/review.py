@@ -59,7 +59,8 @@ class Review:
     def verdict(self) -> str:
         """One line: the gap, its largest cause, and how far the two equity curves go together."""
         found, correlation = self.attribution, self.attribution.correlation
-        gap = f"session {found.session:,.2f}, backtest {found.backtest:,.2f}: {found.gap:+,.2f}"
+        left = "" if round(found.left - found.session, 2) == 0.0 else f" ({found.left:,.2f} when it ended, at the mark of then)"
+        gap = f"session {found.session:,.2f}{left}, backtest {found.backtest:,.2f}: {found.gap:+,.2f}"
         cause = "no cause moved any money" if found.largest is None else f"mostly {found.largest}, {found.unexplained:.2%} unexplained"
         curves = "of a constant curve there is none" if correlation is None else f"{correlation:.4f}"
         met = "" if correlation is None else " (met)" if correlation > CORRELATED else " (MISSED)"

@@ -29,6 +29,7 @@ from quantalpha.runner.review import reviewed
 from quantalpha.schema import epoch_ms
 
 STEP = 3_600_000
+PROTECTIVE = "protective stop"  # is put into sessions of models without a stop-loss
 
 
 @dataclass
@@ -48,6 +49,7 @@ class Play:
     shares: Mapping[int, float] = field(default_factory=dict)  # of the order that is filled
     rates: Mapping[int, float] = field(default_factory=dict)  # funding rate paid instead
     refused: Set[int] = frozenset()
+    protected: float | None = None  # fraction of the entry price at which a stop rests that the model does not have
     walk: float | None = None  # fraction that orders pay in the displayed book, whose mid is the next open; None: nobody walks it
 
 
@@ -73,7 +75,8 @@ class Broker(PaperBroker):
     """Fills late, dearly or in part, and settles other rates than the bars say."""
 
     def __init__(self, play: Play):
-        super().__init__(play.ran.symbol, play.ran.account, play.ran.costs, play.ran.stops)
+        stops = play.ran.stops if play.protected is None else replace(play.ran.stops, stop_loss=play.protected)
+        super().__init__(play.ran.symbol, play.ran.account, play.ran.costs, stops)
         self.play, self.slippage = play, play.ran.costs.slippage
         self.bars = dict(zip(epoch_ms(play.bars.index).tolist(), play.bars.itertuples()))
 
@@ -209,6 +212,12 @@ def veto(case: Play, rng) -> Play:
     return replace(case, refused=frozenset(some(rng, decided(case), 0.05).tolist()))
 
 
+def protect(case: Play, rng) -> Play:
+    """A stop that the model does not have, as it rests at every venue."""
+    assert case.ran.stops.stop_loss is None, "where the model has a stop-loss no other one rests"
+    return replace(case, protected=rng.uniform(0.004, 0.02))
+
+
 def delay(case: Play, rng) -> Play:
     return replace(case, delays={time: rng.uniform(0.05, 1.0) for time in some(rng, decided(case)).tolist()})
 
@@ -241,6 +250,7 @@ INJECTIONS = {  # from cause to effect
     "other model": (cause.MODEL, None),
     "feature drift": (cause.FEATURES, drift),
     "risk vetoes": (cause.VETOES, veto),
+    PROTECTIVE: (cause.PROTECTION, protect),
     "late bars": (cause.MISSED, lag),
     "late decisions": (cause.TIMING, delay),
     "worse fills": (cause.PRICE, worsen),

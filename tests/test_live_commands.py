@@ -148,7 +148,7 @@ def test_each_missing_piece_refuses_by_its_own_line(workspace, settings, trained
     with workspace.entered():
         if name == "gate":
             other = replace(trained, gate={"passed": True, "lines": [{"name": "net_result", "passed": True}]})
-            monkeypatch.setattr("quantalpha.promotion.champion", lambda model, params, alias: other)
+            monkeypatch.setattr("quantalpha.promotion.champion", lambda *_: other)
         if name == "drill":
             shutil.rmtree(AccountFolder(name_of("rehearse", settings.venue)).path)
         if name == "latch":

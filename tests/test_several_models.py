@@ -24,7 +24,8 @@ def workspace(tmp_path, monkeypatch):
         name: small_bundle.build(tmp_path / "bundles", synthetic_bars(symbol, settings.synthetic), settings, symbol=symbol)
         for name, symbol in SYMBOLS.items()
     }
-    monkeypatch.setattr("quantalpha.promotion.champion", lambda model, params, alias: made[model])
+    monkeypatch.setattr("quantalpha.promotion.champion", lambda model, *_: made[model])
+    monkeypatch.setattr("quantalpha.tracking.require_model", lambda model: None)
     return Workspace(tmp_path / "workspace"), settings, made
 
 

@@ -88,7 +88,7 @@ def show_accounts(
     from quantalpha.runner import accounts
 
     known = [each.row() for each in accounts.known()]
-    rows = [each for each in known if every or each["running"] == "yes" or each["latched"]]
+    rows = [each for each in known if every or each["running"] == "yes" or each["latched"] or each["watchdog"]]
     idle = f"no session runs and nothing is latched in {len(known) - len(rows)} more: --all" if len(rows) < len(known) else ""
     if not rows:
         show(rows, as_json, idle.replace("more: ", "accounts: ") or "no account has been traded here yet")

@@ -33,6 +33,7 @@ REMEMBERED = 10_000  # instructions whose reference price is kept until they fil
 class Report:
     """Money in quote currency, times in ms since 1970 UTC, fractions plain (0.01 is 1 %).
 
+    equity: at the mark of the last close, at a venue in the end at that of the moment it was left.
     start and end: of the period, as far as the session lasted then (opening of its first bar, close of its last); first: equity before it
     (after the first bar, where it is the session's first); drawdown: from the highest equity within it; slippage: paid against the mid
     price at which orders were made, or the trigger that a stop or take-profit waited for, weighted by notional, + a cost, known of

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from quantalpha.practice import bybit_socket
 from quantalpha.practice.bybit_private import Private
-from quantalpha.practice.bybit_rows import execution_row, order_row, position_row, wallet_row
+from quantalpha.practice.bybit_rows import execution_row, funding_row, order_row, position_row, wallet_row
 from quantalpha.practice.bybit_socket import RequestError
 from quantalpha.practice.orders import Change
 from quantalpha.practice.stream_faults import Courier, StreamFaults
@@ -91,6 +91,8 @@ def _orders(connection: Connection, change: Change) -> list[dict]:
 
 
 def _executions(connection: Connection, change: Change) -> list[dict]:
+    if change.reason == "FUNDING_FEE":
+        return [funding_row(change)]
     return [] if change.fill is None else [execution_row(connection.member, change.order, change.fill)]
 
 

@@ -11,7 +11,7 @@ from uuid import UUID
 from quantalpha.practice.account import Account, Income, Position
 from quantalpha.practice.bybit_member import STOP_LOSS, TAKE_PROFIT, TYPE, Member
 from quantalpha.practice.desk import Desk
-from quantalpha.practice.orders import BUY, ZERO, Fill, Order
+from quantalpha.practice.orders import BUY, ZERO, Change, Fill, Order
 
 SIDES = {BUY: "Buy", -BUY: "Sell"}
 TRIGGERS = {"last": "LastPrice", "mark": "MarkPrice"}
@@ -97,6 +97,16 @@ def execution_row(member: Member, order: Order, fill: Fill) -> dict:
         "feeCurrency": member.desk.account.asset, "isMaker": fill.maker, "feeRate": "0" if liquidated else text(fee_rate),
         "tradeIv": "", "markIv": "", "markPrice": text(member.desk.view.mark(fill.symbol)), "indexPrice": "", "underlyingPrice": "",
         "blockTradeId": "", "execPnl": text(fill.realised), "seq": fill.id,
+    }  # fmt: skip
+
+
+def funding_row(change: Change) -> dict:
+    """A settlement, which Bybit tells as an execution of its own type; `execFee`: + paid."""
+    (position,) = change.positions
+    return {
+        "category": "linear", "symbol": position.symbol, "execType": "Funding", "execId": str(UUID(int=change.time)),
+        "side": SIDES.get(position.side, ""), "execQty": text(abs(position.quantity)), "execFee": text(-change.amount),
+        "execTime": str(change.time), "orderId": "", "orderLinkId": "", "closedSize": "0", "leavesQty": "0", "isMaker": False,
     }  # fmt: skip
 
 

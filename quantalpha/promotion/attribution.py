@@ -6,6 +6,7 @@
       + model version        decided by the bundles that ran
       + feature drift        decided as recorded: the same bundle saw other numbers
       + risk vetoes          orders refused are not sent, positions a switch flattened are gone
+      + protective stop      out where the stop of risk.per_trade rests and the model has none, until a decision brings the position back
       + late bars            orders decided on a late bar reach the market when, and at the price, they did
       + decision timing      so do the others
       + fill price           slippage as measured, the part that was filled, stops where they happened
@@ -35,6 +36,7 @@ from quantalpha.promotion.counterfactual import (
     MISSED,
     MODEL,
     PRICE,
+    PROTECTION,
     TIMING,
     UNEXPLAINED,
     VETOES,
@@ -44,7 +46,7 @@ from quantalpha.promotion.decided import Decided
 from quantalpha.promotion.evidence import Market, Reviewed, Touched, executions, market, session_of, touched
 from quantalpha.promotion.reconcile import TOLERANCE, Recorded, correlation
 
-ORDER = (DATA, MISSED, MODEL, FEATURES, VETOES, LATE, TIMING, PRICE, FEE, FUNDING)
+ORDER = (DATA, MISSED, MODEL, FEATURES, VETOES, PROTECTION, LATE, TIMING, PRICE, FEE, FUNDING)
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Attribution:
-    """`parts` add up to `session` - `backtest`, the final equities. `asked`: whether the venue told its bars again; without that neither
-    revised nor missed bars can be seen. `books`: the part of what is unexplained that the session's own books differ from its fills."""
+    """`parts` add up to `session` - `backtest`, the equities at the close of the last bar decided on; `left`: the session's when it ended.
+    `asked`: whether the venue told its bars again; without that neither revised nor missed bars can be seen. `books`: the part of what is
+    unexplained that the session's own books differ from its fills."""
 
     backtest: float
     session: float
+    left: float
     parts: list[Part]
     books: float
     correlation: float | None  # of the two equity curves
@@ -119,7 +123,7 @@ def attribute(
     bundle: what should have run, its account with the session's capital. bars_now: the recorded bars downloaded again, those it missed
     among them. ran: the bundles that did run, where they were others. venue: the account was at a venue, not on paper.
     """
-    end = recorded.decisions.index[-1]
+    end, left = recorded.decisions.index[-1], float(recorded.equity["equity"].iloc[-1])
     recorded, bars = _until(recorded, end), market(recorded.bars.loc[:end], bars_now, venue=venue)
     case = _Case(bundle, recorded, reviewed, bars, ran)
     paths = {}
@@ -138,7 +142,9 @@ def attribute(
     parts = [_part(cause, shares, found) for cause in ORDER if cause != LATE]
     parts.append(Part(UNEXPLAINED, rest))
     backtest = paths[frozenset()]
-    return Attribution(float(backtest.iloc[-1]), float(held.iloc[-1]), parts, books, correlation(held, backtest), bars_now is not None)
+    return Attribution(
+        float(backtest.iloc[-1]), float(held.iloc[-1]), left, parts, books, correlation(held, backtest), bars_now is not None
+    )
 
 
 def order_table(bundle: Bundle, recorded: Recorded, reviewed: Reviewed) -> pd.DataFrame:
@@ -172,7 +178,7 @@ class _Case:
         self.bundle, self.bars = bundle, bars
         self.decided = Decided(bundle, recorded.decisions, reviewed.signals, bars, ran)
         orders = executions(self.decided.rules, reviewed, bars.account)
-        self.session = session_of(orders, recorded, reviewed, bars.account)
+        self.session = session_of(orders, recorded, reviewed, bars.account, self.decided.rules.stops)
         self.touched = touched(orders, self.session, reviewed, bars) | self.decided.touched()
 
     def equity(self, causes: Set[str]) -> pd.Series:

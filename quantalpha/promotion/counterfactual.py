@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from quantalpha.strategy import HysteresisPolicy
 
 DATA, MISSED, MODEL, FEATURES, VETOES = "data revision", "missed or late bars", "model version", "feature drift", "risk vetoes"
+PROTECTION = "protective stop"
 TIMING, PRICE, FEE, FUNDING, UNEXPLAINED = "decision timing", "fill price", "fee", "funding", "unexplained"
 LATE = "late bars"  # a step of its own, told together with MISSED
-FLATTEN = "flatten"  # a kill switch's fill
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,15 @@ class Executed:
 
 @dataclass(frozen=True)
 class Forced:
-    """A fill no decision asked for. `share`: of the position held, - closes it; None: nothing was held, `quantity` counts."""
+    """A fill no decision asked for. `share`: of the position held, - closes it; None: nothing was held, `quantity` counts. `cause`: of
+    VETOES (a kill switch's), PROTECTION (of a stop that the model does not have), PRICE (of the model's own)."""
 
     quantity: float
     share: float | None
     price: float
     fee: float  # fraction of the notional
     reason: str
+    cause: str
 
 
 @dataclass(frozen=True)
@@ -147,12 +149,12 @@ class _Life:
         self.state, _ = self.clock.fill_open(self.state, fixed, self.tiers, quoted, *slip)
 
     def inside(self, time: int, prices: tuple[float, float, float], slip: tuple[float, float]) -> None:
-        """The model's stops, or the session's."""
+        """What closed the session's position, as far as it is in force, then the model's stops, unless the session's take their place."""
+        for forced in self.session.forced.get(time, ()):
+            if forced.cause in self.causes:
+                self._force(forced)
         if PRICE not in self.causes:
             self.state, _, _ = self.clock.inside(self.state, self.terms, self.tiers, *prices, *slip)
-        for forced in self.session.forced.get(time, ()):
-            if (VETOES if forced.reason == FLATTEN else PRICE) in self.causes:
-                self._force(forced)
 
     def _force(self, forced: Forced) -> None:
         trade = forced.quantity if forced.share is None else forced.share * self.state.quantity

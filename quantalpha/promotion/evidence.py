@@ -6,15 +6,29 @@ import numpy as np
 import pandas as pd
 
 from quantalpha.bundle import Bundle
-from quantalpha.perp import Costs, Slippage
+from quantalpha.perp import Costs, Slippage, Stops
 from quantalpha.perp.costs import CEILING
-from quantalpha.promotion.counterfactual import DATA, FEE, FLATTEN, FUNDING, LATE, MISSED, PRICE, TIMING, VETOES, Executed, Forced, Session
+from quantalpha.promotion.counterfactual import (
+    DATA,
+    FEE,
+    FUNDING,
+    LATE,
+    MISSED,
+    PRICE,
+    PROTECTION,
+    TIMING,
+    VETOES,
+    Executed,
+    Forced,
+    Session,
+)  # fmt: skip
 from quantalpha.promotion.reconcile import Recorded, revised_candles
 from quantalpha.schema import epoch_ms, from_epoch_ms
 
 LATE_AFTER = 0.05  # of a bar: one heard of later than that is late; a shorter delay is the decision's timing
 SAME = 1e-9  # fractions nearer than this are the same
 EXTERNAL = "external"  # fills nobody here ordered stay unexplained
+FLATTEN, STOP_LOSS = "flatten", "stop_loss"  # fills of a kill switch, and of the stop that every position has at a venue
 
 
 @dataclass(frozen=True)
@@ -108,24 +122,31 @@ def _predicted(costs: Costs, bars: pd.DataFrame, rows: np.ndarray, notional: np.
     return np.minimum(spread + impact * np.sqrt(notional), CEILING)
 
 
-def session_of(orders: pd.DataFrame, recorded: Recorded, reviewed: Reviewed, bars: pd.DataFrame) -> Session:
-    """The journal as the counterfactual account takes it. orders: as `executions`; bars: those the account lived on."""
+def session_of(orders: pd.DataFrame, recorded: Recorded, reviewed: Reviewed, bars: pd.DataFrame, stops: Stops) -> Session:
+    """The journal as the counterfactual account takes it. orders: as `executions`; bars: those the account lived on; stops: the model's."""
     refused = orders["refused"] != ""
     executed = {
         int(time): Executed(order.late, order.wait, order.reference, order.slippage, order.share, order.fee)
         for time, order in zip(epoch_ms(orders.index[~refused]), orders[~refused].itertuples())
     }
-    forced = _forced(reviewed.forced, epoch_ms(bars.index)[-1])
+    forced = _forced(reviewed.forced, epoch_ms(bars.index)[-1], stops)
     return Session(frozenset(epoch_ms(orders.index[refused]).tolist()), executed, forced, _settled(recorded, bars))
 
 
-def _forced(fills: pd.DataFrame, end: int) -> dict[int, list[Forced]]:
+def _forced(fills: pd.DataFrame, end: int, stops: Stops) -> dict[int, list[Forced]]:
     found: dict[int, list[Forced]] = {}
     for fill in fills[(fills["bar"] <= end) & (fills["reason"] != EXTERNAL)].itertuples():
         share = fill.quantity / fill.held if abs(fill.held) > SAME * abs(fill.quantity) else None
         fee = fill.fee / abs(fill.quantity * fill.price)
-        found.setdefault(fill.bar, []).append(Forced(fill.quantity, share, fill.price, fee, fill.reason))
+        found.setdefault(fill.bar, []).append(Forced(fill.quantity, share, fill.price, fee, fill.reason, _asked_by(fill.reason, stops)))
     return found
+
+
+def _asked_by(reason: str, stops: Stops) -> str:
+    """The cause of a fill that no decision asked for. Where a model has no stop-loss, one of `risk.per_trade` rests at a venue."""
+    if reason == FLATTEN:
+        return VETOES
+    return PROTECTION if reason == STOP_LOSS and stops.stop_loss is None else PRICE
 
 
 def _settled(recorded: Recorded, bars: pd.DataFrame) -> dict[int, tuple[float, float]]:
@@ -152,21 +173,26 @@ def touched(orders: pd.DataFrame, session: Session, reviewed: Reviewed, bars: Ma
     partly = ~near(accepted["share"], 1.0)
     priced = accepted[~near(accepted["slippage"], accepted["expected_slippage"]) & ~partly]
     part = accepted["share"][partly]
-    part = accepted["share"][partly]
     beyond = (priced["slippage"] - priced["expected_slippage"]) * 1e4
     charged = accepted[~near(accepted["fee"], accepted["expected_fee"])]
-    flattened = reviewed.forced[reviewed.forced["reason"] == FLATTEN].set_index("bar")["reason"]
     refused = orders["refused"][orders["refused"] != ""]
     return {
         DATA: _revised(bars),
         MISSED: tell(bars.lacking().to_series(), "missed"),
-        VETOES: tell(pd.concat([refused, flattened.set_axis(from_epoch_ms(flattened.index))]), "{}"),
+        VETOES: tell(pd.concat([refused, _closed(session, VETOES)]), "{}"),
+        PROTECTION: tell(_closed(session, PROTECTION), "{} of a position whose model has none"),
         LATE: tell(moved["timing"][moved["late"] > 0.0] * 1e4, "heard of late; reached the market {:.3g} bp worse"),
         TIMING: tell(moved["timing"][moved["late"] < 1.0] * 1e4, "reached the market {:.3g} bp worse"),
         PRICE: tell(pd.concat([beyond.map("slippage {:+.3g} bp beyond the expected".format), part.map("{:.0%} filled".format)]), "{}"),
         FEE: tell((charged["fee"] - charged["expected_fee"]) * 1e4, "fee {:+.3g} bp beyond the expected"),
         FUNDING: tell(_paid_otherwise(session, bars.account), "paid {:+.3g} a unit beyond the expected"),
     }
+
+
+def _closed(session: Session, cause: str) -> pd.Series:
+    """What the fills of a cause that no decision asked for are called, by bar."""
+    found = {time: each.reason for time, fills in session.forced.items() for each in fills if each.cause == cause}
+    return pd.Series(list(found.values()), index=from_epoch_ms(list(found)), dtype=object)
 
 
 def _revised(bars: Market) -> Touched:

@@ -179,6 +179,7 @@ def asking(session: "Session") -> Desk | None:
     for order in session.engine.gates.approval:
         desk.ask(order)
     session.engine.observers.append(desk)
+    session.at_the_end(desk.close)
     return desk
 
 

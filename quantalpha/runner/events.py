@@ -161,7 +161,7 @@ class FundingEvent(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class EquityEvent(Event):
-    """The account at a bar's close."""
+    """The account at a bar's close, at the mark; at a venue also as it was left, see `parting`. price: the close, or the mark then."""
 
     bar: int
     equity: float

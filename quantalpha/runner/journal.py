@@ -222,7 +222,7 @@ def recorded(folder: Path) -> dict[str, pd.DataFrame]:
         "refusals": _frame(events, RejectedOrderEvent, ["quantity", "target", "price", "reason"]),
         "fills": _frame(events, FillEvent, ["quantity", "price", "fee", "realised", "reason"]),
         "funding": _frame(_settled(events), FundingEvent, ["amount", "rate", "mark", "quantity"]),
-        "equity": _frame(events, EquityEvent, ["equity", "cash", "quantity", "price"]),
+        "equity": _frame(_last_of_bars(events), EquityEvent, ["equity", "cash", "quantity", "price"]),
     }
     for name in ("fills", "funding"):
         frames[name] = frames[name].rename_axis("time").reset_index()
@@ -230,6 +230,11 @@ def recorded(folder: Path) -> dict[str, pd.DataFrame]:
     if frames["bars"]["mark"].isna().all():
         frames["bars"] = frames["bars"].drop(columns="mark")
     return frames
+
+
+def _last_of_bars(events: list[Event]) -> list[EquityEvent]:
+    """A session that went on closed the bar in which it had been left."""
+    return list({(event.symbol, event.bar): event for event in events if type(event) is EquityEvent}.values())
 
 
 def _settled(events: list[Event]) -> list[FundingEvent]:

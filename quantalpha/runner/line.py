@@ -13,7 +13,7 @@ from dataclasses import asdict
 from functools import partial
 
 from quantalpha.errors import ExchangeError
-from quantalpha.market.trading import InDoubt, News, OrderReport, Refused, Trade, Trading, patiently, user_stream
+from quantalpha.market.trading import InDoubt, News, OrderReport, Paid, Refused, Trade, Trading, patiently, user_stream
 from quantalpha.runner import steady
 from quantalpha.runner.broker_exchange import ExchangeBroker
 from quantalpha.runner.events import AccountEvent, Event, HealthEvent
@@ -46,7 +46,7 @@ class Line:
         self._unknown: dict[str, tuple[float, int]] = {}  # of orders that the venue had and does not know now: since when, how often told
         self._start, self._paid_since, self._since = since, since, dict.fromkeys(self.symbols, since)
         self._skew, self._checked = UNKNOWN, -FRESH
-        self._wanted = {self.settle: asyncio.Event(), self.look: asyncio.Event()}
+        self._wanted = {question: asyncio.Event() for question in (self.settle, self.look, self.payments)}
         self._failure: Exception | None = None
         self._over = asyncio.Event()
 
@@ -74,7 +74,7 @@ class Line:
             self._over.set()
 
     async def _forever(self, ask: Callable[[], Awaitable], pause: float) -> None:
-        """A question that is not answered is asked again at its next turn; trades and the account also as soon as there is news."""
+        """A question that is not answered is asked again at its next turn; those in `_wanted` also as soon as there is news."""
         while True:
             with contextlib.suppress(InDoubt, Refused):  # counted in the line's health
                 await ask()
@@ -92,8 +92,8 @@ class Line:
 
     def ask(self) -> None:
         """Trades and the account are asked for now."""
-        for wanted in self._wanted.values():
-            wanted.set()
+        self._wanted[self.settle].set()
+        self._wanted[self.look].set()
 
     def news(self, news: News) -> None:
         """From the stream. What is not one of our orders is left to the questions that it prompts."""
@@ -103,6 +103,8 @@ class Line:
             self.reports.order(news)
             if self.broker.orders[news.client_id].fills_missing:
                 self.ask()
+        elif isinstance(news, Paid):  # asked for at once, so that what is decided next knows of it
+            self._wanted[self.payments].set()
         else:
             self.ask()
 
@@ -120,18 +122,24 @@ class Line:
         for symbol in self.symbols:
             found = await self.trading.payments_since(symbol, max(self._paid_since - DAY, self._start))
             new = [payment for payment in found if not self.reports.paid(payment)]
-            rates = await self._rates(symbol, [payment.time for payment in new if payment.kind == "funding"])
+            funded = [payment.time for payment in new if payment.kind == "funding"]
+            rates = await self._rates(symbol, funded) if funded else {}
             for payment in new:
                 self.reports.pay(payment, rates.get(self.trading.minute(payment.time), (UNKNOWN, None)))
         self._paid_since = until
 
     async def _rates(self, symbol: str, times: list[int]) -> dict[int, tuple[float, float | None]]:
-        """What these settlements were at; the money counts also where nobody says so."""
-        if not times:
-            return {}
+        """What these settlements were at, which a venue may tell seconds after it has paid; the money counts also where it never does."""
+        found: dict[int, tuple[float, float | None]] = {}
+
+        async def ask() -> None:
+            found.update(await self.trading.funding_rates(symbol, min(times)))
+            if not {self.trading.minute(time) for time in times} <= found.keys():
+                raise InDoubt("a settlement that was paid is not told yet")
+
         with contextlib.suppress(ExchangeError):
-            return await patiently("what funding was settled at", lambda: self.trading.funding_rates(symbol, min(times)), self.pace.doubt)
-        return {}
+            await patiently("what funding was settled at", ask, self.pace.doubt)
+        return found
 
     async def look(self) -> None:
         """The account as the venue has it, and what became of orders that rest only here. What something happened during is no look."""

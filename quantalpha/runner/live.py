@@ -24,6 +24,7 @@ from quantalpha.runner.halting import Halting
 from quantalpha.runner.legs import native, place_of, told_at
 from quantalpha.runner.line import Line
 from quantalpha.runner.outbox import Pace
+from quantalpha.runner.parting import parting
 from quantalpha.runner.request import Request
 from quantalpha.runner.session import Session, accounts_of
 from quantalpha.runner.socket import Socket
@@ -46,8 +47,6 @@ SOCKET, FLATTEN, PACED = "socket", "flatten", "adaptive"
 async def run(composition: Composition, params: config.Params, request: Request) -> Summary:
     """A session from its first word to its last. Where another one has the account, nothing is made here and nothing set at the venue."""
     request = request.named(composition)
-    if not request.resume:
-        folders.require_new(request.name, request.sessions)
     async with contextlib.AsyncExitStack() as stack:
         for folder in accounts_of(request.mode, params, folders.root(request.sessions) / request.name):
             stack.enter_context(folder.alone())
@@ -87,8 +86,7 @@ class Live:
 
     async def follow(self) -> None:
         """Until asked to stop or done. Raises as `run_session` says."""
-        asked = contextlib.nullcontext() if self.desk is None else contextlib.closing(self.desk)
-        with asked_to_stop() as stop, asked:
+        with asked_to_stop() as stop:
             since = {symbol: await self._caught_up(symbol) for symbol in self.symbols}
             self.session.require_young(max(since.values()) + self.step, self.params.runner.max_model_age)
             with self.session.engine.ready():
@@ -285,6 +283,9 @@ class Live:
             with contextlib.suppress(ExchangeError, Halted, TimeoutError):
                 async with asyncio.timeout(PARTING):
                     await catch_up(side.line)
+        with contextlib.suppress(Halted):  # an engine that an error ended takes no more
+            for event in () if self.venue is None else parting(self.session.engine, self.venue.trading.now(), self.step):
+                self.session.feed(event)
 
     def _look(self) -> None:
         """A kill switch counts to the last."""

@@ -35,8 +35,10 @@ class Request:
     watching: Callable[[Path, Sequence[Event]], AbstractContextManager[list[Callable[[Event], None]]]] | None = None
 
     def named(self, composition: Composition) -> "Request":
-        """With a name: the one given, on a restart the last session's, else one of time and bundle."""
+        """With a name: the one given, on a restart the last session's, else one of time and bundle. UsageError: it is none, or taken."""
         if self.resume:
             return replace(self, name=folders.session_folder(self.name or "latest", self.sessions).name)
         made = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{composition.name[:8]}"
-        return replace(self, name=made if self.name is None else self.name)
+        name = made if self.name is None else self.name
+        folders.require_new(name, self.sessions)
+        return replace(self, name=name)

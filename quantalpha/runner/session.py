@@ -7,6 +7,7 @@ journal ends: `Request(name=..., resume=True)`.
 import json
 import shutil
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -236,6 +237,10 @@ class Session:
         finally:
             self._stack.close()
             self.journal.close()
+
+    def at_the_end(self, work: Callable[[], None]) -> None:
+        """Done once its last word is said, however it ends."""
+        self._stack.callback(work)
 
     def _say(self, phase: str, reason: str) -> None:
         now = steady.ms()

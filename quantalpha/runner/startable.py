@@ -3,7 +3,7 @@
 from quantalpha import config
 from quantalpha.files import read_json
 from quantalpha.runner import accounts, folders, journal
-from quantalpha.runner.request import REPLAY, Request
+from quantalpha.runner.request import LIVE, REPLAY, Request
 from quantalpha.runner.session import accounts_of
 
 
@@ -18,7 +18,7 @@ def require_startable(params: config.Params, request: Request) -> None:
         journal.require_sound(folder / journal.FILE)
     elif name is not None:
         folders.require_new(name, request.sessions)
-    if name is None and request.mode not in accounts.VENUES or request.mode == REPLAY:
+    if request.mode in (REPLAY, LIVE) or name is None and request.mode not in accounts.VENUES:  # of a live account the pre-live list tells
         return
     for account in accounts_of(request.mode, params, folders.root(request.sessions) / (name or "new")):
         account.require_free()

@@ -6,16 +6,30 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from perturbed import INJECTIONS, Kit, inject, play
+from perturbed import INJECTIONS, PROTECTIVE, Kit, inject, play
 
 from quantalpha.backtest import simulate
 from quantalpha.perp import Slippage, Stops
 from quantalpha.promotion import attribute, counterfactual, order_table
-from quantalpha.promotion.counterfactual import DATA, FEATURES, FEE, FUNDING, MISSED, MODEL, PRICE, TIMING, UNEXPLAINED, VETOES, Decision
+from quantalpha.promotion.counterfactual import (
+    DATA,
+    FEATURES,
+    FEE,
+    FUNDING,
+    MISSED,
+    MODEL,
+    PRICE,
+    PROTECTION,
+    TIMING,
+    UNEXPLAINED,
+    VETOES,
+    Decision,
+)
 from quantalpha.schema import epoch_ms
 
-CAUSES = [DATA, MISSED, MODEL, FEATURES, VETOES, TIMING, PRICE, FEE, FUNDING, UNEXPLAINED]
+CAUSES = [DATA, MISSED, MODEL, FEATURES, VETOES, PROTECTION, TIMING, PRICE, FEE, FUNDING, UNEXPLAINED]
 STOPS = Stops(stop_loss=0.015, take_profit=0.03)
+UNSTOPPED = Stops(take_profit=0.03)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +63,7 @@ def test_of_an_honest_session_every_line_is_nothing(kit, stops):
 @pytest.mark.parametrize("name", INJECTIONS)
 @pytest.mark.parametrize("stops", [None, STOPS], ids=["no stops", "stops"])
 def test_a_cause_alone_is_named_with_all_its_money(kit, name, stops):
-    honest = kit.honest(400, 300, stops)
+    honest = kit.honest(400, 300, UNSTOPPED if name == PROTECTIVE and stops else stops)
     case = next(case for case in (inject(name, honest, seed=seed, other=kit.other) for seed in range(9)) if last(case) != last(honest))
     found, truth = attributed(case), last(case) - last(honest)
     assert money(found) == {INJECTIONS[name][0]: pytest.approx(truth, abs=1e-6)}
@@ -67,7 +81,7 @@ def test_what_the_displayed_book_cost_is_the_fill_price(kit, paid):
 
 
 def test_all_at_once_they_add_up_to_the_gap(kit):
-    case = kit.honest(400, 300, STOPS)
+    case = kit.honest(400, 300, UNSTOPPED)
     for number, name in enumerate(INJECTIONS):
         case = inject(name, case, seed=number, other=kit.other)
     found = attributed(case)
@@ -77,7 +91,7 @@ def test_all_at_once_they_add_up_to_the_gap(kit):
     backwards = attributed(case, order=["fee", "fill price", "data revision"])  # causes left out are not explained
     assert abs(backwards.parts[-1].money) > 0.1
     told = json.loads(json.dumps(found.to_dict(), allow_nan=False))
-    assert told["gap"] == found.gap and len(told["parts"]) == 10 and sum(row["share"] for row in found.rows()) == pytest.approx(1.0)
+    assert told["gap"] == found.gap and len(told["parts"]) == 11 and sum(row["share"] for row in found.rows()) == pytest.approx(1.0)
 
 
 def test_books_that_say_other_than_the_fills_are_unexplained(kit):

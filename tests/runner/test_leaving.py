@@ -21,6 +21,7 @@ class Session:
     def __init__(self):
         self.params, self.composition = config.load(), SimpleNamespace(symbols=("BTCUSDT",))
         self.step, self.told, self.looks, self.halted = 60_000, [], 0, False
+        self.engine = SimpleNamespace(last={})
 
     def feed(self, event):
         self.told.append(event)

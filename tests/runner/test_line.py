@@ -2,12 +2,13 @@
 something is held, and an account that ends as the venue says."""
 
 import asyncio
+import math
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
 from trading_accounts import KEYS, NAMES, Told, account_at
-from venue_session import HOUR, SYMBOL, assemble, session
+from venue_session import HOUR, QUICK, SYMBOL, assemble, session
 
 from quantalpha.errors import ReconcileError
 from quantalpha.market.trading import open_trading
@@ -431,6 +432,30 @@ def test_a_stop_that_is_triggered_is_told_as_one(name):
             assert desk.fills[-1].realised < 0.0
             await desk.until(lambda: not desk.broker.orders.unfinished())
             await agree(desk.line)
+
+    with account_at(name) as (server, address):
+        run(work(address))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_settlement_is_asked_for_as_soon_as_the_stream_tells_of_it(name, monkeypatch):
+    """Not minutes later, when the next orders were sized without it."""
+    monkeypatch.setattr("venue_session.QUICK", replace(QUICK, payments=3600.0))
+
+    async def work(address):
+        async with session(address) as desk:
+            desk.order("qa-parent-1", 0.02)
+            await desk.until(desk.broker.at_rest)
+            rates, told = desk.trading.funding_rates, []
+
+            async def late(symbol, since):  # the venue pays before it says at which rate
+                told.append(since)
+                return await rates(symbol, since) if len(told) > 1 else {}
+
+            monkeypatch.setattr(desk.trading, "funding_rates", late)
+            await desk.pass_time(server, 8 * HOUR)
+            await desk.until(lambda: any(isinstance(each, FundingEvent) for each in desk.told))
+            assert not math.isnan(next(each.rate for each in desk.told if isinstance(each, FundingEvent)))
 
     with account_at(name) as (server, address):
         run(work(address))

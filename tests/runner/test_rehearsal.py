@@ -16,10 +16,12 @@ from quantalpha.drill.exercises import falling
 from quantalpha.drill.scene import Hold, Stage, with_values
 from quantalpha.errors import Halted, ReconcileError
 from quantalpha.market.synthetic import synthetic_bars
+from quantalpha.ops.reports import reports
 from quantalpha.practice.keys import KEY
 from quantalpha.practice.orders import Order
-from quantalpha.runner import Request, run_session
-from quantalpha.runner.events import CarriedEvent, FillEvent, HealthEvent, SignalEvent
+from quantalpha.runner import Request, recorded, run_session
+from quantalpha.runner.events import CarriedEvent, EquityEvent, FillEvent, HealthEvent, SignalEvent
+from quantalpha.runner.journal import FILE, read
 
 LONG = Hold(1.0)
 
@@ -106,6 +108,18 @@ def test_a_session_counts_on_from_what_the_one_before_has_lost(stage):
         scene.account.latch.reset("looked into it")
         scene.params = wide
         assert play(scene, "three").decisions == 3
+
+
+def test_a_session_has_one_equity_in_the_end_whoever_tells_it(stage):
+    """What was traded and paid after the last close counts too; going on, the bar in which it was left is told once."""
+    with stage.scene(stage.actor(LONG), stage.bars, {"runner": {"bars": 3}}) as scene:
+        ended, folder = play(scene, "one"), scene.root / "data/sessions/one"
+        table, last = recorded(folder)["equity"], read(folder / FILE)[-2]
+        assert isinstance(last, EquityEvent) and last.quantity == held(scene)[0]
+        assert ended.equity == reports(folder)[0].equity == table["equity"].iloc[-1] == last.equity
+        scene.params = with_values(scene.params, {"runner": {"bars": 6}})
+        again, table = play(scene, "one", resume=True), recorded(folder)["equity"]
+        assert table.index.is_unique and again.equity == reports(folder)[0].equity == table["equity"].iloc[-1]
 
 
 def test_two_bundles_share_an_account(stage, settings, tmp_path):

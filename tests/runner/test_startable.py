@@ -102,10 +102,10 @@ def test_a_session_resumed_with_other_settings_names_them(exchange, trained, ses
         runner = exchange.settings.runner.model_copy(update={"orders": orders, "bars": bars})
         return exchange.settings.model_copy(update={"runner": runner})
 
-    run_session(trained, settings("signal", 12), Request(name="s", sessions=sessions))
+    run_session(trained, settings("signal", 40), Request(name="s", sessions=sessions))
     with pytest.raises(UsageError, match="runner.orders is send, was signal; add --set runner.orders=signal"):
-        run_session(trained, settings("send", 14), Request(name="s", resume=True, sessions=sessions))
-    assert run_session(trained, settings("signal", 14), Request(name="s", resume=True, sessions=sessions)).decisions == 14
+        run_session(trained, settings("send", 42), Request(name="s", resume=True, sessions=sessions))
+    assert run_session(trained, settings("signal", 42), Request(name="s", resume=True, sessions=sessions)).decisions == 42
 
 
 @pytest.mark.parametrize(("capital", "held", "refused"), [(1e12, 10_000.0, True), (100.0, math.nan, True), (100.0, 100.0, False)])
@@ -115,3 +115,15 @@ def test_capital_beyond_the_wallet_is_refused(capital, held, refused):
 
     with pytest.raises(UsageError, match="--capital: .* whose wallet holds") if refused else nullcontext():
         asyncio.run(venues._require_funds(SimpleNamespace(account=account), capital, "binanceusdm"))
+
+
+def test_a_session_that_has_ended_asks_nobody_any_more(exchange, trained, sessions):
+    runner = exchange.settings.runner.model_copy(update={"orders": "approve", "bars": 40, "approve_within": 600.0})
+    asked = []
+
+    def look(status):
+        asked.extend(path.name for path in (sessions / "s/approvals").glob("*.json"))
+
+    settings = exchange.settings.model_copy(update={"runner": runner})
+    run_session(trained, settings, Request(name="s", sessions=sessions, on_status=look))
+    assert asked and not list((sessions / "s/approvals").iterdir())

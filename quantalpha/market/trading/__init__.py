@@ -19,6 +19,7 @@ from quantalpha.market.trading.words import (
     Keys,
     NotSent,
     OrderReport,
+    Paid,
     Payment,
     Permissions,
     Refused,
@@ -31,8 +32,9 @@ STREAMS: dict[type[Trading], type[UserStream]] = {Binance: BinanceStream, Bybit:
 VENUES: dict[str, type[Trading]] = {"binanceusdm": Binance, "bybit": Bybit}
 
 __all__ = [
-    "CONDITIONAL", "AccountReport", "Elsewhere", "Held", "InDoubt", "Keys", "News", "NotSent", "OrderReport", "Payment", "Permissions",
-    "RECV_WINDOW", "Refused", "Rules", "Settings", "Trade", "Trading", "UserStream", "open_trading", "patiently", "user_stream",
+    "CONDITIONAL", "AccountReport", "Elsewhere", "Held", "InDoubt", "Keys", "News", "NotSent", "OrderReport", "Paid", "Payment",
+    "Permissions", "RECV_WINDOW", "Refused", "Rules", "Settings", "Trade", "Trading", "UserStream", "open_trading", "patiently",
+    "user_stream",
 ]  # fmt: skip
 
 

@@ -5,9 +5,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 from quantalpha.market.trading.binance_answers import streamed_condition, streamed_order, streamed_trade
 from quantalpha.market.trading.stream import Expired, News, UserStream
+from quantalpha.market.trading.words import Paid
 
 HOST, DEMO_HOST = "wss://fstream.binance.com", "wss://fstream.binancefuture.com"
 BECAME_ORDER = ("TRIGGERED", "FINISHED")
+PAID = ("FUNDING_FEE", "INSURANCE_CLEAR")
 
 
 class BinanceStream(UserStream):
@@ -31,13 +33,17 @@ class BinanceStream(UserStream):
         if kind == "ALGO_UPDATE":
             return self._condition(told, int(message["T"]))
         if kind != "ORDER_TRADE_UPDATE":
-            return [None] if kind == "ACCOUNT_UPDATE" and message["a"].get("m") != "ORDER" else []
+            return self._account(message["a"].get("m")) if kind == "ACCOUNT_UPDATE" else []
         name = self.trading.names.get(str(told["i"]), told["c"])
         if not self.trading.ours(name):
             return [None]  # perhaps what a condition became: its own name is asked for
         self.trading.names[str(told["i"])] = name
         trades = [streamed_trade(told, name)] if told["x"] == "TRADE" else []
         return [*trades, streamed_order(told, name)]
+
+    def _account(self, reason: str | None) -> list[News]:
+        """After an order nothing: its own message tells the trade."""
+        return [Paid()] if reason in PAID else [None] if reason != "ORDER" else []
 
     def _condition(self, told: dict, time: int) -> list[News]:
         """Of one that was triggered, the order that it became tells the rest."""

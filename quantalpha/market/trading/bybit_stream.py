@@ -9,6 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from quantalpha.market.trading.bybit import report, trade
 from quantalpha.market.trading.stream import Expired, News, UserStream
+from quantalpha.market.trading.words import Paid
 
 HOST, DEMO_HOST = "wss://stream.bybit.com", "wss://stream-demo.bybit.com"
 TOPICS = ["order", "execution"]
@@ -52,5 +53,5 @@ class BybitStream(UserStream):
         if topic.startswith("order"):
             return [report(row) for row in rows]
         if topic.startswith("execution"):
-            return [None if row["execType"] == "Funding" else trade(row) for row in rows]
+            return [Paid(row["symbol"]) if row["execType"] == "Funding" else trade(row) for row in rows]
         return []

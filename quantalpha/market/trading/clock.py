@@ -1,5 +1,7 @@
 """The venue's time between two moments at which it was asked for."""
 
+import math
+
 SHORTEST, LONGEST = 500.0, 5_000.0  # ms between the two readings from which a pace is learnt
 PRECISE = 25.0  # so many times as long as the readings took must lie between them, unless that would be LONGEST
 
@@ -25,8 +27,12 @@ class VenueClock:
     def told(self, machine: float, venue: float, travel: float = 0.0) -> float:
         """Takes a reading; by how many ms our clock was ahead of it. travel: ms that question and answer took, in the middle of which
         `machine` lies; what they alone explain changes nothing, or a busy machine would misread the time."""
-        if self._venue and self._pace is not None and abs(self.at(machine) - venue) <= self._pace * travel / 2:
-            return self._ahead
+        if self._venue and self._pace is not None:
+            off = self.at(machine) - venue
+            explained = self._pace * travel / 2
+            if abs(off) <= explained:
+                return self._ahead
+            venue += math.copysign(explained, off)
         self._ahead = self._taken(machine, venue, travel)
         return self._ahead
 

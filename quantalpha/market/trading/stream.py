@@ -14,12 +14,12 @@ from collections.abc import Callable
 from quantalpha.errors import ExchangeError
 from quantalpha.market.connect import PARSING, Retry
 from quantalpha.market.trading.client import Trading
-from quantalpha.market.trading.words import OrderReport, Trade
+from quantalpha.market.trading.words import OrderReport, Paid, Trade
 
 LARGEST_FRAME = 2**24
 HEARTBEAT = 15.0  # seconds between pings; without an answer in half of it the line is dead
 LAPSE = 10.0  # seconds without a line that are nothing yet
-News = OrderReport | Trade | None  # None: something changed, ask
+News = OrderReport | Trade | Paid | None  # None: something changed, ask
 
 
 class Expired(Exception):

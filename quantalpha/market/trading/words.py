@@ -105,6 +105,13 @@ class Payment:
 
 
 @dataclass(frozen=True)
+class Paid:
+    """A stream's word that the wallet has changed without a trade: which `Payment` it was must be asked. symbol: "" where nobody says."""
+
+    symbol: str = ""
+
+
+@dataclass(frozen=True)
 class Held:
     """A position. liquidation_price: 0.0 where none is in reach."""
 
