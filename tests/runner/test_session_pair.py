@@ -25,8 +25,7 @@ LEG = "BTCUSDT@bybit"
 @contextlib.contextmanager
 def venues(*overrides: str, **second):
     """(params of a session at both, the second's server). second: what is wrong with that one."""
-    changes = ["venue.source=practice", "route.venue=bybit", "runner.bars=6", "runner.watchdog=false", "account.initial_cash=10000"]
-    changes.append(f"pair.unhedged={LIMIT}")
+    changes = ["venue.source=practice", "route.venue=bybit", "runner.bars=6", "runner.watchdog=false", f"pair.unhedged={LIMIT}"]
     settings = small_bundle.params("synthetic.bars=1500", "pair.edge=-0.01", *changes, *overrides)
     bars = synthetic_bars("BTCUSDT", settings.synthetic)
     paying = bars.assign(funding_rate=bars["funding_rate"] + PAID * (bars.index.hour % 8 == 0))
