@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from quantalpha import config
-from quantalpha.runner import live
+from quantalpha.runner import dogs, live
 
 
 class Session:
@@ -47,7 +47,7 @@ def side(place):
 def looking(monkeypatch):
     monkeypatch.setattr(live, "TICK", 0.001)
     monkeypatch.setattr(live, "Socket", Silent)
-    made = live.Live(Session(), SimpleNamespace(trading=SimpleNamespace(now=lambda: 0), sides=()))
+    made = live.Live(Session(), SimpleNamespace(trading=SimpleNamespace(now=lambda: 0), sides=()), dogs.Dogs(lambda: False))
     made.sides = (side(""), side("@bybit"))
     return made
 

@@ -38,7 +38,7 @@ def venues(*overrides: str, **second):
 
 def ran(params, folder, **asked):
     request = {"mode": "rehearse", "name": "p", "sessions": folder / "sessions"} | asked
-    return run_session(Pairing(capital=10_000.0, params=params), params, Request(**request))
+    return run_session(Pairing(params=params), params, Request(**request))
 
 
 def events_of(folder):
