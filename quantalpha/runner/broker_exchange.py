@@ -123,6 +123,10 @@ class ExchangeBroker:
         """No order changes the position any more, and every fill of those that did is counted."""
         if self._symbols[symbol].execution is not None or self._symbols[symbol].waiting:
             return False
+        return self._counted(symbol)
+
+    def _counted(self, symbol: str) -> bool:
+        """Every fill that an answer or the stream has spoken of is here: until then nobody knows what is held."""
         return not any(order.instruction.symbol == symbol and order.fills_missing for order in self.orders)
 
     def heard(self, event: Event) -> Iterable[Event]:
@@ -202,7 +206,7 @@ class ExchangeBroker:
             yield from known.execution.act(view)
             if known.execution.done:
                 known.execution, known.parent = None, known.parent if known.waiting else None
-        if known.execution is None and known.waiting:
+        if known.execution is None and known.waiting and self._counted(symbol):
             order, then = known.parent
             self._begin(symbol, known, order, self.holdings[symbol].exact - then)
             if known.execution is not None:
@@ -212,7 +216,7 @@ class ExchangeBroker:
         """since: what others have traded since it was decided; it gets so much smaller, for the position wanted is the same."""
         known.waiting = False
         quantity = float(Decimal(repr(order.quantity)) - since)
-        if order.quantity == 0.0 or quantity == 0.0:
+        if quantity == 0.0:
             known.parent = None
             return
         order, position = replace(order, quantity=quantity), float(known.parent[1] + since)

@@ -47,7 +47,8 @@ def test_in_and_out_in_parts(name):
                 desk.tick()
                 desk.flatten()
                 await asyncio.sleep(0.05)
-            orders = [each for each in desk.told if isinstance(each, InstructionEvent) and each.kind == "market"]
+            placed = [each for each in desk.told if isinstance(each, InstructionEvent) and each.action == "place"]
+            orders = [each for each in placed if each.kind == "market"]
             taken = [each.quantity for each in orders if desk.broker.orders[each.client_id].status == "filled"]
             assert taken == [0.02, 0.02, 0.01, -0.02, -0.02, -0.01]
             assert all(abs(each.quantity) <= 0.02 for each in orders)

@@ -190,6 +190,20 @@ def test_two_orders_of_a_symbol_follow_one_another_to_the_position_wanted_last(v
     run(work())
 
 
+def test_what_is_on_its_way_when_nothing_is_wanted_any_more_is_undone(venue):
+    """At the close nothing was held, so that the order decided is for nothing; the one before it still trades."""
+
+    async def work():
+        async with session(venue[1]) as desk:
+            desk.order("qa-parent-1", 0.05)
+            desk.order("qa-parent-2", 0.0, target=0.0)
+            await desk.until(lambda: sum(isinstance(each, FillEvent) for each in desk.told) >= 2 and desk.quantity == 0.0)
+            await desk.until(lambda: desk.broker._symbols[SYMBOL].execution is None)
+            await agrees(desk)
+
+    run(work())
+
+
 async def started(address, **options):
     trading = open_trading(address, KEYS)
     await trading.load()
