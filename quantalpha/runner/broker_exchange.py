@@ -25,7 +25,7 @@ from quantalpha.runner.events import (
     QuoteEvent,
     ValidatedOrderEvent,
 )  # fmt: skip
-from quantalpha.runner.flatten import Flatten
+from quantalpha.runner.flatten import Flatten, cancellations
 from quantalpha.runner.holdings import Holdings
 from quantalpha.runner.orders import EMERGENCY, Orders
 from quantalpha.runner.protection import ENDS, RESTS, Need, Protection, exit_reason, levels
@@ -126,8 +126,10 @@ class ExchangeBroker:
         return self._counted(symbol)
 
     def _counted(self, symbol: str) -> bool:
-        """Every fill that an answer or the stream has spoken of is here: until then nobody knows what is held."""
-        return not any(order.instruction.symbol == symbol and order.fills_missing for order in self.orders)
+        """Every fill that an answer or the stream has spoken of is here, and nothing that a restart found can trade any more: until then
+        nobody knows what is held."""
+        missing = any(order.instruction.symbol == symbol and order.fills_missing for order in self.orders)
+        return not (missing or self.orders.alive(self._symbols[symbol].left))
 
     def heard(self, event: Event) -> Iterable[Event]:
         self._pass(event)
@@ -141,10 +143,10 @@ class ExchangeBroker:
         """The record is told and the venue has been asked: goes on with the orders that were under way."""
         self.retelling = False
         for symbol, known in self._symbols.items():
-            if known.parent is not None:
-                order, then = known.parent
-                traded = sum((Decimal(repr(child.filled)) for child in self.orders.of(order.client_id)), Decimal(0))
-                self._begin(symbol, known, order, self.holdings[symbol].exact - traded - then)
+            parent = "" if known.parent is None else known.parent[0].client_id
+            known.left = self.orders.left(symbol, parent)
+            if parent and not known.left:
+                self._follow(symbol, known)
 
     def _pass(self, event: Event) -> None:
         """A tick tells our time; the venue's stands still until somebody has it from there."""
@@ -206,11 +208,19 @@ class ExchangeBroker:
             yield from known.execution.act(view)
             if known.execution.done:
                 known.execution, known.parent = None, known.parent if known.waiting else None
+        for told in list(cancellations(self.orders.alive(known.left), self.time)):
+            self.orders.instruct(told)
+            yield told
         if known.execution is None and known.waiting and self._counted(symbol):
-            order, then = known.parent
-            self._begin(symbol, known, order, self.holdings[symbol].exact - then)
+            self._follow(symbol, known)
             if known.execution is not None:
                 yield from known.execution.act(view)
+
+    def _follow(self, symbol: str, known: Traded) -> None:
+        """The last order decided goes on, or begins."""
+        order, then = known.parent
+        traded = sum((Decimal(repr(child.filled)) for child in self.orders.of(order.client_id)), Decimal(0))
+        self._begin(symbol, known, order, self.holdings[symbol].exact - traded - then)
 
     def _begin(self, symbol: str, known: Traded, order: ValidatedOrderEvent, since: Decimal) -> None:
         """since: what others have traded since it was decided; it gets so much smaller, for the position wanted is the same."""

@@ -27,16 +27,10 @@ class Flatten:
 
     def act(self, time: int, books: Mapping[str, Book]) -> list[InstructionEvent]:
         """What to tell the venue now, entered in the orders already."""
-        told = [*self._cancellations(time), *self._closings(time, books)]
+        told = [*cancellations(self._orders.unfinished(), time), *self._closings(time, books)]
         for instruction in told:
             self._orders.instruct(instruction)
         return told
-
-    def _cancellations(self, time: int) -> Iterable[InstructionEvent]:
-        for order in self._orders.unfinished():
-            asked = order.status == states.CANCELLING and time - order.told < AGAIN
-            if order.instruction.purpose == "order" and order.acknowledged and not asked:
-                yield replace(order.instruction, action="cancel", event_time=time, recv_time=time)
 
     def _closings(self, time: int, books: Mapping[str, Book]) -> Iterable[InstructionEvent]:
         for symbol, holding in self._holdings.open.items():
@@ -57,3 +51,11 @@ class Flatten:
 
     def _just_refused(self, sent: list[VenueOrder], time: int) -> bool:
         return bool(sent) and sent[-1].status in (states.REJECTED, states.EXPIRED) and time - sent[-1].told < AGAIN
+
+
+def cancellations(orders: Iterable[VenueOrder], time: int) -> Iterable[InstructionEvent]:
+    """Of those that were decided and may still trade; what the venue has not answered for yet is waited for."""
+    for order in orders:
+        asked = order.status == states.CANCELLING and time - order.told < AGAIN
+        if order.instruction.purpose == "order" and order.acknowledged and not asked:
+            yield replace(order.instruction, action="cancel", event_time=time, recv_time=time)

@@ -112,6 +112,15 @@ class Orders:
     def unfinished(self) -> list[VenueOrder]:
         return [self._orders[name] for name in self._unfinished]
 
+    def alive(self, names: Iterable[str]) -> list[VenueOrder]:
+        """Those of them that may still trade."""
+        return [self._orders[name] for name in names if name in self._unfinished]
+
+    def left(self, symbol: str, parent: str) -> tuple[str, ...]:
+        """The names of what is unfinished of other decisions about a symbol than this one."""
+        placed = [order.instruction for order in self.unfinished() if order.instruction.purpose == "order"]
+        return tuple(each.client_id for each in placed if each.symbol == symbol and each.parent != parent)
+
     def in_doubt(self) -> list[VenueOrder]:
         """Said or about to be said, and nobody here knows what became of it: only the venue can tell."""
         return [order for order in self.unfinished() if not order.acknowledged]

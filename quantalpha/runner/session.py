@@ -167,9 +167,10 @@ class Session:
 
     def carry(self, now: int) -> None:
         """Counts on from what earlier sessions of its accounts have lost, and keeps what this one loses. now: ms, the venue's."""
-        self._losses = Losses([folder for folder, _ in self.accounts], self.folder.name, self.engine)
-        for event in self._losses.earlier(now):
+        losses = Losses([folder for folder, _ in self.accounts], self.folder.name, self.engine)
+        for event in losses.earlier(now):
             self.feed(replace(event, event_time=now, recv_time=self.clock()))
+        self._losses = losses
 
     def look_at_latch(self) -> None:
         """What stopped an account from outside stops the session; what stopped the session is said there."""

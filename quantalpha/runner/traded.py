@@ -27,6 +27,7 @@ class Traded:
     execution: Execution | None = None
     parent: tuple[ValidatedOrderEvent, Decimal] | None = None  # the last order decided, and the position then; None once it is done with
     waiting: bool = False  # it follows the execution that it has overtaken
+    left: tuple[str, ...] = ()  # by a restart: orders under way of decisions before it, whose end it waits for
 
     def quoted(self, quote: QuoteEvent) -> None:
         self.book, self.volume = Book.of(quote), quote.traded

@@ -14,6 +14,7 @@ from quantalpha.runner.accounts import AccountFolder
 from quantalpha.runner.carried import FILE, Losses, before
 from quantalpha.runner.events import ON_STOP, EquityEvent, FillEvent, SessionEvent, SwitchEvent
 from quantalpha.runner.judge import Judge, Seen
+from quantalpha.runner.session import Session
 from quantalpha.runner.views import AccountView, Position
 
 DAY, HOUR, BTC = 86_400_000, 3_600_000, "BTCUSDT"
@@ -116,6 +117,22 @@ def test_a_reset_begins_anew_what_a_person_has_judged(account, name, tripped):
     found = before(account.folder, NOON)
     assert (found.peak, found.losses) == (0.0, 0)
     assert account.session("b", (99.0, NOON)) == tripped
+
+
+def test_an_account_that_had_lost_everything_trades_again_after_a_reset(account):
+    account.session("a", (100.0, NOON), (-2.0, NOON))
+    reset(account, "drawdown")
+    assert account.session("b", (100.0, NOON + DAY)) == []
+
+
+def test_a_session_that_refuses_a_damaged_record_leaves_it_as_it_is(account):
+    account.session("a", (100.0, NOON), (95.1, NOON))
+    (account.folder.path / FILE).write_text("{")
+    engine = SimpleNamespace(observers=[], gates=None, clock=lambda: 0, view=None)
+    session = SimpleNamespace(accounts=[(account.folder, {})], folder=account.folder.path, engine=engine, _losses=None)
+    with pytest.raises(DataError):
+        Session.carry(session, NOON)
+    assert session._losses is None  # which would be written with the session's last word
 
 
 def test_a_reset_before_the_loss_forgives_nothing(account):

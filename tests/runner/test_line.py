@@ -346,6 +346,36 @@ def test_what_was_decided_is_not_sent_again_while_it_is_in_doubt(venue):
     run(work())
 
 
+def test_what_was_decided_last_waits_for_what_it_overtook_also_after_a_restart(venue):
+    """The first order is under way when the second is decided and the session killed; it arrives after the session has begun again."""
+
+    async def work():
+        async with session(venue[1]) as desk:
+            begin, desk.broker.send = desk.line._start, lambda instruction: None
+            desk.order("qa-parent-1", 0.03)
+            desk.order("qa-parent-2", 0.05)
+            record, (late,) = list(desk.told), [each for each in desk.told if isinstance(each, InstructionEvent)]
+        again = await started(venue[1], retelling=True, since=begin)
+        again.line.outbox.pace = replace(again.line.pace, dead=60.0)
+        for event in record:
+            (again.broker.submit if type(event).__name__ == "ValidatedOrderEvent" else again.broker.heard)(event)
+        await agree(again.line)
+        again.broker.resume()
+        task = asyncio.create_task(again.line.run())
+        await again.quote()
+        assert not again.sent() and not again.broker.idle(SYMBOL)
+        await again.trading.place(late)
+        await again.until(lambda: again.broker.idle(SYMBOL) and again.broker.at_rest())
+        placed = [each for each in again.told if isinstance(each, InstructionEvent) and (each.action, each.purpose) == ("place", "order")]
+        assert again.quantity == 0.05 and [each.quantity for each in placed] == [0.02]
+        await agrees(again)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await again.trading.close()
+
+    run(work())
+
+
 async def _grown_is_adopted(desk, fresh):
     """A position that somebody has added to, at another price."""
     account = fresh.trading.account

@@ -56,7 +56,7 @@ class Drawdown:
     def see(self, view: AccountView, event: Event) -> Trip | None:
         if recorded(event):
             self._peak = max(self._peak, view.equity)  # keeps the peak where the equity is NaN
-        if isinstance(event, CarriedEvent):
+        if isinstance(event, CarriedEvent) and event.peak != 0.0:  # a reset has forgiven it, whatever was left then
             self._peak = higher(self._peak, event.peak * worth(view, event))
         drawdown = 1 - share(view.equity, self._peak)
         if -math.inf < drawdown <= self.limit:
