@@ -20,6 +20,13 @@ class Dogs:
     def __init__(self, flat: Callable[[], bool]):
         self._flat = flat
         self._processes: dict[str, subprocess.Popen] = {}
+        self._relieved: list[str] = []
+
+    def relieve(self, folder: AccountFolder) -> None:
+        """To be said before the account has another card, at whose sight the watchdog of an earlier session leaves: of one that has died
+        with a position, perhaps. Where this session ends before it has its own, the account gets one again."""
+        if folder.watched():
+            self._relieved.append(folder.name)
 
     async def start(self, folders: Iterable[AccountFolder]) -> None:
         """UsageError where an earlier watchdog stays: two would not know of each other, and no session trades without its own."""
@@ -44,6 +51,10 @@ class Dogs:
             for dog in self._processes.values():
                 dog.terminate()
             await _until(lambda: all(dog.poll() is not None for dog in self._processes.values()), PARTING)
+            return
+        for account in self._relieved:
+            if account not in self._processes:
+                spawn(account)
 
 
 async def _until(done: Callable[[], bool], seconds: float) -> bool:

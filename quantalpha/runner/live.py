@@ -58,6 +58,7 @@ async def run(composition: Composition, params: config.Params, request: Request)
         dogs = Dogs(session.seen_flat)
         stack.push_async_exit(dogs.part)  # once the account is let go
         for folder, card in session.accounts:
+            dogs.relieve(folder)
             stack.enter_context(folder.known_as(card))
         with session:
             await Live(session, venue, dogs).follow()

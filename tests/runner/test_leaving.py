@@ -1,13 +1,14 @@
 """How a session at a venue ends in order: not before what it has sent has found its end."""
 
 import asyncio
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from quantalpha import config
-from quantalpha.errors import Halted, UsageError
+from quantalpha.errors import Halted, ReconcileError, UsageError
 from quantalpha.files import sole
 from quantalpha.runner import dogs, live
 from quantalpha.runner.accounts import AccountFolder
@@ -146,6 +147,21 @@ def test_a_session_waits_for_its_own_watchdog(spawned, tmp_path, monkeypatch):
     assert names == []
     asyncio.run(dogs.Dogs(lambda: False).start([account]))
     assert names == ["live-x"]
+
+
+@pytest.mark.parametrize("error, watched, begun, names", [
+    (ReconcileError("x"), True, False, ["live-x"]), (ReconcileError("x"), True, True, ["live-x"]), (ReconcileError("x"), False, False, []),
+    (None, True, False, []),
+])  # fmt: skip
+def test_a_session_that_ends_before_it_has_a_watchdog_leaves_the_account_none_the_worse(spawned, tmp_path, error, watched, begun, names):
+    """That of a session which has died with a position leaves when another one takes the account."""
+    account, own = AccountFolder("live-x", tmp_path), dogs.Dogs(lambda: False)
+    with sole(account.path / "watchdog.lock") if watched else nullcontext():
+        own.relieve(account)
+    if begun:
+        asyncio.run(own.start([account]))
+    asyncio.run(own.part(type(error), error, None))
+    assert spawned[0] == names
 
 
 @pytest.mark.parametrize("error, flat, left", [(None, False, True), (Halted("x"), True, True), (Halted("x"), False, False)])
