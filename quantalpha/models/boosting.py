@@ -6,6 +6,7 @@ The only file that imports lightgbm or xgboost, and only when a model is used.
 import ctypes
 import hashlib
 import json
+import threading
 import weakref
 from pathlib import Path
 from typing import Any, ClassVar
@@ -128,6 +129,10 @@ class LightGBM(BoostedTrees):
     file = "trees.txt"
     _one_row: "_OneRow | None" = None
 
+    def __getstate__(self) -> dict:
+        """Without what belongs to this process."""
+        return self.__dict__ | {"_one_row": None}
+
     def _train(self, x, codes, weight):
         import lightgbm
 
@@ -171,6 +176,7 @@ class _OneRow:
     def __init__(self, booster, classes: int):
         from lightgbm.basic import _C_API_DTYPE_FLOAT64, _C_API_PREDICT_NORMAL, _LIB, _safe_call
 
+        self._alone = threading.Lock()  # one row at a time has room, and the library lets other threads run
         self.booster, self._check, self._call = booster, _safe_call, _LIB.LGBM_BoosterPredictForMatSingleRowFast
         self._row, self._out, self._settings = np.empty(booster.num_feature()), np.empty(classes), ctypes.c_void_p()
         trees = ctypes.c_int(0), ctypes.c_int(-1)  # all of them
@@ -183,9 +189,10 @@ class _OneRow:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """x: float64[1, features]; float64[1, classes]."""
-        self._row[:] = x[0]
-        self._check(self._call(*self._where))
-        return self._out[None].copy()
+        with self._alone:
+            self._row[:] = x[0]
+            self._check(self._call(*self._where))
+            return self._out[None].copy()
 
 
 class XGBoost(BoostedTrees):

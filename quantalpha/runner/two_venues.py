@@ -123,8 +123,6 @@ class TwoVenues:
     def submit(self, order: ValidatedOrderEvent) -> Iterable[Event]:
         known = self._symbols[order.symbol]
         known.target, known.order = order.target, order
-        if order.quantity == 0.0:
-            return []
         known.waiting = self._held(order.symbol) + order.quantity
         overtaken = [each for broker, leg in self.legs(order.symbol) for each in broker.overtake(leg)]
         return [*overtaken, *self._share_out()]

@@ -1,8 +1,11 @@
 """Boosted trees: what is learnt, what rows may not see of each other, what is written and what is refused."""
 
+import copy
 import json
+import pickle
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -221,3 +224,16 @@ def test_a_model_that_learns_anew_forecasts_anew():
     before = model.predict(x[:1])
     model.fit(x, -y)
     assert np.array_equal(model.predict(x[:1]), model.predict(x[:2])[:1]) and not np.array_equal(model.predict(x[:1]), before)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_that_has_scored_one_row_may_be_copied_and_asked_by_several_threads(kind):
+    x, y = rows()
+    model = create(kind, PARAMS).fit(x, y)
+    expected = model.predict(x)
+    model.predict(x[:1])
+    for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert np.array_equal(copied.predict(x[:1]), expected[:1])
+    with ThreadPoolExecutor(4) as pool:
+        told = list(pool.map(lambda row: model.predict(x[row : row + 1])[0], [*range(len(x))] * 3))
+    assert np.array_equal(told, np.vstack([expected] * 3))

@@ -37,6 +37,18 @@ def test_legs_add_up_are_protected_each_and_made_flat_together():
         asyncio.run(work(venues))
 
 
+def test_what_is_decided_for_nothing_undoes_what_is_under_way_at_both():
+    async def work(venues):
+        async with session(venues) as desk:
+            await desk.shown(0.006, 0.014)
+            desk.order("qa-1", 0.02)
+            desk.order("qa-2", 0.0, target=0.0)  # nothing is held yet, and nothing is wanted any more
+            await desk.until(lambda: len(desk.fills) >= 4 and desk.legs == (0.0, 0.0))
+
+    with two() as (_, venues):
+        asyncio.run(work(venues))
+
+
 def test_after_a_reset_both_trade_again():
     async def work(venues):
         async with session(venues) as desk:
