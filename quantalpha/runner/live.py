@@ -155,7 +155,7 @@ class Live:
             socket = Socket(self.params, self.symbols, self.session.composition.timeframe, self.take, self.stopwatch)
             self._start(socket.run(since if by_socket else None, depth=walks))
             if by_socket and self.venue is not None:
-                self._start(stay_warm(partial(rehearse, self.session.engine), self.stopwatch.left))
+                self._start(stay_warm(partial(rehearse, self.session.engine, [side.trading for side in self.sides]), self.stopwatch.left))
             if walks:
                 self._walk(socket)
         if not by_socket:
