@@ -26,8 +26,8 @@ def kill(
     every: Annotated[bool, typer.Option("--all", help="Every account whose session runs.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Stop an account now, and the second venue's of the same session: latch, close and cancel everything at the venue, verify flat; exit 5
-    where it is not."""
+    """Stop an account now, and the second venue's of the same session: latch it against further trading, cancel and close everything at the
+    venue, verify that it is flat; exit 5 where it is not."""
     from quantalpha.runner import accounts
 
     if every and account is not None:
@@ -59,10 +59,10 @@ def kill(
 def reset(
     reason: Annotated[str, typer.Option(help="Why the account may trade again; written down with your name.")],
     account: Named = None,
-    keep_position: Annotated[bool, typer.Option("--keep-position", help="Do not ask whether the account is flat.")] = False,
+    keep_position: Annotated[bool, typer.Option("--keep-position", help="Do not ask the venue whether the account is flat.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take a latch away, so that sessions of the account start again; exit 6 while it is not flat at its venue."""
+    """Let an account that was latched trade again; exit 6 while it is not flat at its venue."""
     from quantalpha.runner import accounts
 
     folder = accounts.find(account) if account is not None else _latched()
@@ -81,7 +81,7 @@ def reset(
 
 @app.command("accounts")
 def show_accounts(
-    every: Annotated[bool, typer.Option("--all", help="Also those without a session that nothing latched.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Also the idle ones.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Every account at work, watched or latched: whether a session runs, what latched it, what its watchdog does."""
@@ -98,7 +98,7 @@ def show_accounts(
 
 @app.command()
 def watchdog(account: Named = None) -> None:
-    """Watch an account at its venue until its session ends; what trips latches it and makes it flat (exit 7). Sessions start their own."""
+    """Watch an account at its venue until its session ends; past a limit latch it, close everything (exit 7). Sessions start their own."""
     from quantalpha.runner import accounts
     from quantalpha.runner import watchdog as dog
 

@@ -14,7 +14,7 @@ from quantalpha.cli import live
 from quantalpha.cli.base import AsJson, Overrides, Profile, app, judged, refuse_sealed, show, table
 from quantalpha.errors import DataError, ReconcileError, UsageError, did_you_mean
 
-MODES = "replay: recorded bars; paper: live bars; rehearse: orders to the practice exchange; testnet: to the venue's demo trading; live."
+MODES = "replay: recorded bars; paper: live bars; rehearse: orders to a practice exchange; testnet: to demo trading; live: real money."
 PACE = 1.0  # bars a second of an exchange that a rehearsal plays for itself
 Models = Annotated[list[str], typer.Option(help="Registered model; repeat for several in one account. Default: the promoted one.")]
 
@@ -25,11 +25,11 @@ def run(
     model: Models = (),
     bars: Annotated[Path | None, typer.Option(help="replay: parquet of clean bars.")] = None,
     session: Annotated[str | None, typer.Option(help="Name of the session; default: time and bundle.")] = None,
-    capital: Annotated[float | None, typer.Option(help="Quote currency to trade with; live asks for it.")] = None,
+    capital: Annotated[float | None, typer.Option(help="Quote currency to trade with; live must be told.")] = None,
     confirm: Annotated[str | None, typer.Option(help="live: the account's name and the capital, where nobody can type them.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with --session, or the last one, where its journal ends.")] = False,
-    adopt: Annotated[bool, typer.Option("--adopt", help="Take over what nobody here made at the venue.")] = False,
-    pair: Annotated[bool, typer.Option("--pair", help="rehearse, testnet: one coin long here, short there: section pair.")] = False,
+    adopt: Annotated[bool, typer.Option("--adopt", help="Take over a position at the venue that no session here opened.")] = False,
+    pair: Annotated[bool, typer.Option("--pair", help="rehearse, testnet: a coin long at one venue, short at the other.")] = False,
     drill: Annotated[bool, typer.Option("--drill", help="rehearse: trip every kill switch, record it; exit 3 if one fails.")] = False,
     profile: Profile = "default", overrides: Overrides = (), as_json: AsJson = False,
 ) -> None:  # fmt: skip

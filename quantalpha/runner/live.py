@@ -8,7 +8,6 @@ import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 from quantalpha import config, schema
@@ -21,27 +20,22 @@ from quantalpha.runner.desk import asking
 from quantalpha.runner.dogs import Dogs
 from quantalpha.runner.events import ON_STOP, Event, MarketCloseEvent, MarketOpenEvent, QuoteEvent, SwitchEvent, TickEvent
 from quantalpha.runner.halting import Halting
-from quantalpha.runner.legs import native, place_of, told_at
+from quantalpha.runner.legs import place_of
 from quantalpha.runner.line import Line
+from quantalpha.runner.listening import Listening
 from quantalpha.runner.outbox import Pace
 from quantalpha.runner.parting import parting
 from quantalpha.runner.request import Request
 from quantalpha.runner.session import Session, accounts_of
-from quantalpha.runner.socket import Socket
 from quantalpha.runner.stopping import asked_to_stop, first
 from quantalpha.runner.summary import Summary
 from quantalpha.runner.venue import Venue, opened
-from quantalpha.runner.venue_setup import model_of
-from quantalpha.runner.volume import Volume
-from quantalpha.runner.walk import Walker
-from quantalpha.runner.warm import rehearse, stay_warm
 
 TICK = 0.2  # seconds between looks at the clock, the latch and the state of the tasks
 PAUSED = 1.0  # seconds without such a look after which it comes before anything else: the process may have been stopped, and replaced
 PARTING = 5.0  # seconds for the last questions
 LONGEST_LAG = 10.0  # seconds for which the opening of a bar waits for another symbol's close of the bar before
-BOOK = "book"
-SOCKET, FLATTEN, PACED = "socket", "flatten", "adaptive"
+FLATTEN = "flatten"
 
 
 async def run(composition: Composition, params: config.Params, request: Request) -> Summary:
@@ -77,12 +71,11 @@ class Live:
         self.looked = time.monotonic()  # at the latch
         self.done = asyncio.Event()
         self.desk = asking(session)
-        self.volumes = {side.place: Volume(side.params, self.symbols) for side in self.sides}
         self.tasks: list[asyncio.Task] = []
         self.leaving = False
         self.dogs, self.halting = dogs, Halting(session, self.sides)
         self.stopwatch = latency.Stopwatch()
-        self.walker: Walker | None = None  # of paper orders, with `runner.paper_price: book`
+        self.listening = Listening(session, self.sides, self.take, self._feed, self.stopwatch)
 
     async def follow(self) -> None:
         """Until asked to stop or done. Raises as `run_session` says."""
@@ -128,7 +121,7 @@ class Live:
             since = self.session.began.get(side.place, side.trading.now())
             pace = Pace(entry=self.params.execution.deadline * self.step / 1000)
             terms = {"step": self.step, "since": since, "silence": partial(self._silence, side.place), "pace": pace}
-            side.line = Line(side.trading, side.broker, self._taking(side.place), **terms)
+            side.line = Line(side.trading, side.broker, self.listening.taking(side.place), **terms)
             side.line.outbox.stopwatch = self.stopwatch
             await agree(side.line, adopt=self.session.request.adopt)
         if self.session.resumed:
@@ -143,56 +136,21 @@ class Live:
     def _silence(self, place: str) -> float:
         return time.monotonic() - self.heard[place]
 
-    def _taking(self, place: str) -> Callable[[Event], None]:
-        """Takes what the venue at `place` tells."""
-        return self.take if place == "" else lambda event: self.take(told_at(event, place))
-
     def _listen(self, since: dict[str, int]) -> None:
-        """To the bars."""
-        by_socket = self.params.runner.feed == SOCKET
-        walks = self.venue is None and self.params.runner.paper_price == BOOK
-        if by_socket or walks:
-            socket = Socket(self.params, self.symbols, self.session.composition.timeframe, self.take, self.stopwatch)
-            self._start(socket.run(since if by_socket else None, depth=walks))
-            if by_socket and self.venue is not None:
-                self._start(stay_warm(partial(rehearse, self.session.engine, [side.trading for side in self.sides]), self.stopwatch.left))
-            if walks:
-                self._walk(socket)
-        if not by_socket:
-            for symbol, last in since.items():
-                self._start(self._bars(symbol, last + self.step))
-
-    def _walk(self, socket: Socket) -> None:
-        models = {symbol: model_of(costs) for symbol, costs in self.session.composition.costs().items()}
-        self.walker = Walker(self.session.engine.broker, socket.book, models, self._feed)
-        self.walker.latency = self.params.runner.paper_latency
-        self._start(self.walker.run())
+        for work in self.listening.bars(since):
+            self._start(work)
 
     async def _look_on(self, stop: asyncio.Event) -> None:
-        """To what executions are steered by. Of two venues nothing is decided before both have quoted, for what is shared out by one book
-        alone lies there for good; one that says nothing for LONGEST_LAG gets nothing. The first's quotes may come with its bars."""
-        bar, end = self.session.composition.timeframe, time.monotonic() + LONGEST_LAG
-        quoting = [side for side in self.sides if side.place or self.params.runner.feed != SOCKET]
-        for side in quoting:
-            self._start(Socket(side.params, self.symbols, bar, self._taking(side.place)).run())
-        for side in self.sides if len(self.sides) > 1 else ():
-            self._start(side.follow_rates())
-        for volume in self.volumes.values() if self.params.execution.algorithm == PACED else ():
-            self._start(volume.run())
+        """Of two venues nothing is decided before both have quoted, for what is shared out by one book alone lies there for good; one that
+        says nothing for LONGEST_LAG gets nothing."""
+        end = time.monotonic() + LONGEST_LAG
+        for work in self.listening.quotes():
+            self._start(work)
         if len(self.sides) > 1:
-            await self._until(lambda: stop.is_set() or time.monotonic() > end or all(side.quoted for side in quoting), self._look)
+            await self._until(lambda: stop.is_set() or time.monotonic() > end or self.listening.quoted(), self._look)
 
     def _start(self, work) -> None:
         self.tasks.append(asyncio.create_task(work))
-
-    async def _bars(self, symbol: str, since: int) -> None:
-        """One symbol's bars by REST, when the websocket says that one has closed."""
-        bar, settings = self.session.composition.timeframe, self.params.runner
-        bars = stream.stream_bars(self.params.venue, symbol, bar, since, retries=settings.retries, clock=stream.wall_ms)
-        async with contextlib.aclosing(bars):
-            async for each in bars:
-                self.take(feed.live(each, symbol, self.step, self.session.clock()))
-        raise ExchangeError("runner: the venue's stream ended; run again when it is back")
 
     def take(self, event: Event) -> None:
         """Anything from outside. Bars go on in order of time; at a venue one that is long over is history, nothing to trade on."""
@@ -210,16 +168,14 @@ class Live:
             self._go_on(each)
 
     def _go_on(self, bar: MarketOpenEvent | MarketCloseEvent) -> None:
-        if self.walker is None:
+        if self.listening.walker is None:
             self._feed(self._history(bar))
         else:
-            self.walker.take(bar)
+            self.listening.walker.take(bar)
 
     def _quote(self, event: QuoteEvent) -> QuoteEvent:
-        """With the volume, where somebody counts it."""
-        place = place_of(event.symbol)
-        self.heard[place] = time.monotonic()
-        return replace(event, traded=self.volumes[place][native(event.symbol)]) if place in self.volumes else event
+        self.heard[place_of(event.symbol)] = time.monotonic()
+        return self.listening.with_volume(event)
 
     def _history(self, event: Event) -> Event:
         late = self.venue is not None and isinstance(event, MarketCloseEvent) and event.event_time + self.step <= self.venue.trading.now()

@@ -288,6 +288,15 @@ def test_codes_are_read_as_the_venues_document_them(venue, status, text, outcome
         venue.judge(status, text, None)
 
 
+@pytest.mark.parametrize(
+    "venue, status, text", [(Binance, 400, '{"code":-1021,"msg":"Timestamp"}'), (Bybit, 200, '{"retCode":10002,"retMsg":"time"}')]
+)
+def test_a_request_that_came_too_late_was_not_looked_at_and_is_asked_again(venue, status, text):
+    with pytest.raises(Refused) as told:
+        venue.judge(status, text, None)
+    assert not told.value.sound
+
+
 def test_an_answer_that_nests_without_end_is_doubt(account, monkeypatch):
     """It would end a session, and a kill, by Python's own limit."""
     deep = "[" * 100_000

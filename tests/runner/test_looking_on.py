@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from quantalpha import config
-from quantalpha.runner import dogs, live
+from quantalpha.runner import dogs, listening, live
 
 
 class Session:
@@ -46,9 +46,9 @@ def side(place):
 @pytest.fixture
 def looking(monkeypatch):
     monkeypatch.setattr(live, "TICK", 0.001)
-    monkeypatch.setattr(live, "Socket", Silent)
+    monkeypatch.setattr(listening, "Socket", Silent)
     made = live.Live(Session(), SimpleNamespace(trading=SimpleNamespace(now=lambda: 0), sides=()), dogs.Dogs(lambda: False))
-    made.sides = (side(""), side("@bybit"))
+    made.sides = made.listening.sides = (side(""), side("@bybit"))
     return made
 
 
@@ -68,7 +68,7 @@ async def looked_on(looking, stop, happens):
 @pytest.mark.parametrize("feed", ["rest", "socket"])
 def test_nothing_is_decided_before_both_have_quoted(looking, feed):
     """By socket the first's quotes come with its bars: only the second's are waited for."""
-    looking.params = looking.params.model_copy(update={"runner": looking.params.runner.model_copy(update={"feed": feed})})
+    looking.listening.params = looking.params.model_copy(update={"runner": looking.params.runner.model_copy(update={"feed": feed})})
     first, second = looking.sides
 
     def quote():
@@ -91,6 +91,6 @@ def test_one_that_says_nothing_is_not_waited_for_without_end(looking, monkeypatc
 
 def test_one_venue_alone_is_not_waited_for(looking):
     """Its orders wait for a quote by themselves."""
-    looking.sides = looking.sides[:1]
+    looking.sides = looking.listening.sides = looking.sides[:1]
     asyncio.run(looking._look_on(asyncio.Event()))
     assert looking.session.looks == 0

@@ -30,7 +30,7 @@ from quantalpha.market.trading.words import (
 
 # unknown error, disconnected, unexpected response, timeout; a duplicate client id: the order is there already
 DOUBTFUL = ("-1000", "-1001", "-1006", "-1007", "-4116")
-OVERLOADED = ("-1008",)  # refused before it reached the matching engine
+AT_THE_DOOR = ("-1008", "-1021")  # refused before it was looked at: too busy, too late on the way
 UNKNOWN = ("-2011", "-2013", "-20121", "-20124")  # no such (open) order
 OURS = "qa-"  # begins the client id of every order made here
 PAGE = 1000
@@ -53,7 +53,7 @@ class Binance(Trading):
 
     @staticmethod
     def judge(status: int, text: str, wait: float | None) -> None:
-        judge(status, text, error_code, DOUBTFUL, OVERLOADED)
+        judge(status, text, error_code, DOUBTFUL, AT_THE_DOOR)
 
     @understood
     async def server_time(self) -> int:

@@ -24,7 +24,7 @@ from quantalpha.market.trading.words import (
 
 # server timeout, internal error, restarting; a duplicate name or request: the order is there already
 DOUBTFUL = ("5004", "10000", "10014", "10016", "10019", "170007", "110072", "12141")
-CROWDED = ("10006", "10018", "10429")  # refused at the door
+AT_THE_DOOR = ("10002", "10006", "10018", "10429")  # refused before it was looked at: too late on the way, too many
 UNKNOWN = ("110001", "110008", "110010")  # no such order, finished, cancelled already
 PAGE, ORDER_PAGE, LOG_PAGE = 100, 50, 50
 PAYMENTS = {"SETTLEMENT": "funding", "LIQUIDATION": "liquidation"}
@@ -46,7 +46,7 @@ class Bybit(Trading):
 
     @staticmethod
     def judge(status: int, text: str, wait: float | None) -> None:
-        judge(status, text, _code, DOUBTFUL, CROWDED)
+        judge(status, text, _code, DOUBTFUL, AT_THE_DOOR)
 
     @understood
     async def server_time(self) -> int:
