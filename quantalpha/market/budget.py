@@ -80,12 +80,15 @@ class Budget:
     ):
         self.folder, self.limits, self.share = folder, limits, share
         self.lifetime, self.patience, self.clock, self.sleep = lifetime, patience, clock, sleep
+        self._ahead: tuple[str, Weights, float] | None = None  # ticket, weights and time of what is reserved for a request still to come
 
     @asynccontextmanager
     async def spend(self, weights: Weights) -> AsyncIterator[None]:
         """The block is a request of these weights; waits until it fits. Raises Stopped where the venue wants more than `patience`."""
-        ticket = uuid.uuid4().hex[:12]
-        await self._reserve(ticket, weights)
+        ticket = self._taken(weights)
+        if ticket is None:
+            ticket = _name()
+            await self._reserve(ticket, weights)
         try:
             yield
         finally:
@@ -99,6 +102,24 @@ class Budget:
                 return
             await self.sleep(wait * (1 + 0.05 * random.random()))  # not all at once
 
+    def ahead(self, weights: Weights) -> None:
+        """Reserves room for a request that may soon be sent: the next one of these weights takes it within PROMPT, and looks at no file.
+        Where there is no room, nothing is reserved. To be said again and again while it is expected; said twice it is one request's."""
+        ticket = _name() if self._ahead is None else self._ahead[0]
+        if self._ahead is not None and self.clock() - self._ahead[2] < PROMPT / 2:
+            return
+        self._ahead = None
+        with suppress(Stopped):
+            wait, at = self._change(lambda state: (state.reserve(ticket, weights, self), state.now))
+            self._ahead = (ticket, weights, at) if wait <= 0 else None
+
+    def _taken(self, weights: Weights) -> str | None:
+        """The ticket of what was reserved ahead, once, and only as long as a request may wait that has found room."""
+        if self._ahead is None or self._ahead[1] != weights:
+            return None
+        (ticket, _, at), self._ahead = self._ahead, None
+        return ticket if self.clock() - at < min(PROMPT, self.lifetime) else None
+
     def learn(self, limits: dict[str, Limit]) -> None:
         """What the venue itself says about its limits."""
         self._change(lambda state: state.learn(limits))
@@ -111,6 +132,7 @@ class Budget:
         """No process asks for so long, LONGEST_STOP at most. UsageError for what is no time to wait."""
         if not seconds >= 0:
             raise UsageError(f"stop: expected seconds, found {seconds}")
+        self._ahead = None
         self._change(lambda state: state.stop(seconds))
 
     def used(self, name: str) -> float:
@@ -128,6 +150,10 @@ class Budget:
                 with suppress(OSError):
                     _write(path, state.told())
         return outcome
+
+
+def _name() -> str:
+    return uuid.uuid4().hex[:12]
 
 
 class _State:

@@ -82,6 +82,11 @@ class _Paid:
             await _in_time(request.enter_async_context(self.budget.spend(_weights(self.id, path, cost))))
             return await super().fetch2(path, api, method, params, config)
 
+    def expect(self, api: str, path: str) -> None:
+        """A POST there may soon be sent: room is reserved for it, and the way of its signature walked."""
+        self.budget.ahead(_weights(self.id, path, self.api[api]["post"][path]["cost"]))
+        self.sign(path, [api], "POST", {"symbol": "", "side": "", "quantity": ""})
+
     def open(self, lazy=False):
         """ccxt's session, in whose requests `written` is told."""
         fresh = self.session is None

@@ -128,7 +128,7 @@ class ExchangeBroker:
     def _counted(self, symbol: str) -> bool:
         """Every fill that an answer or the stream has spoken of is here, and nothing that a restart found can trade any more: until then
         nobody knows what is held."""
-        missing = any(order.instruction.symbol == symbol and order.fills_missing for order in self.orders)
+        missing = any(order.instruction.symbol == symbol for order in self.orders.uncounted())
         return not (missing or self.orders.alive(self._symbols[symbol].left))
 
     def heard(self, event: Event) -> Iterable[Event]:
@@ -269,7 +269,7 @@ class ExchangeBroker:
     def at_rest(self) -> bool:
         """Nothing is under way: no trade is still to come, and all that is out are stops known to rest, for everything held."""
         resting = all(each.instruction.purpose == "protection" and each.status in RESTS for each in self.orders.unfinished())
-        return resting and not any(each.fills_missing for each in self.orders) and self.protection.complete
+        return resting and not self.orders.uncounted() and self.protection.complete
 
     def flat(self) -> bool:
         """The venue was asked after the last thing that happened here, and says that nothing is held or open."""

@@ -119,8 +119,11 @@ class PaperBroker(_Fictitious):
         happened = self.ledger.inside_bar(bar.bar, bar.open, bar.high, bar.low)
         equity = self.ledger.close_bar(bar.close, bar.mark)
         self._last[bar.symbol], self._mark = bar, bar.mark
-        values = {"equity": equity, "cash": self.ledger.cash, "quantity": self.ledger.quantity, "price": bar.close}
-        return [*self._named(bar, happened), EquityEvent(**_stamp(bar), **values)]
+        marked = EquityEvent(
+            event_time=bar.event_time, recv_time=bar.recv_time, symbol=bar.symbol, bar=bar.bar, equity=equity, cash=self.ledger.cash,
+            quantity=self.ledger.quantity, price=bar.close,
+        )  # fmt: skip
+        return [*self._named(bar, happened), marked] if happened else [marked]
 
     def order_quantity(self, symbol: str, target: float) -> float | None:
         return self.ledger.foresee(target, self._last[symbol].close, self._last[symbol].mark)

@@ -152,21 +152,23 @@ class Engine:
                 self._spread(self._closed_all(bars) if type(bars[0]) is MarketCloseEvent else self.broker.opened(bars))
         self._queue.append(event)
         while self._queue:
-            self._retell()
+            if self._recovering:
+                self._retell()
             self._run(self._queue.popleft())
 
     def _retell(self) -> None:
         """On recovery instructions take effect where the record has them, since nobody makes them again."""
-        while self._recovering and type(event := self.journal.head) is InstructionEvent and event is not self._queue[0]:
+        while type(event := self.journal.head) is InstructionEvent and event is not self._queue[0]:
             self._run(event)
 
     def _run(self, event: Event) -> None:
         kind = type(event)
-        if kind not in PASSING:
-            event = self._noted(event, NAMES[kind])
-        effect = self._effects.get(kind)
-        if effect is not None:
-            self._spread(effect(event))
+        name, effect = NAMES.get(kind), self._effects.get(kind)
+        if name is not None:
+            event = self._noted(event, name)
+        told = () if effect is None else effect(event)
+        if told:
+            self._spread(told)
         if self.gates.switches is not None:
             self._watch(event)
 
@@ -193,7 +195,7 @@ class Engine:
         for event in done:
             if type(event) is InstructionEvent:
                 self.broker.send(event)
-        for event in done:
+        for event in done if self.observers else ():
             for observe in self.observers:
                 observe(event)
 
@@ -216,8 +218,9 @@ class Engine:
     def _closed_all(self, bars: list[MarketCloseEvent]) -> Iterable[Event]:
         """All symbols of a moment have closed: the account is marked, then everybody decides."""
         happened = list(self.broker.closed(bars))
-        asked = self._wanted.ask(bars if self.halted is None else [])
-        return happened + [self._decided(strategy, bar) for strategy, bar in asked]
+        for strategy, bar in self._wanted.ask(bars if self.halted is None else []):
+            happened.append(self._decided(strategy, bar))
+        return happened
 
     def _decided(self, strategy: Strategy, bar: MarketCloseEvent) -> SignalEvent:
         previous = self.targets[strategy.name]

@@ -85,9 +85,9 @@ class Journal:
 
     def append(self, event: Event) -> Event:
         """Takes the event; durable after the next `commit`."""
-        row = (event.event_time, event.recv_time, NAMES[type(event)], to_json(event))
-        self.seq += 1  # counted once it can be stored: a gap is damage
-        self._pending.append((self.session, self.seq, *row))
+        text, seq = to_json(event), self.seq + 1
+        self._pending.append((self.session, seq, event.event_time, event.recv_time, NAMES[type(event)], text))
+        self.seq = seq  # counted once it can be stored: a gap is damage
         return event
 
     def commit(self) -> None:

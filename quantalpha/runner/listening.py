@@ -43,7 +43,7 @@ class Listening:
             socket = Socket(self.params, self.symbols, self.session.composition.timeframe, self.take, self.stopwatch)
             yield socket.run(since if by_socket else None, depth=walks)
             if by_socket and self.sides:
-                yield stay_warm(partial(rehearse, self.session.engine), self.stopwatch.left)
+                yield stay_warm(partial(rehearse, self.session.engine, [side.trading for side in self.sides]), self.stopwatch.left)
             if walks:
                 self.walker = self._walks(socket)
                 yield self.walker.run()

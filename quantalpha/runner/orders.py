@@ -91,6 +91,7 @@ class Orders:
     def __init__(self):
         self._orders: dict[str, VenueOrder] = {}
         self._unfinished: dict[str, None] = {}  # names, oldest first
+        self._uncounted: dict[str, None] = {}  # names of those whose fills are missing
         self._children: dict[str, list[str]] = {}
         self._released: dict[str, None] = {}
         self._over: dict[str, None] = {}  # names that may be forgotten, oldest first
@@ -120,6 +121,10 @@ class Orders:
         """The names of what is unfinished of other decisions about a symbol than this one."""
         placed = [order.instruction for order in self.unfinished() if order.instruction.purpose == "order"]
         return tuple(each.client_id for each in placed if each.symbol == symbol and each.parent != parent)
+
+    def uncounted(self) -> list[VenueOrder]:
+        """Those of which the venue says that more was filled than the fills we were told."""
+        return [self._orders[name] for name in self._uncounted]
 
     def in_doubt(self) -> list[VenueOrder]:
         """Said or about to be said, and nobody here knows what became of it: only the venue can tell."""
@@ -183,6 +188,10 @@ class Orders:
 
     def _keep(self, order: VenueOrder) -> None:
         self._orders[order.client_id] = order
+        if order.fills_missing:
+            self._uncounted[order.client_id] = None
+        else:
+            self._uncounted.pop(order.client_id, None)
         if order.final:
             self._unfinished.pop(order.client_id, None)
             if order.instruction.purpose == "order" or order.client_id in self._released:

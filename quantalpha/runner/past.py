@@ -22,7 +22,9 @@ class Past:
         self._sent: deque[int] = deque(maxlen=HISTORY)
 
     def heard(self, event: Event) -> None:
-        self.time = max(self.time, self.of_market(event))
+        time = self.of_market(event)
+        if time > self.time:
+            self.time = time
 
     @staticmethod
     def of_market(event: Event) -> int:

@@ -38,7 +38,7 @@ class Slices:
 
     def overtaken(self, bar: Bar) -> Iterator[list]:
         """The slices, openings first, that end because this bar is of a later moment: who has none there is not waited for."""
-        for kind, waiting in self._waiting.items():
+        for kind, waiting in self._waiting.items() if len(self.symbols) > 1 else ():
             if waiting and any(_before(each, bar) for each in waiting.values()):
                 yield self._taken(kind)
 

@@ -38,6 +38,7 @@ class Targets:
         if len({each.name for each in self.strategies}) < len(self.strategies):
             raise UsageError("engine: two strategies of one account are the same bundle; give each its own")
         self.sharing = {symbol: [each for each in self.strategies if each.symbol == symbol] for symbol in self.symbols}
+        self._names = {symbol: [each.name for each in sharing] for symbol, sharing in self.sharing.items()}
         self.held = dict.fromkeys((each.name for each in self.strategies), 0.0)
         self._wishes: dict[str, float] = {}
         self._asked = 0
@@ -60,7 +61,7 @@ class Targets:
 
     def _order(self, symbol: str, event: SignalEvent, broker: Broker, price: Callable[[str], float]) -> OrderEvent | None:
         """What brings a symbol to the targets of its strategies; those that were not asked want what they held."""
-        names = [each.bundle_id for each in self.sharing[symbol]]
+        names = self._names[symbol]
         if self._wishes.keys().isdisjoint(names):
             return None
         target = sum([each.share * self._wish(each.bundle_id) for each in self.sharing[symbol]])

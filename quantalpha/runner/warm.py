@@ -2,10 +2,15 @@
 
 A session sleeps between bars, and within milliseconds of sleep what a decision needs (windows, trees, code) has left the processor's
 caches: then it takes half as long again (benchmarks/runner.py). Whoever has just walked it finds everything there.
+
+Nor does it meet Python's search for garbage, which takes a millisecond whenever enough was made: that has its turn here, little by little.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+import gc
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
 
 from quantalpha.runner.engine import Engine
 from quantalpha.runner.events import OrderEvent
@@ -14,6 +19,9 @@ AHEAD = 0.05  # seconds before one is expected
 EVERY = 0.005  # seconds; what is walked takes a fifth of it
 LATE = 1.0  # seconds after which a close is waited for without hurry
 LONGEST = 1.0  # seconds between looks
+YOUNG = 1  # generations searched at each look; an old one only between bars
+OLD = 600  # such looks, at least as many seconds
+TURNS = 3  # of the loop, in which a frame that has come is read, handed on and acted upon
 
 
 async def stay_warm(
@@ -21,12 +29,31 @@ async def stay_warm(
 ) -> None:
     """Without end. walk: step by step, between which what has arrived meanwhile has its turn. left: seconds until a close is expected,
     negative while it is late."""
-    while True:
-        seconds = left()
-        due = -LATE < seconds <= AHEAD
-        for _ in walk() if due else ():
-            await sleep(0.0)
-        await sleep(EVERY if due else pause(seconds))
+    looks = 0
+    with without_collections():
+        while True:
+            seconds = left()
+            due = -LATE < seconds <= AHEAD
+            for _ in walk() if due else ():
+                await turns(sleep)
+            looks += not due
+            gc.collect(YOUNG if due or looks % OLD else YOUNG + 1)
+            await sleep(EVERY if due else pause(seconds))
+
+
+async def turns(sleep: Callable[[float], Awaitable]) -> None:
+    for _ in range(TURNS):
+        await sleep(0.0)
+
+
+@contextmanager
+def without_collections() -> Iterator[None]:
+    """But those that are asked for."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def pause(left: float) -> float:
@@ -34,8 +61,17 @@ def pause(left: float) -> float:
     return min(max(left - AHEAD, EVERY), LONGEST) if left > 0 else LONGEST
 
 
-def rehearse(engine: Engine) -> Iterator[None]:
-    """Every strategy is asked and an order of the whole equity judged; nobody is told."""
+class Account(Protocol):
+    """At a venue."""
+
+    def expect_order(self) -> None: ...
+
+
+def rehearse(engine: Engine, accounts: Sequence[Account] = ()) -> Iterator[None]:
+    """Every strategy is asked, an order of the whole equity judged, and one expected at each venue; nobody is told."""
+    for account in accounts:
+        account.expect_order()
+        yield
     for strategy in engine.strategies:
         strategy.decider.decide(engine.targets[strategy.name])
         yield

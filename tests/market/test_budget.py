@@ -362,3 +362,43 @@ def _hang_with_the_lock(folder, ready):
     with locked(folder):
         ready.set()
         time.sleep(120)
+
+
+def test_what_was_reserved_ahead_is_one_requests_and_for_a_moment_only(tmp_path):
+    clock = Time()
+
+    async def spend(budget, weight):
+        async with budget.spend({"weight": weight}):
+            return budget.used("weight")
+
+    async def play(budget, other):
+        for _ in range(3):
+            budget.ahead({"weight": 4})
+        assert other.used("weight") == 4  # said again, it is one request's; everybody sees it
+        assert await spend(budget, 4) == 4 and await spend(budget, 4) == 8  # the second has its own
+        budget.ahead({"weight": 4})
+        assert await spend(budget, 5) == 8 + 4 + 5  # another request does not take it
+        clock.now += 2.0
+        assert await spend(budget, 3) == 20
+        with pytest.raises(asyncio.TimeoutError):  # too late for what was reserved: it waits like anybody
+            async with asyncio.timeout(0.05):
+                await spend(budget, 4)
+
+    asyncio.run(play(of(tmp_path, clock), of(tmp_path, clock)))
+
+
+def test_where_there_is_no_room_or_a_stop_nothing_is_reserved_ahead(tmp_path):
+    clock = Time()
+
+    async def play(budget):
+        async with budget.spend({"weight": 18}):
+            budget.ahead({"weight": 4})
+            assert budget.used("weight") == 18
+            budget.ahead({"weight": 2})
+            budget.stop(1000.0)
+            with pytest.raises(Stopped):
+                async with budget.spend({"weight": 2}):
+                    pass
+            budget.ahead({"weight": 2})  # quietly
+
+    asyncio.run(play(of(tmp_path, clock)))

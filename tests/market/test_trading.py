@@ -48,6 +48,20 @@ async def price(trading, share: float) -> float:
     return round((await trading.account()).positions[SYMBOL].mark * share)
 
 
+def test_an_expected_order_finds_its_room_reserved_and_waits_for_nobody(fresh, monkeypatch):
+    async def work(trading):
+        trading.expect_order()
+        before = trading.exchange.budget.used(WEIGHT)
+        with monkeypatch.context() as patch:
+            patch.setattr(trading.exchange.budget, "_reserve", None)
+            assert (await trading.place(BUY)).client_id == "qa-buy"
+        assert trading.exchange.budget.used(WEIGHT) == before
+        await trading.place(replace(BUY, client_id="qa-more"))
+        assert trading.exchange.budget.used(WEIGHT) > before
+
+    with_trading(fresh, work)
+
+
 def test_an_order_s_life_is_told_alike_by_both_venues(fresh):
     async def work(trading):
         await trading.place(BUY)

@@ -51,6 +51,7 @@ def histories(draw):
 def fold(orders: Orders, words) -> None:
     for word in words:
         orders.fill(word) if isinstance(word, FillEvent) else orders.update(word)
+        assert {each.client_id for each in orders.uncounted()} == {each.client_id for each in orders if each.fills_missing}
 
 
 @given(histories(), st.data())

@@ -107,7 +107,7 @@ def notebook(folder: Path, monkeypatch) -> dict:
 
 def test_notebook_11_runs(replayed, monkeypatch):
     space = notebook(replayed[0], monkeypatch)
-    assert space["found"].session == "s" and len(space["causes"]) == 10 and len(space["basis_points"]) > 3
+    assert space["found"].session == "s" and len(space["causes"]) == 11 and len(space["basis_points"]) > 3
     assert "of them filled" in space["found"].activity
 
 

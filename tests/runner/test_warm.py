@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 
 import pandas as pd
 from paper_accounts import ACCOUNT, COSTS, HOUR, Kept, Script, tape
@@ -29,6 +30,39 @@ def test_it_is_walked_around_the_moment_and_at_no_other():
     with contextlib.suppress(asyncio.CancelledError):
         asyncio.run(run())
     assert walked == [AHEAD, 0.0, -LATE / 2]
+
+
+def test_garbage_is_searched_for_between_and_by_itself_again_afterwards():
+    found = []
+
+    def left():
+        found.append(gc.isenabled())
+        if len(found) == 3:
+            raise asyncio.CancelledError
+        return 0.0
+
+    with contextlib.suppress(asyncio.CancelledError):
+        asyncio.run(stay_warm(list, left, sleep=lambda seconds: asyncio.sleep(0)))
+    assert found == [False] * 3 and gc.isenabled()
+
+
+def test_what_has_come_is_acted_upon_before_the_next_step():
+    order = []
+
+    def walk():
+        for step in range(3):
+            order.append(step)
+            asyncio.get_running_loop().call_soon(asyncio.get_running_loop().call_soon, order.append, "frame")
+            yield
+
+    async def run():
+        task = asyncio.create_task(stay_warm(walk, lambda: 0.0))
+        while len(order) < 6:
+            await asyncio.sleep(0)
+        task.cancel()
+
+    asyncio.run(run())
+    assert order[:6] == [0, "frame", 1, "frame", 2, "frame"]
 
 
 def test_it_is_looked_at_again_in_time():

@@ -44,6 +44,7 @@ class Binance(Trading):
     """The countdown cancels ordinary orders alone: conditional ones belong to another service."""
 
     dead_man_spares_stops = True
+    orders = ("fapiPrivate", "order")
 
     def __init__(self, venue: config.Venue, keys: Keys, demo: bool):
         super().__init__(venue, keys, demo)

@@ -42,6 +42,8 @@ SHORTEST_WINDOW, LONGEST_WINDOW = 3, 300  # seconds of the disconnection protect
 class Bybit(Trading):
     """The dead man's switch is the disconnection protection: it counts from when the private websocket is lost, and spares nothing."""
 
+    orders = ("private", "v5/order/create")
+
     @staticmethod
     def judge(status: int, text: str, wait: float | None) -> None:
         judge(status, text, _code, DOUBTFUL, AT_THE_DOOR)

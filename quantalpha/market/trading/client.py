@@ -46,6 +46,7 @@ class Trading(ABC):
 
     dead_man_spares_stops = False  # whether conditional orders outlive the dead man's switch
     asset = "USDT"
+    orders = ("", "")  # where orders are placed: ccxt's names of the service and the path
 
     def __init__(self, venue: config.Venue, keys: Keys, demo: bool):
         self.venue, self.demo = venue, demo
@@ -99,6 +100,10 @@ class Trading(ABC):
     def now(self) -> int:
         """The venue's time as far as we know it."""
         return self.clock.at(self.exchange.milliseconds())
+
+    def expect_order(self) -> None:
+        """One may soon be placed: what it takes that can be done before is done. Nobody is told."""
+        self.exchange.expect(*self.orders)
 
     @property
     def errors(self) -> float:

@@ -13,6 +13,7 @@ class Elsewhere:
     def __init__(self, trading: Trading, at: str):
         self.trading, self.at = trading, at
         self.now, self.minute, self.synchronise = trading.now, trading.minute, trading.synchronise
+        self.expect_order = trading.expect_order
 
     @property
     def errors(self) -> float:
