@@ -50,15 +50,16 @@ def alias_of(mode: str) -> str:
 def require_place(mode: str, params: config.Params, capital: float | None) -> None:
     """UsageError unless mode, address and capital go together; before any network."""
     address = params.venue.rest_url or params.venue.ws_url
-    elsewhere = address or params.route.rest_url or params.route.ws_url  # the second venue is shown a key too
+    places = [(f"{name}.{url}", getattr(getattr(params, name), url)) for name in ("venue", "route") for url in ("rest_url", "ws_url")]
+    elsewhere = [f"{name} is {url}" for name, url in places if url is not None]  # the second venue is shown a key too
     if capital is not None and not 0 < capital < math.inf:
         raise UsageError(f"--capital: expected an amount of quote currency above 0, found {capital:g}")
     if mode == LIVE and capital is None:
         raise UsageError("--mode live: --capital is missing: say how much quote currency may be traded with, such as --capital 100")
-    if mode in (LIVE, TESTNET) and elsewhere is not None:
+    if mode in (LIVE, TESTNET) and elsewhere:
         raise UsageError(
-            f"--mode {mode}: orders go to the venue's own address, but venue.rest_url or route.rest_url is {elsewhere}; take it and the "
-            "profile that sets it away, or use --mode rehearse"
+            f"--mode {mode}: orders go to the venue's own address, but {', '.join(elsewhere)}; take it and the profile that sets it away, "
+            "or use --mode rehearse"
         )
     if mode == REHEARSE and address is None:
         raise UsageError(
